@@ -1,0 +1,349 @@
+/*
+ * broker: owns all the parts, joins them, and turns.
+ *
+ * One turn is: wait for readiness, let every ready session take one helping, then in this order: read the dead to
+ * their end, write to everybody who got something, free what closed, empty the slab, free what ended. Nothing outside
+ * that order writes or frees, which is why everything else may be called from anywhere.
+ *
+ *   RUNNING ── SIGTERM, or our socket was taken away ──> DRAINING ── all left, or 5 s ──> DONE
+ *   RUNNING ── idle ──> DONE;   any ── second signal ──> DONE
+ */
+#include "broker.h"
+#include "clock.h"
+#include "notify.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define CHECK_MS 10000u
+#define DRAIN_MS 5000u
+#define GRACE_MS 120000u /* for processes of an earlier run to come back */
+
+static void event_after(struct event *event, unsigned ms)
+{
+	const struct timeval t = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+
+	(void)event_add(event, &t);
+}
+
+/*
+ * Going.
+ */
+
+static void begin_drain(struct broker *b, Brood__Parting parting, const char *reason)
+{
+	log_say(b->log, LOG_DRAIN, FIELD_TEXT("reason", reason), FIELD_NUMBER("sessions", b->sessions.n));
+	notify_state("STOPPING=1");
+	b->state = BROKER_DRAINING;
+	b->restarting = parting == BROOD__PARTING__PARTING_RESTARTING;
+	listeners_deinit(&b->listeners);
+	sessions_goodbye(&b->sessions, parting);
+	event_after(&b->drain, DRAIN_MS);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *data)
+{
+	struct broker *b = data;
+
+	(void)what;
+	if (b->state == BROKER_RUNNING)
+		begin_drain(b, BROOD__PARTING__PARTING_STOPPING, number == SIGINT ? "SIGINT" : "SIGTERM");
+	else
+		b->state = BROKER_DONE;
+}
+
+static void on_drain(evutil_socket_t fd, short what, void *data)
+{
+	struct broker *b = data;
+
+	(void)fd;
+	(void)what;
+	b->state = BROKER_DONE;
+}
+
+static void on_check(evutil_socket_t fd, short what, void *data)
+{
+	struct broker *b = data;
+	const struct listener *lost = listener_lost(&b->listeners);
+
+	(void)fd;
+	(void)what;
+	if (!lost || b->state != BROKER_RUNNING)
+		return;
+	log_say(b->log, LOG_SOCKET_LOST, FIELD_TEXT("address", lost->text));
+	begin_drain(b, BROOD__PARTING__PARTING_RESTARTING, "socket.lost");
+}
+
+static void on_idle(evutil_socket_t fd, short what, void *data)
+{
+	struct broker *b = data;
+	int gone;
+
+	(void)fd;
+	(void)what;
+	if (b->sessions.n > 0 || b->state != BROKER_RUNNING)
+		return;
+	gone = listeners_leave(&b->listeners);
+	log_say(b->log, LOG_IDLE, FIELD_TEXT("then", gone ? "leave" : "stay"));
+	if (gone)
+		b->state = BROKER_DONE;
+}
+
+static void on_grace(evutil_socket_t fd, short what, void *data)
+{
+	struct broker *b = data;
+
+	(void)fd;
+	(void)what;
+	life_end_grace(&b->life);
+}
+
+/*
+ * Coming.
+ */
+
+/* The soft limit of 1024 descriptors is for programs that use select(). */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (!config)
+		return NULL;
+	if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0 &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0)
+		base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+static void on_taken(void *data, int fd, enum address_kind kind)
+{
+	struct broker *b = data;
+	struct ucred peer = { .uid = UINT32_MAX };
+	socklen_t n = sizeof(peer);
+
+	if (kind == ADDRESS_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0) {
+		close(fd);
+		return;
+	}
+	(void)session_new(&b->sessions, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+}
+
+static void assign_events(struct broker *b)
+{
+	evsignal_assign(&b->terminate, b->base, SIGTERM, on_signal, b);
+	evsignal_assign(&b->interrupt, b->base, SIGINT, on_signal, b);
+	event_assign(&b->check, b->base, -1, EV_PERSIST, on_check, b);
+	event_assign(&b->idle, b->base, -1, 0, on_idle, b);
+	event_assign(&b->drain, b->base, -1, 0, on_drain, b);
+	event_assign(&b->grace, b->base, -1, 0, on_grace, b);
+	evsignal_add(&b->terminate, NULL);
+	evsignal_add(&b->interrupt, NULL);
+	event_after(&b->check, CHECK_MS);
+	if (b->identity.unclean)
+		event_after(&b->grace, GRACE_MS);
+}
+
+/* What the parts know of each other. */
+static void join_parts(struct broker *b)
+{
+	b->life = (struct life){ &b->registry, &b->router, b->log };
+	b->welcome = (struct welcome){
+		.registry = &b->registry,
+		.router = &b->router,
+		.life = &b->life,
+		.identity = &b->identity,
+		.log = b->log,
+		.node = b->config->node,
+	};
+	b->control = (struct control){
+		.registry = &b->registry,
+		.router = &b->router,
+		.node = b->config->node,
+		.started_ms = clock_ms(),
+		.refused = &b->sessions.refused,
+		.private = b->config->private,
+	};
+	b->desk = (struct desk){ &b->registry, &b->router, &b->life, &b->welcome, &b->control };
+}
+
+static int make_parts(struct broker *b)
+{
+	int r;
+
+	registry_init(&b->registry, desk_named, NULL);
+	router_init(&b->router, &b->registry, geteuid(), b->identity.first_epoch, b->identity.unclean);
+	join_parts(b);
+	b->base = make_base();
+	if (!b->base)
+		return -ENOMEM;
+	assign_events(b);
+	r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
+	if (r == 0)
+		r = listeners_init(&b->listeners, b->base, b->log, on_taken, b);
+	return r;
+}
+
+/*
+ * Listening.
+ */
+
+static int same_address(const struct address *a, const struct address *b)
+{
+	return a->length == b->length && memcmp(&a->sockaddr, &b->sockaddr, a->length) == 0;
+}
+
+static int listen_at_home(struct broker *b, char *why, size_t n)
+{
+	char text[PATH_MAX + 16];
+	struct address home;
+
+	snprintf(text, sizeof(text), "unix:%s/sock", b->home->path);
+	if (address_parse(text, &home, why, n) < 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < b->config->n_listen; i++)
+		if (same_address(&home, &b->config->listen[i]))
+			return 0;
+	return listener_add(&b->listeners, &home, why, n);
+}
+
+/* Sockets that the service manager made replace the one in the directory. */
+static int listen_as_told(struct broker *b, char *why, size_t n)
+{
+	int first, inherited = notify_sockets(&first), r = 0;
+	unsigned i;
+
+	for (int fd = first; r == 0 && fd < first + inherited; fd++)
+		r = listener_inherit(&b->listeners, fd, why, n);
+	if (inherited == 0)
+		r = listen_at_home(b, why, n);
+	for (i = 0; r == 0 && i < b->config->n_listen; i++)
+		r = listener_add(&b->listeners, &b->config->listen[i], why, n);
+	return r;
+}
+
+/* TCP needs the cookie, and a place where scripts find the port. */
+static int publish_tcp(struct broker *b, char *why, size_t n)
+{
+	const char *text = b->welcome.tcp_address;
+	char line[ADDRESS_TEXT + 1];
+	int r;
+
+	if (text[0] == '\0') {
+		home_remove(b->home, "tcp");
+		return 0;
+	}
+	r = identity_open_cookie(&b->identity, why, n);
+	if (r < 0)
+		return r;
+	snprintf(line, sizeof(line), "%s\n", text);
+	r = home_write(b->home, "tcp", line, strlen(line));
+	if (r < 0)
+		snprintf(why, n, "file %s/tcp: %s; choose another directory with --dir", b->home->path, strerror(-r));
+	return r;
+}
+
+static void say_ready(struct broker *b)
+{
+	char state[LISTENERS_MOST * (ADDRESS_TEXT + 2) + 64] = "READY=1\nSTATUS=listening on";
+
+	for (unsigned i = 0; i < b->listeners.n; i++) {
+		const char *text = b->listeners.all[i].text;
+		size_t used = strlen(state);
+
+		log_say(b->log, LOG_LISTEN, FIELD_TEXT("address", text));
+		snprintf(state + used, sizeof(state) - used, "%s %s", i > 0 ? "," : "", text);
+	}
+	log_say(b->log, LOG_READY, FIELD_NUMBER("pid", getpid()), FIELD_TEXT("dir", b->home->path),
+		FIELD_TEXT("node", b->config->node), FIELD_NUMBER("epoch", b->identity.epoch));
+	notify_state(state);
+}
+
+int broker_init(struct broker *b, const struct config *config, const struct home *home, struct log *log, char *why,
+		size_t n)
+{
+	int r;
+
+	memset(b, 0, sizeof(*b));
+	b->config = config;
+	b->home = home;
+	b->log = log;
+	raise_limits();
+	signal(SIGPIPE, SIG_IGN);
+	r = identity_open(&b->identity, home, (uint32_t)time(NULL), why, n);
+	if (r < 0)
+		return r;
+	r = make_parts(b);
+	if (r < 0) {
+		snprintf(why, n, "cannot start: %s; free memory and descriptors, then try again", strerror(-r));
+		return r;
+	}
+	r = listen_as_told(b, why, n);
+	if (r < 0)
+		return r;
+	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
+	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
+	r = publish_tcp(b, why, n);
+	if (r == 0)
+		say_ready(b);
+	return r;
+}
+
+/*
+ * Turning.
+ */
+
+/* Nobody is connected: that ends a drain, and begins the time after which an idle broker leaves. */
+static void look_at_sessions(struct broker *b)
+{
+	int armed = event_pending(&b->idle, EV_TIMEOUT, NULL);
+
+	if (b->sessions.n == 0 && b->state == BROKER_DRAINING)
+		b->state = BROKER_DONE;
+	if (b->sessions.n == 0 && b->config->idle_ms > 0 && !armed)
+		event_after(&b->idle, b->config->idle_ms);
+	else if (b->sessions.n > 0 && armed)
+		event_del(&b->idle);
+}
+
+void broker_run(struct broker *b)
+{
+	look_at_sessions(b);
+	while (b->state != BROKER_DONE && event_base_loop(b->base, EVLOOP_ONCE) >= 0) {
+		sessions_turn(&b->sessions);
+		look_at_sessions(b);
+	}
+	if (b->sessions.n == 0 && !b->restarting)
+		identity_close(&b->identity);
+	log_say(b->log, LOG_STOP, FIELD_NUMBER("sessions", b->sessions.n), FIELD_NUMBER("frames", b->router.frames),
+		FIELD_NUMBER("bytes", b->router.bytes));
+}
+
+void broker_deinit(struct broker *b)
+{
+	listeners_deinit(&b->listeners);
+	sessions_deinit(&b->sessions);
+	router_deinit(&b->router);
+	registry_deinit(&b->registry);
+	if (b->base) {
+		home_remove(b->home, "tcp");
+		event_base_free(b->base);
+	}
+	explicit_bzero(&b->identity, sizeof(b->identity));
+	memset(b, 0, sizeof(*b));
+}

@@ -1,0 +1,48 @@
+/*
+ * broker: everything that belongs to one running broker, and its loop.
+ */
+#ifndef BROOD_BROKER_H
+#define BROOD_BROKER_H
+
+#include "config.h"
+#include "desk.h"
+#include "home.h"
+#include "identity.h"
+#include "life.h"
+#include "listener.h"
+#include "session.h"
+#include "welcome.h"
+
+enum broker_state { BROKER_RUNNING, BROKER_DRAINING, BROKER_DONE };
+
+struct broker {
+	const struct config *config;
+	const struct home *home;
+	struct log *log;
+	struct event_base *base;
+	struct identity identity;
+	struct registry registry;
+	struct router router;
+	struct life life;
+	struct welcome welcome;
+	struct control control;
+	struct desk desk;
+	struct sessions sessions;
+	struct listeners listeners;
+	struct event terminate, interrupt; /* signals */
+	struct event check;                /* is our socket still ours? */
+	struct event idle, drain, grace;   /* timers */
+	enum broker_state state;
+	int restarting; /* it goes, but another will come */
+};
+
+/*
+ * Listen as configured, in a locked home. 0, or negative errno with what, why, next in `why`. broker_deinit() also
+ * after a failure.
+ */
+int broker_init(struct broker *, const struct config *, const struct home *, struct log *, char *why, size_t n);
+/* Until it is told to stop, or idle. */
+void broker_run(struct broker *);
+void broker_deinit(struct broker *);
+
+#endif

@@ -1,0 +1,348 @@
+/*
+ * control: the broker as a peer among peers.
+ *
+ * To a client, @broker is somebody at the other end of a stream: it accepts items in sequence, acknowledges them, and
+ * answers requests with replies of its own sequence. But it keeps no log: an answer is put into the asker's connection
+ * and forgotten. The state of a stream is an `endpoint`, made by the first frame; it begins wherever that frame does,
+ * so that a client which outlived an earlier run of the broker is understood at once.
+ *
+ * Only messages, requests of two types, and nothing larger than one item: everything else is consumed, and if it asks,
+ * answered with a failure.
+ */
+#include "control.h"
+#include "clock.h"
+#include "control.pb-c.h"
+#include "error.h"
+#include "guard.h"
+#include "message.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef BROOD_VERSION
+#define BROOD_VERSION "0.1.0"
+#endif
+
+#define PAGE_MOST 256u  /* processes in one Listing, which then fits one item */
+#define NAMES_TEXT 256u /* bytes for the names of one process */
+
+struct asked; /* a type of request */
+
+struct endpoint {
+	uint64_t next;                             /* sequence of the item to come */
+	uint64_t out;                              /* sequence of my next item */
+	const struct asked *types[ITEM_TYPES + 1]; /* by number; NULL: not known */
+};
+
+struct exchange { /* one frame's worth */
+	const struct control *control;
+	struct process *from;
+	struct endpoint *endpoint;
+	int replied; /* a reply carried the acknowledgement */
+};
+
+struct asked {
+	const char *name, *reply;
+	const ProtobufCMessageDescriptor *descriptor;
+	int (*answer)(struct exchange *, const struct item *, const struct asked *, const ProtobufCMessage *);
+};
+
+/*
+ * Answering.
+ */
+
+static void put_head(struct exchange *x, unsigned kind, uint8_t *bytes, size_t length)
+{
+	struct frame head = { .kind = (uint8_t)kind,
+			      .length = (uint32_t)length,
+			      .destination = x->from->id,
+			      .acknowledge = x->endpoint->next - 1 };
+
+	if (kind == FRAME_DATA)
+		head.sequence = x->endpoint->out++;
+	frame_write_head(bytes, &head);
+}
+
+static void acknowledge(struct exchange *x)
+{
+	uint8_t bytes[FRAME_HEAD];
+
+	put_head(x, FRAME_ACK, bytes, 0);
+	x->from->sink->put(x->from->sink, NULL, bytes, sizeof(bytes));
+}
+
+static int reply(struct exchange *x, const struct item *asked, enum item_kind kind, const char *type,
+		 const ProtobufCMessage *body)
+{
+	struct item it = { .kind = kind,
+			   .type = ITEM_UNNUMBERED,
+			   .correlation = asked->correlation,
+			   .length = (uint32_t)protobuf_c_message_get_packed_size(body),
+			   .name = type,
+			   .name_length = (uint8_t)strlen(type) };
+	size_t length = item_size(kind, item_extension_size(&it), it.length);
+	uint8_t *bytes = calloc(1, frame_size(length));
+
+	it.total = it.length;
+	if (!bytes)
+		return -ENOMEM;
+	put_head(x, FRAME_DATA, bytes, length);
+	protobuf_c_message_pack(body, item_write(bytes + FRAME_HEAD, &it));
+	x->from->sink->put(x->from->sink, NULL, bytes, frame_size(length));
+	x->replied = 1;
+	free(bytes);
+	return 0;
+}
+
+static int fail(struct exchange *x, const struct item *asked, const char *name, const char *text)
+{
+	Brood__Failure failure = BROOD__FAILURE__INIT;
+
+	failure.code = error_reason(name)->code;
+	failure.error = (char *)(uintptr_t)name;
+	failure.text = (char *)(uintptr_t)text;
+	return reply(x, asked, ITEM_FAILURE, "brood.Failure", &failure.base);
+}
+
+/*
+ * GetStatus.
+ */
+
+static uint64_t resident_kib(void)
+{
+	unsigned long size, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu %lu", &size, &resident) != 2)
+		resident = 0;
+	fclose(file);
+	return resident * (unsigned long)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static int answer_status(struct exchange *x, const struct item *it, const struct asked *asked,
+			 const ProtobufCMessage *body)
+{
+	const struct control *c = x->control;
+	Brood__Control__Status status = BROOD__CONTROL__STATUS__INIT;
+	char version[] = BROOD_VERSION;
+
+	(void)body;
+	status.node = (char *)(uintptr_t)c->node;
+	status.version = version;
+	status.pid = (uint32_t)getpid();
+	status.up_ms = clock_ms() - c->started_ms;
+	status.processes = c->registry->processes.count - c->router->n_awaited;
+	status.frames = c->router->frames;
+	status.bytes = c->router->bytes;
+	status.queued = c->router->queued;
+	status.holds = c->router->holds;
+	status.refused = *c->refused;
+	status.rss_kib = resident_kib();
+	status.private_ = c->private;
+	return reply(x, it, ITEM_REPLY, asked->reply, &status.base);
+}
+
+/*
+ * List.
+ */
+
+struct entry { /* of a Listing, with its texts */
+	Brood__Control__Process message;
+	char address[ID_TEXT], names[NAMES_TEXT];
+};
+
+static const char *const transports[] = {
+	[TRANSPORT_UNIX] = "unix", [TRANSPORT_TCP] = "tcp", [TRANSPORT_CHILD] = "child"
+};
+
+static void entry_fill(struct entry *entry, struct process *p, uint64_t now)
+{
+	Brood__Control__Process *m = &entry->message;
+	const struct port *port = p->port;
+
+	brood__control__process__init(m);
+	m->id = p->id;
+	m->address = id_format(p->id, entry->address);
+	m->name = registry_names(p, entry->names, sizeof(entry->names));
+	m->parent = p->parent ? p->parent->id : 0;
+	m->pid = p->pid;
+	m->uid = p->uid;
+	m->title = p->title;
+	m->transport = (char *)(uintptr_t)transports[p->transport];
+	m->state = (char *)(uintptr_t)(p->state == PROCESS_LIVE ? "live" : "lost");
+	m->since_ms = now - p->since_ms;
+	if (!port)
+		return;
+	m->frames_in = port->frames_in;
+	m->frames_out = port->frames_out;
+	m->bytes_in = port->bytes_in;
+	m->bytes_out = port->bytes_out;
+	m->queued = port->queued;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct process *const *p = a, *const *q = b;
+
+	return ((*p)->id > (*q)->id) - ((*p)->id < (*q)->id);
+}
+
+/* Those whom the asker may see, behind `after`, in order. Their number; the array has room for all processes. */
+static size_t find_visible(struct exchange *x, uint64_t after, struct process **found)
+{
+	struct process *p;
+	uint32_t at = 0;
+	size_t n = 0;
+
+	while ((p = table_next(&x->control->registry->processes, &at)))
+		if (p->id > after && p->state != PROCESS_AWAITED && router_may(x->control->router, x->from, p))
+			found[n++] = p;
+	qsort(found, n, sizeof(*found), by_id);
+	return n;
+}
+
+static int reply_listing(struct exchange *x, const struct item *it, const char *type, struct process **found, size_t n,
+			 int more)
+{
+	Brood__Control__Listing listing = BROOD__CONTROL__LISTING__INIT;
+	Brood__Control__Process *messages[PAGE_MOST];
+	struct entry *entries = calloc(n + 1, sizeof(*entries));
+	uint64_t now = clock_ms();
+	int r = -ENOMEM;
+	size_t i;
+
+	for (i = 0; entries && i < n; i++) {
+		entry_fill(&entries[i], found[i], now);
+		messages[i] = &entries[i].message;
+	}
+	listing.process = messages;
+	listing.n_process = n;
+	listing.more = more;
+	if (entries)
+		r = reply(x, it, ITEM_REPLY, type, &listing.base);
+	free(entries);
+	return r;
+}
+
+static int answer_list(struct exchange *x, const struct item *it, const struct asked *asked,
+		       const ProtobufCMessage *body)
+{
+	const Brood__Control__List *list = (const Brood__Control__List *)body;
+	size_t most = list->most > 0 && list->most < PAGE_MOST ? list->most : PAGE_MOST, n;
+	struct process **found = calloc(x->control->registry->processes.count, sizeof(struct process *));
+	int r;
+
+	if (!found)
+		return -ENOMEM;
+	n = find_visible(x, list->after, found);
+	r = reply_listing(x, it, asked->reply, found, n < most ? n : most, n > most);
+	free(found);
+	return r;
+}
+
+/*
+ * Items.
+ */
+
+static const struct asked requests[] = {
+	{ "brood.control.List", "brood.control.Listing", &brood__control__list__descriptor, answer_list },
+	{ "brood.control.GetStatus", "brood.control.Status", &brood__control__get_status__descriptor, answer_status },
+};
+
+static const struct asked *asked_by_name(const char *name, size_t length)
+{
+	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++)
+		if (strlen(requests[i].name) == length && memcmp(requests[i].name, name, length) == 0)
+			return &requests[i];
+	return NULL;
+}
+
+/* What the item's type asks for. A number is bound by the first item that has number and name. */
+static const struct asked *asked_by(struct endpoint *endpoint, const struct item *it)
+{
+	const struct asked *asked = it->name ? asked_by_name(it->name, it->name_length) : NULL;
+
+	if (it->type == 0 || it->type > ITEM_TYPES)
+		return asked;
+	if (it->name)
+		endpoint->types[it->type] = asked;
+	return endpoint->types[it->type];
+}
+
+static int answer(struct exchange *x, const struct item *it)
+{
+	const struct asked *asked = asked_by(x->endpoint, it);
+	ProtobufCMessage *body;
+	int r;
+
+	if (it->kind != ITEM_REQUEST || it->continued)
+		return 0;
+	if (!asked || it->more)
+		return fail(x, it, "control.unknown", "@broker answers brood.control.List and brood.control.GetStatus");
+	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		return fail(x, it, "control.malformed", "the request's body is not of its type");
+	r = asked->answer(x, it, asked, body);
+	guard_free(body);
+	return r;
+}
+
+/* The items from the one expected; older ones were answered before, newer ones come again in order. */
+static int take_items(struct exchange *x, const struct frame *f)
+{
+	const uint8_t *at = f->body, *end = f->body + f->length;
+	uint64_t sequence = f->sequence;
+	struct item it;
+	int r;
+
+	while ((r = item_next(&at, end, &it)) == 1) {
+		if (sequence++ != x->endpoint->next)
+			continue;
+		x->endpoint->next++;
+		r = answer(x, &it);
+		if (r < 0)
+			return r;
+	}
+	return r == -EPROTO ? -EBADMSG : 0;
+}
+
+static struct endpoint *endpoint_get(struct process *p, const struct frame *f)
+{
+	if (!p->endpoint) {
+		p->endpoint = calloc(1, sizeof(*p->endpoint));
+		if (!p->endpoint)
+			return NULL;
+		p->endpoint->next = f->kind == FRAME_DATA && f->sequence > 0 ? f->sequence : 1;
+		p->endpoint->out = f->acknowledge + 1;
+	}
+	return p->endpoint;
+}
+
+int control_request(const struct control *control, struct process *from, const struct frame *f)
+{
+	struct exchange x = { control, from, NULL, 0 };
+	int r = 0;
+
+	if (f->stream != 0 || (f->kind != FRAME_DATA && f->kind != FRAME_PROBE))
+		return 0; /* nothing was ever sent there, and what was sent on stream 0 is not kept */
+	x.endpoint = endpoint_get(from, f);
+	if (!x.endpoint)
+		return -ENOMEM;
+	if (f->kind == FRAME_DATA)
+		r = take_items(&x, f);
+	if (r == 0 && !x.replied)
+		acknowledge(&x);
+	return r;
+}
+
+void control_forget(struct process *p)
+{
+	free(p->endpoint);
+	p->endpoint = NULL;
+}

@@ -1,0 +1,25 @@
+/*
+ * control: the peer "@broker" (id 0), who answers the requests of control.proto.
+ */
+#ifndef BROOD_CONTROL_H
+#define BROOD_CONTROL_H
+
+#include "frame.h"
+#include "registry.h"
+#include "router.h"
+
+struct control {
+	const struct registry *registry;
+	const struct router *router;
+	const char *node;
+	uint64_t started_ms;
+	const uint64_t *refused; /* sessions, so far */
+	int private;
+};
+
+/* A routed frame to the broker, from a live process. 0. -EBADMSG: malformed. -ENOMEM. */
+int control_request(const struct control *, struct process *from, const struct frame *);
+/* The process is going: free what is kept of it. */
+void control_forget(struct process *);
+
+#endif

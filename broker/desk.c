@@ -1,0 +1,254 @@
+/*
+ * desk: a table of handlers, one per kind of control frame.
+ *
+ * Everything said here is idempotent, so a client that reconnects simply says it all again. A mistake closes the
+ * connection that made it, with the reason, and nobody else notices.
+ *
+ * A death in order: the parent says DIED, the dead child's connection is read to its end at the end of the turn, and
+ * END follows behind all that was in it. So the answer to DIED is given in two places: at once if there is no
+ * connection, else when it ends.
+ */
+#include "desk.h"
+#include "body.h"
+#include "error.h"
+#include "note.h"
+#include "text.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Names.
+ */
+
+void desk_named(void *data, struct process *watcher, const struct name *name)
+{
+	Brood__Name told = BROOD__NAME__INIT;
+
+	(void)data;
+	told.name = (char *)(uintptr_t)name->text;
+	told.id = name->holder ? name->holder->id : 0;
+	note_put(watcher->sink, FRAME_NAME, &told.base);
+}
+
+static const char *name_error(int r)
+{
+	switch (r) {
+	case -EADDRINUSE:
+		return "name.taken";
+	case -EINVAL:
+		return "name.invalid";
+	case -ENOSPC:
+		return "control.limit";
+	default:
+		return "memory";
+	}
+}
+
+static void describe_refusal(struct desk *desk, const struct process *p, const char *name, int r, char *text, size_t n)
+{
+	const struct process *holder = registry_name_holder(desk->registry, p->uid, name);
+	char id[ID_TEXT];
+
+	if (r == -EADDRINUSE && holder)
+		snprintf(text, n, "the name %s is held by %s", name, id_format(holder->id, id));
+	else if (r == -ENOSPC)
+		snprintf(text, n, "a process may hold at most %u names", NAMES_MOST);
+	else
+		snprintf(text, n, "the name cannot be taken: %s", strerror(-r));
+}
+
+static void say_registered(struct desk *desk, struct process *p, const char *name, int r)
+{
+	Brood__Registered registered = BROOD__REGISTERED__INIT;
+	char echo[2 * NAME_MAX_LENGTH], text[160];
+	const struct error_reason *reason = error_reason(name_error(r));
+
+	registered.name = text_cut(echo, sizeof(echo), name);
+	if (r < 0) {
+		describe_refusal(desk, p, name, r, text, sizeof(text));
+		registered.code = reason->code;
+		registered.error = (char *)(uintptr_t)reason->name;
+		registered.text = text;
+		registered.hint = (char *)(uintptr_t)reason->hint;
+	}
+	note_put(p->sink, FRAME_REGISTERED, &registered.base);
+}
+
+static void on_register(struct desk *desk, struct session *s, const struct frame *f)
+{
+	Brood__Register *body = body_unpack(s, &brood__register__descriptor, f);
+
+	if (!body)
+		return;
+	say_registered(desk, s->process, body->name, registry_name_take(desk->registry, s->process, body->name));
+	guard_free(&body->base);
+}
+
+static void on_unregister(struct desk *desk, struct session *s, const struct frame *f)
+{
+	Brood__Register *body = body_unpack(s, &brood__register__descriptor, f);
+
+	if (!body)
+		return;
+	registry_name_drop(desk->registry, s->process, body->name);
+	guard_free(&body->base);
+}
+
+static void watch(struct desk *desk, struct session *s, const char *name)
+{
+	Brood__Name nobody = BROOD__NAME__INIT;
+	char echo[2 * NAME_MAX_LENGTH];
+	int r = registry_watch(desk->registry, s->process, name);
+
+	if (r == -ENOSPC)
+		session_refuse(s, "control.limit", "a process may watch at most %u names", WATCHES_MOST);
+	else if (r == -ENOMEM)
+		session_refuse(s, "broker.full", "the broker has no memory left");
+	if (r != -EINVAL)
+		return;
+	/* What is not a name has no holder and never will. */
+	nobody.name = text_cut(echo, sizeof(echo), name);
+	note_put(s->process->sink, FRAME_NAME, &nobody.base);
+}
+
+static void on_watch(struct desk *desk, struct session *s, const struct frame *f)
+{
+	Brood__Watch *body = body_unpack(s, &brood__watch__descriptor, f);
+
+	if (!body)
+		return;
+	if (body->stop)
+		registry_unwatch(desk->registry, s->process, body->name);
+	else
+		watch(desk, s, body->name);
+	guard_free(&body->base);
+}
+
+/*
+ * Ends.
+ */
+
+static void say_end(struct process *parent, uint64_t id, uint64_t last)
+{
+	Brood__End end = BROOD__END__INIT;
+
+	end.id = id;
+	end.last = last;
+	note_put(parent->sink, FRAME_END, &end.base);
+}
+
+/* Nothing more comes from it: the answer to its parent's DIED, behind its last words. */
+static void bury(struct desk *desk, struct process *p)
+{
+	uint64_t id = p->id, parent_id = p->parent ? p->parent->id : 0, last = router_last(p, parent_id);
+	struct process *parent;
+
+	life_end(desk->life, p, BROOD__WHY__WHY_EXITED, p->parent);
+	parent = registry_find(desk->registry, parent_id); /* it may have ended, too */
+	if (parent)
+		say_end(parent, id, last);
+}
+
+static void died(struct desk *desk, struct session *s, uint64_t id)
+{
+	struct process *p = registry_find(desk->registry, id);
+
+	if (!p || !p->parent) {
+		say_end(s->process, id, 0); /* it left before, or is nobody's child */
+		return;
+	}
+	if (p->parent != s->process) {
+		session_refuse(s, "died.denied", "the process said to have died is somebody else's child");
+		return;
+	}
+	p->dying = 1;
+	if (p->sink)
+		session_exhaust(session_of(p->sink));
+	else
+		bury(desk, p);
+}
+
+static void on_died(struct desk *desk, struct session *s, const struct frame *f)
+{
+	Brood__Died *body = body_unpack(s, &brood__died__descriptor, f);
+
+	if (!body)
+		return;
+	died(desk, s, body->id);
+	guard_free(&body->base);
+}
+
+static void on_goodbye(struct desk *desk, struct session *s, const struct frame *f)
+{
+	Brood__Goodbye *body = body_unpack(s, &brood__goodbye__descriptor, f);
+	struct process *p = s->process;
+
+	if (!body)
+		return;
+	guard_free(&body->base);
+	s->process = NULL;
+	session_close(s);
+	if (p->dying)
+		bury(desk, p);
+	else
+		life_end(desk->life, p, BROOD__WHY__WHY_LEFT, NULL);
+}
+
+static void ended(void *data, struct session *s)
+{
+	struct desk *desk = data;
+	struct process *p = s->process;
+
+	if (p->dying)
+		bury(desk, p);
+	else if (s->refused)
+		life_end(desk->life, p, BROOD__WHY__WHY_CLOSED, NULL);
+	else
+		life_disconnect(desk->life, p);
+}
+
+/*
+ * Dispatch.
+ */
+
+static void on_hello(struct desk *desk, struct session *s, const struct frame *f)
+{
+	welcome_hello(desk->welcome, s, f);
+}
+
+static void on_adopt(struct desk *desk, struct session *s, const struct frame *f)
+{
+	welcome_adopt(desk->welcome, s, f);
+}
+
+typedef void handler_fn(struct desk *, struct session *, const struct frame *);
+
+static handler_fn *const handlers[] = {
+	[FRAME_HELLO] = on_hello,           [FRAME_ADOPT] = on_adopt, [FRAME_REGISTER] = on_register,
+	[FRAME_UNREGISTER] = on_unregister, [FRAME_WATCH] = on_watch, [FRAME_DIED] = on_died,
+	[FRAME_GOODBYE] = on_goodbye,
+};
+
+static void control(void *data, struct session *s, const struct frame *f)
+{
+	handler_fn *handler = f->kind < sizeof(handlers) / sizeof(*handlers) ? handlers[f->kind] : NULL;
+
+	if (handler)
+		handler(data, s, f);
+	else
+		session_refuse(s, "frame.kind", "clients do not send %s", frame_kind_name(f->kind));
+}
+
+static void request(void *data, struct session *s, const struct frame *f)
+{
+	struct desk *desk = data;
+	int r = control_request(desk->control, s->process, f);
+
+	if (r == -EBADMSG)
+		session_refuse(s, "control.malformed", "a message to the broker is not made of items");
+	else if (r < 0)
+		session_refuse(s, "broker.full", "the broker has no memory left");
+}
+
+const struct session_ops desk_ops = { control, request, ended };

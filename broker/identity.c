@@ -1,0 +1,155 @@
+/*
+ * identity: ids that are never reused, and secrets that survive a restart.
+ *
+ * An id is an epoch and a counter. The epoch is the time of the start in seconds, or one more than the last if the
+ * clock does not say more, so it strictly grows, and no id comes twice even if clocks go back. It is on disk before the
+ * first id of it is given. The surprising rule: a run that ends with everybody gone marks its epoch "clean", so that
+ * the next run need not wait for processes that will not come back.
+ */
+#include "identity.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static int fail(int error, const char *what, char *why, size_t n)
+{
+	snprintf(why, n, "file %s: %s; remove it, or choose another directory with --dir", what, strerror(-error));
+	return error;
+}
+
+static int write_epoch(const struct identity *id, const char *mark)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%" PRIu32 "%s\n", id->epoch, mark);
+
+	return home_write(id->home, "epoch", text, (size_t)n);
+}
+
+/* 0 and *last (0: there was none), or negative errno. */
+static int read_epoch(struct identity *id, uint32_t *last)
+{
+	char text[32] = "", *end;
+	ssize_t got = home_read(id->home, "epoch", text, sizeof(text) - 1);
+	unsigned long long value = strtoull(text, &end, 10);
+
+	*last = 0;
+	if (got == -ENOENT)
+		return 0;
+	if (got < 0)
+		return (int)got;
+	if (end == text || value == 0 || value >= UINT32_MAX)
+		return -EBADMSG;
+	*last = (uint32_t)value;
+	id->unclean = strcmp(end, " clean\n") != 0;
+	return 0;
+}
+
+static int open_epoch(struct identity *id, uint32_t now)
+{
+	uint32_t last;
+	int r = read_epoch(id, &last);
+
+	if (r < 0)
+		return r;
+	id->epoch = id->first_epoch = now > last ? now : last + 1;
+	id->counter = 1;
+	return write_epoch(id, "");
+}
+
+/* Read a secret of n bytes, or make one with `make`. */
+static int open_secret(const struct home *home, const char *name, void *bytes, size_t n,
+		       int (*make)(void *bytes, size_t n))
+{
+	uint8_t more[COOKIE_TEXT + 2];
+	ssize_t got = home_read(home, name, more, n + 1);
+	int r;
+
+	if (got == (ssize_t)n) {
+		memcpy(bytes, more, n);
+		return 0;
+	}
+	if (got != -ENOENT)
+		return got < 0 ? (int)got : -EBADMSG;
+	r = make(bytes, n);
+	return r < 0 ? r : home_write(home, name, bytes, n);
+}
+
+static int make_key(void *bytes, size_t n)
+{
+	return getrandom(bytes, n, 0) == (ssize_t)n ? 0 : -EIO;
+}
+
+static int make_cookie(void *text, size_t n)
+{
+	uint8_t secret[COOKIE_TEXT / 2];
+	size_t i;
+
+	if (make_key(secret, sizeof(secret)) < 0)
+		return -EIO;
+	for (i = 0; i < sizeof(secret); i++)
+		snprintf((char *)text + 2 * i, 3, "%02x", secret[i]);
+	((char *)text)[n - 1] = '\n';
+	return 0;
+}
+
+int identity_open(struct identity *id, const struct home *home, uint32_t now, char *why, size_t n)
+{
+	int r;
+
+	*id = (struct identity){ .home = home };
+	r = open_epoch(id, now);
+	if (r < 0)
+		return fail(r, "epoch", why, n);
+	r = open_secret(home, "key", id->key, sizeof(id->key), make_key);
+	return r < 0 ? fail(r, "key", why, n) : 0;
+}
+
+int identity_open_cookie(struct identity *id, char *why, size_t n)
+{
+	char line[COOKIE_TEXT + 1];
+	int r = open_secret(id->home, "cookie", line, sizeof(line), make_cookie);
+
+	if (r < 0)
+		return fail(r, "cookie", why, n);
+	memcpy(id->cookie, line, COOKIE_TEXT);
+	return 0;
+}
+
+void identity_close(struct identity *id)
+{
+	if (id->home)
+		(void)write_epoch(id, " clean"); /* if that fails, the next run waits a little in vain */
+}
+
+uint64_t identity_take(struct identity *id, uint32_t n)
+{
+	uint64_t first;
+
+	if (id->counter > UINT32_MAX - n) {
+		id->epoch++;
+		if (write_epoch(id, "") < 0) {
+			id->epoch--;
+			return 0;
+		}
+		id->counter = 1;
+	}
+	first = (uint64_t)id->epoch << 32 | id->counter;
+	id->counter += n;
+	return first;
+}
+
+int identity_is_cookie(const struct identity *id, const uint8_t *bytes, size_t n)
+{
+	uint8_t difference = 0;
+
+	if (n == COOKIE_TEXT + 1 && bytes[COOKIE_TEXT] == '\n')
+		n--;
+	if (n != COOKIE_TEXT || id->cookie[0] == '\0')
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		difference |= (uint8_t)(bytes[i] ^ (uint8_t)id->cookie[i]);
+	return difference == 0;
+}

@@ -1,0 +1,134 @@
+/*
+ * life: the states of a process and the one goodbye.
+ *
+ *   live ──── connection ends ────> lost          if its parent will tell how it ended
+ *   live ──── connection ends ────> gone          else
+ *   lost ──── new connection ─────> live
+ *   lost ──── its parent says died, or is gone itself ──> gone
+ *   awaited ─ new connection ─────> live          known by id only, from an earlier run of the broker
+ *
+ * Whatever ends a process runs life_end(). The surprising rule: the end of a process can end its lost children, and
+ * theirs; that is a list that is worked off, not a recursion, because families are as deep as their members like.
+ */
+#include "life.h"
+#include "clock.h"
+#include "control.h"
+#include <stdlib.h>
+
+static const char *const why_names[] = { "unknown", "left", "exited", "lost", "nobody", "closed" };
+
+struct process *life_begin(struct life *life, uint64_t id, uint32_t uid, const char *title,
+			   enum process_transport transport, struct sink *sink)
+{
+	struct process *p = registry_add(life->registry, id, uid);
+
+	if (!p)
+		return NULL;
+	registry_entitle(p, title);
+	p->transport = (uint8_t)transport;
+	p->since_ms = clock_ms();
+	router_attach(life->router, p, sink);
+	log_say(life->log, LOG_PROCESS_CAME, FIELD_ID("id", id), FIELD_NUMBER("uid", uid), FIELD_TEXT("title", title));
+	return p;
+}
+
+struct process *life_expect(struct life *life, uint64_t id, uint32_t uid, const char *title)
+{
+	struct process *p = registry_add(life->registry, id, uid);
+
+	if (!p)
+		return NULL;
+	registry_entitle(p, title);
+	p->transport = TRANSPORT_CHILD;
+	p->since_ms = clock_ms();
+	p->state = PROCESS_LOST;
+	return p;
+}
+
+/* A parent of an earlier run is known by id only until it is back. Children of other users are not its own then. */
+static void disown_strangers(struct process *p)
+{
+	struct process *child, *next;
+
+	for (child = LIST_FIRST(&p->children); child; child = next) {
+		next = LIST_NEXT(child, sibling);
+		if (child->uid != p->uid && p->uid != 0)
+			registry_relate(child, NULL);
+	}
+}
+
+void life_return(struct life *life, struct process *p, uint32_t uid, enum process_transport transport,
+		 struct sink *sink)
+{
+	if (p->state == PROCESS_AWAITED) {
+		p->uid = uid;
+		p->since_ms = clock_ms();
+		disown_strangers(p);
+	}
+	p->transport = (uint8_t)transport;
+	router_attach(life->router, p, sink);
+	log_say(life->log, LOG_PROCESS_BACK, FIELD_ID("id", p->id));
+}
+
+void life_disconnect(struct life *life, struct process *p)
+{
+	if (!p->spawned || !p->parent) {
+		life_end(life, p, BROOD__WHY__WHY_LOST, NULL);
+		return;
+	}
+	router_detach(life->router, p);
+	log_say(life->log, LOG_PROCESS_LOST, FIELD_ID("id", p->id), FIELD_ID("parent", p->parent->id));
+}
+
+/* Its lost children had nobody but it to vouch for them. */
+static void take_lost_children(struct process *p, struct process_list *ending)
+{
+	struct process *child, *next;
+
+	for (child = LIST_FIRST(&p->children); child; child = next) {
+		next = LIST_NEXT(child, sibling);
+		if (child->state != PROCESS_LOST)
+			continue;
+		registry_relate(child, NULL);
+		LIST_INSERT_HEAD(ending, child, sibling);
+	}
+}
+
+static void end_one(struct life *life, struct process *p, Brood__Why why, struct process *except)
+{
+	log_say(life->log, LOG_PROCESS_GONE, FIELD_ID("id", p->id), FIELD_TEXT("why", why_names[why]));
+	p->sink = NULL;
+	registry_name_drop(life->registry, p, "");
+	router_end(life->router, p, why, except);
+	control_forget(p);
+	registry_remove(life->registry, p);
+}
+
+void life_end(struct life *life, struct process *p, Brood__Why why, struct process *except)
+{
+	struct process_list ending = LIST_HEAD_INITIALIZER(ending);
+
+	take_lost_children(p, &ending);
+	end_one(life, p, why, except);
+	while ((p = LIST_FIRST(&ending))) {
+		LIST_REMOVE(p, sibling);
+		take_lost_children(p, &ending);
+		end_one(life, p, BROOD__WHY__WHY_LOST, NULL);
+	}
+}
+
+void life_end_grace(struct life *life)
+{
+	uint32_t n = 0, at = 0, most = life->router->n_awaited;
+	struct process **awaited = calloc(most + 1, sizeof(struct process *)), *p;
+
+	if (!awaited)
+		return; /* they stay awaited; nothing is lost by that */
+	life->router->grace = 0;
+	while (n < most && (p = table_next(&life->registry->processes, &at)))
+		if (p->state == PROCESS_AWAITED)
+			awaited[n++] = p;
+	while (n > 0)
+		life_end(life, awaited[--n], BROOD__WHY__WHY_NOBODY, NULL);
+	free(awaited);
+}

@@ -1,0 +1,34 @@
+/*
+ * life: how a process comes, is lost, comes back, and ends; and who is told.
+ */
+#ifndef BROOD_LIFE_H
+#define BROOD_LIFE_H
+
+#include "log.h"
+#include "registry.h"
+#include "router.h"
+
+struct life {
+	struct registry *registry;
+	struct router *router;
+	struct log *log;
+};
+
+/* A new process with this connection. NULL without memory. */
+struct process *life_begin(struct life *, uint64_t id, uint32_t uid, const char *title, enum process_transport,
+			   struct sink *);
+/* A child whose connection did not come with it: lost from the beginning, until it comes by itself. */
+struct process *life_expect(struct life *, uint64_t id, uint32_t uid, const char *title);
+/* It says hello again on a new connection. Those who wait for it go on. */
+void life_return(struct life *, struct process *, uint32_t uid, enum process_transport, struct sink *);
+/* Its connection is gone. It is lost if somebody vouches for it, else this is its end. */
+void life_disconnect(struct life *, struct process *);
+/*
+ * It is gone for good: names are free, everybody who has to do with it is told but `except` (or NULL), its lost
+ * children are gone, too. Its sink, if it has one, is left alone. The record is freed.
+ */
+void life_end(struct life *, struct process *, Brood__Why, struct process *except);
+/* Who is not back by now from an earlier run of the broker will not come. */
+void life_end_grace(struct life *);
+
+#endif

@@ -1,0 +1,320 @@
+/*
+ * registry: processes, their families, and their names.
+ *
+ * A process is one record from the moment it gets an id until it is gone for good, whatever happens to its connection
+ * meanwhile. A name is one record as long as somebody holds or watches it; a watch ties a process to a name and lies in
+ * the lists of both, so either can go first. The surprising rule: a removed process leaves orphans, not dangling
+ * parents, so `parent` may be followed whenever it is not NULL.
+ */
+#include "registry.h"
+#include "text.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct watch {
+	struct process *watcher;
+	struct name *name;
+	LIST_ENTRY(watch) of_watcher;
+	LIST_ENTRY(watch) of_name;
+};
+
+void registry_init(struct registry *r, registry_named_fn *named, void *data)
+{
+	*r = (struct registry){ .named = named, .data = data };
+}
+
+void registry_deinit(struct registry *r)
+{
+	struct process *p;
+	uint32_t at;
+
+	/* Removal moves places about, so one walk may miss some. */
+	while (r->processes.count > 0)
+		for (at = 0; (p = table_next(&r->processes, &at));)
+			registry_remove(r, p);
+	table_deinit(&r->processes);
+}
+
+/*
+ * Processes.
+ */
+
+struct process *registry_add(struct registry *r, uint64_t id, uint32_t uid)
+{
+	struct process *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->id = id;
+	p->uid = uid;
+	if (table_put(&r->processes, id, p) < 0) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void registry_entitle(struct process *p, const char *title)
+{
+	text_cut(p->title, sizeof(p->title), title);
+}
+
+struct process *registry_find(const struct registry *r, uint64_t id)
+{
+	return id ? table_get(&r->processes, id) : NULL;
+}
+
+static void watch_free(struct registry *, struct watch *);
+
+void registry_remove(struct registry *r, struct process *p)
+{
+	assert(!p->port && !p->endpoint);
+	registry_name_drop(r, p, "");
+	while (!LIST_EMPTY(&p->watches))
+		watch_free(r, LIST_FIRST(&p->watches));
+	while (!LIST_EMPTY(&p->children))
+		registry_relate(LIST_FIRST(&p->children), NULL);
+	registry_relate(p, NULL);
+	table_remove(&r->processes, p->id);
+	free(p->blocks);
+	free(p);
+}
+
+/*
+ * Families.
+ */
+
+void registry_relate(struct process *child, struct process *parent)
+{
+	if (child->parent)
+		LIST_REMOVE(child, sibling);
+	child->parent = parent;
+	if (parent)
+		LIST_INSERT_HEAD(&parent->children, child, sibling);
+}
+
+int registry_related(const struct process *a, const struct process *b)
+{
+	return a->parent == b || b->parent == a;
+}
+
+int registry_grant(struct process *p, uint64_t first, uint32_t n)
+{
+	struct block *more;
+
+	if (p->n_blocks == BLOCKS_MOST)
+		memmove(p->blocks, p->blocks + 1, --p->n_blocks * sizeof(*p->blocks));
+	more = realloc(p->blocks, (p->n_blocks + 1u) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	p->blocks = more;
+	p->blocks[p->n_blocks++] = (struct block){ first, n };
+	return 0;
+}
+
+uint64_t registry_block_of(const struct process *p, uint64_t id)
+{
+	for (unsigned i = p->n_blocks; i-- > 0;)
+		if (id - p->blocks[i].first < p->blocks[i].n)
+			return p->blocks[i].first;
+	return 0;
+}
+
+/*
+ * Names.
+ */
+
+static unsigned key_length(const char *text)
+{
+	return (unsigned)(sizeof(uint32_t) + strlen(text));
+}
+
+static struct name *name_find(const struct registry *r, uint32_t uid, const char *text)
+{
+	struct {
+		uint32_t uid;
+		char text[NAME_MAX_LENGTH + 1];
+	} key = { .uid = uid };
+	struct name *name;
+
+	if (!name_is_valid(text))
+		return NULL;
+	strcpy(key.text, text);
+	HASH_FIND(hh, r->names, &key, key_length(text), name);
+	return name;
+}
+
+static struct name *name_add(struct registry *r, uint32_t uid, const char *text)
+{
+	struct name *name = calloc(1, sizeof(*name));
+
+	if (!name)
+		return NULL;
+	name->uid = uid;
+	strcpy(name->text, text);
+	HASH_ADD(hh, r->names, uid, key_length(text), name);
+	if (!name->hh.tbl) {
+		free(name);
+		return NULL;
+	}
+	return name;
+}
+
+static void name_free_if_unused(struct registry *r, struct name *name)
+{
+	if (name->holder || !LIST_EMPTY(&name->watches))
+		return;
+	HASH_DELETE(hh, r->names, name);
+	free(name);
+}
+
+/* The record of a valid name, made if there is none. 0, -EINVAL, -ENOMEM. */
+static int name_get(struct registry *r, uint32_t uid, const char *text, struct name **ret)
+{
+	struct name *name = name_find(r, uid, text);
+
+	if (!name_is_valid(text))
+		return -EINVAL;
+	if (!name)
+		name = name_add(r, uid, text);
+	*ret = name;
+	return name ? 0 : -ENOMEM;
+}
+
+static void name_tell(struct registry *r, const struct name *name)
+{
+	struct watch *watch;
+
+	LIST_FOREACH (watch, &name->watches, of_name)
+		r->named(r->data, watch->watcher, name);
+}
+
+int registry_name_take(struct registry *r, struct process *p, const char *text)
+{
+	struct name *name = name_find(r, p->uid, text);
+	int error;
+
+	if (name && name->holder)
+		return name->holder == p ? 0 : -EADDRINUSE;
+	if (p->n_names >= NAMES_MOST)
+		return -ENOSPC;
+	error = name_get(r, p->uid, text, &name);
+	if (error < 0)
+		return error;
+	name->holder = p;
+	p->n_names++;
+	LIST_INSERT_HEAD(&p->names, name, of_holder);
+	name_tell(r, name);
+	return 0;
+}
+
+static void name_drop(struct registry *r, struct process *p, struct name *name)
+{
+	LIST_REMOVE(name, of_holder);
+	name->holder = NULL;
+	p->n_names--;
+	name_tell(r, name);
+	name_free_if_unused(r, name);
+}
+
+void registry_name_drop(struct registry *r, struct process *p, const char *text)
+{
+	struct name *name = name_find(r, p->uid, text);
+
+	if (name && name->holder == p)
+		name_drop(r, p, name);
+	while (text[0] == '\0' && !LIST_EMPTY(&p->names))
+		name_drop(r, p, LIST_FIRST(&p->names));
+}
+
+struct process *registry_name_holder(const struct registry *r, uint32_t uid, const char *text)
+{
+	const struct name *name = name_find(r, uid, text);
+
+	return name ? name->holder : NULL;
+}
+
+char *registry_names(const struct process *p, char *to, size_t n)
+{
+	const struct name *name;
+	size_t used = 0;
+
+	to[0] = '\0';
+	LIST_FOREACH (name, &p->names, of_holder) {
+		size_t length = strlen(name->text) + (used > 0);
+
+		if (used + length >= n)
+			break;
+		snprintf(to + used, n - used, "%s%s", used > 0 ? " " : "", name->text);
+		used += length;
+	}
+	return to;
+}
+
+/*
+ * Watches.
+ */
+
+static struct watch *watch_find(const struct process *p, const struct name *name)
+{
+	struct watch *watch;
+
+	LIST_FOREACH (watch, &p->watches, of_watcher)
+		if (watch->name == name)
+			return watch;
+	return NULL;
+}
+
+static void watch_free(struct registry *r, struct watch *watch)
+{
+	LIST_REMOVE(watch, of_watcher);
+	LIST_REMOVE(watch, of_name);
+	watch->watcher->n_watches--;
+	name_free_if_unused(r, watch->name);
+	free(watch);
+}
+
+static struct watch *watch_add(struct process *p, struct name *name)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->watcher = p;
+	watch->name = name;
+	LIST_INSERT_HEAD(&p->watches, watch, of_watcher);
+	LIST_INSERT_HEAD(&name->watches, watch, of_name);
+	p->n_watches++;
+	return watch;
+}
+
+int registry_watch(struct registry *r, struct process *p, const char *text)
+{
+	struct name *name;
+	int error = name_get(r, p->uid, text, &name);
+
+	if (error < 0)
+		return error;
+	if (!watch_find(p, name)) {
+		error = p->n_watches >= WATCHES_MOST ? -ENOSPC : 0;
+		if (error == 0 && !watch_add(p, name))
+			error = -ENOMEM;
+	}
+	if (error == 0)
+		r->named(r->data, p, name);
+	else
+		name_free_if_unused(r, name);
+	return error;
+}
+
+void registry_unwatch(struct registry *r, struct process *p, const char *text)
+{
+	struct name *name = name_find(r, p->uid, text);
+	struct watch *watch = name ? watch_find(p, name) : NULL;
+
+	if (watch)
+		watch_free(r, watch);
+}

@@ -1,0 +1,124 @@
+/*
+ * registry: who is there. Processes by id, parents and children, names and who watches them. Pure: no sockets, no
+ * clock, no messages; a change of a watched name is told through a function given at creation.
+ *
+ * Names belong to a user: "resize" of uid 1000 and "resize" of uid 1001 are two names.
+ */
+#ifndef BROOD_REGISTRY_H
+#define BROOD_REGISTRY_H
+
+#include "address.h"
+#include "sink.h"
+#include "table.h"
+#include <stdint.h>
+#include <sys/queue.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+struct port;     /* the router's part of a process */
+struct endpoint; /* what @broker keeps of a process */
+
+enum process_state {
+	PROCESS_LIVE,   /* has a sink */
+	PROCESS_LOST,   /* its connection ended without a goodbye; its parent still vouches for it */
+	PROCESS_AWAITED /* of an earlier run of this broker, not back yet; only the id is known */
+};
+
+enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_CHILD };
+
+#define TITLE_SIZE 24u     /* with its NUL; longer titles are cut */
+#define NAMES_MOST 256u    /* of one process */
+#define WATCHES_MOST 4096u /* of one process */
+#define BLOCKS_MOST 1024u  /* of one process; the oldest are forgotten */
+
+struct block { /* ids that a process may give to its children */
+	uint64_t first;
+	uint32_t n;
+};
+
+struct name;
+struct watch;
+LIST_HEAD(process_list, process);
+LIST_HEAD(name_list, name);
+LIST_HEAD(watch_list, watch);
+
+struct process {
+	uint64_t id;
+	struct sink *sink;         /* its session while it is live, else NULL */
+	struct port *port;         /* NULL until a message was routed */
+	struct endpoint *endpoint; /* NULL until it spoke to the broker */
+	struct process *parent;    /* NULL: none, or gone */
+	struct process_list children;
+	LIST_ENTRY(process) sibling;
+	struct name_list names;
+	struct watch_list watches;
+	struct block *blocks;
+	uint64_t since_ms; /* when it came */
+	uint32_t uid, pid;
+	uint32_t told; /* the last death it was told of: see router */
+	uint16_t n_blocks, n_names, n_watches;
+	uint8_t state;     /* enum process_state */
+	uint8_t transport; /* enum process_transport */
+	uint8_t level;     /* 1: it can resume */
+	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
+	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
+	uint8_t ending;    /* see life */
+	char title[TITLE_SIZE];
+};
+
+struct name {
+	struct process *holder; /* NULL: only watched */
+	LIST_ENTRY(name) of_holder;
+	struct watch_list watches;
+	UT_hash_handle hh;
+	uint32_t uid; /* uid and text, one behind the other, are the key */
+	char text[NAME_MAX_LENGTH + 1];
+};
+
+/* A name got another holder, or lost it: name->holder is the new state. */
+typedef void registry_named_fn(void *data, struct process *watcher, const struct name *);
+
+struct registry {
+	struct table processes;
+	struct name *names; /* held or watched */
+	registry_named_fn *named;
+	void *data;
+};
+
+void registry_init(struct registry *, registry_named_fn *, void *data);
+/* Frees every process, too. */
+void registry_deinit(struct registry *);
+
+/* A process with a new id, without title, parent or sink. NULL without memory. */
+struct process *registry_add(struct registry *, uint64_t id, uint32_t uid);
+/* Its names become free, its children orphans. port and endpoint must be gone. */
+void registry_remove(struct registry *, struct process *);
+struct process *registry_find(const struct registry *, uint64_t id);
+/* For people: longer ones are cut. */
+void registry_entitle(struct process *, const char *title);
+
+/* Make `child` a child of `parent`; either may have been related before. parent NULL: an orphan. */
+void registry_relate(struct process *child, struct process *parent);
+/* 1 if one is the other's parent. */
+int registry_related(const struct process *, const struct process *);
+
+/* 0. -EINVAL: not a name. -EADDRINUSE: another holds it. -ENOSPC: holds too many. -ENOMEM. */
+int registry_name_take(struct registry *, struct process *, const char *name);
+/* Names it does not hold are ignored; "" is all it holds. */
+void registry_name_drop(struct registry *, struct process *, const char *name);
+/* NULL: nobody. */
+struct process *registry_name_holder(const struct registry *, uint32_t uid, const char *name);
+/* Names of a process, separated by blanks, as many as fit. Returns to. */
+char *registry_names(const struct process *, char *to, size_t n);
+
+/* The state is told at once and after every change. Twice is once. -EINVAL, -ENOSPC, -ENOMEM as above. */
+int registry_watch(struct registry *, struct process *, const char *name);
+void registry_unwatch(struct registry *, struct process *, const char *name);
+
+/* Remember that these ids are the process's to give away. -ENOMEM. */
+int registry_grant(struct process *, uint64_t first, uint32_t n);
+/* First id of the block from which it may give this id to a child; 0: it may not. */
+uint64_t registry_block_of(const struct process *, uint64_t id);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * router: from which process to which, and whether there is room. Pure: frames and charges come in, bytes go to sinks.
+ *
+ * An *edge* is what the broker keeps of a sender and a destination: how many bytes wait there, and whether the sender
+ * was told to wait. It is made by the first frame and ends with either end.
+ */
+#ifndef BROOD_ROUTER_H
+#define BROOD_ROUTER_H
+
+#include "brood.pb-c.h"
+#include "frame.h"
+#include "registry.h"
+
+#define QUEUE_MOST (32u * 1024u * 1024u)   /* bytes that wait for one process, shared by its senders, ... */
+#define SHARE_MOST (8u * 1024u * 1024u)    /* ... but at most so many of one sender, ... */
+#define SHARE_LEAST (1024u * 1024u)        /* ... and at least so many, */
+#define TOTAL_MOST (1024u * 1024u * 1024u) /* unless so many wait in all: then one frame each */
+#define EDGES_MOST 65536u                  /* destinations of one process */
+#define AWAITED_MOST 65536u                /* processes of an earlier run that somebody wrote to */
+
+struct edge {
+	struct port *source;      /* NULL: it is gone, its last bytes still wait */
+	struct port *destination; /* NULL: gone */
+	uint64_t id;              /* the destination's */
+	size_t queued;
+	uint64_t last; /* on stream 0: the latest sequence of an item seen */
+	uint8_t held;  /* HELD_... */
+	uint8_t doomed;
+	LIST_ENTRY(edge) of_destination;
+	SLIST_ENTRY(edge) of_doomed;
+};
+LIST_HEAD(edge_list, edge);
+SLIST_HEAD(doomed_list, edge);
+
+#define HELD_BUSY 0x1u
+#define HELD_AWAY 0x2u
+
+struct port { /* what the router keeps of a process that sent or was sent something */
+	struct process *process;
+	struct router *router;
+	struct edge *last; /* the edge of the latest frame */
+	struct table out;  /* edges by destination id */
+	struct edge_list in;
+	size_t queued;   /* bytes that wait for this process ... */
+	uint32_t loaded; /* ... and on how many edges */
+	uint32_t nobody_helping;
+	uint64_t nobody; /* in that helping it was told that nobody has this id */
+	uint64_t frames_in, frames_out, bytes_in, bytes_out;
+};
+
+struct router {
+	struct registry *registry;
+	uint32_t owner;       /* user whose processes may talk to everybody; root's may, too */
+	uint32_t first_epoch; /* ids below are of earlier runs */
+	int grace;            /* processes of earlier runs may still come back */
+	uint32_t n_awaited;
+	uint32_t helping, death; /* counters that tell one from the other */
+	struct doomed_list doomed;
+	uint64_t frames, bytes, holds;
+	size_t queued;
+};
+
+void router_init(struct router *, struct registry *, uint32_t owner, uint32_t first_epoch, int grace);
+/* Frees all edges and ports; the processes stay. */
+void router_deinit(struct router *);
+
+/* A new helping of frames begins. */
+void router_begin(struct router *);
+/*
+ * Forward a routed frame to its destination (not the broker), or tell the sender why not. 0. -ENOMEM.
+ * -ENOBUFS: it writes to more destinations than we keep count of.
+ */
+int router_route(struct router *, struct process *from, const struct frame *);
+
+/* n bytes that a sink got with this edge have to wait; have left. The tag is an edge, or NULL for notes. */
+void edge_charge(struct edge *, size_t n);
+void edge_uncharge(void *tag, size_t n);
+
+/* The process is live with this sink: those who were told to wait because it was away go on. */
+void router_attach(struct router *, struct process *, struct sink *);
+/* It is lost, and with its sink what waited there, but it may come back: its senders are told to wait. */
+void router_detach(struct router *, struct process *);
+/* It is gone for good: everybody who has to do with it is told, except one (or NULL). The record itself stays. */
+void router_end(struct router *, struct process *, Brood__Why why, struct process *except);
+/* Free what ended. Call it when no sink holds bytes of this turn any more. */
+void router_sweep(struct router *);
+
+/* A process of an earlier run, expected back. NULL without memory, or if there are too many. */
+struct process *router_await(struct router *, uint64_t id);
+/* 1 if the id is of an earlier run and the time of grace has not passed. */
+int router_awaits(const struct router *, uint64_t id);
+
+/* 1 if these two may see and write to each other. */
+int router_may(const struct router *, const struct process *, const struct process *);
+/* 1 if processes of these two users may, though they are not related. */
+int router_may_users(const struct router *, uint32_t, uint32_t);
+/* Highest sequence on stream 0 known to have been sent to this id; 0: none. */
+uint64_t router_last(const struct process *, uint64_t to);
+
+#endif

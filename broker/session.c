@@ -1,0 +1,514 @@
+/*
+ * session: reads frames, hands them to the router or the desk, and writes what others put into it.
+ *
+ * Reading: one helping per session and turn, so nobody starves. Writing: whatever was put during the turn is a list of
+ * pieces in an outbox, and the end of the turn writes each dirty session once. What a socket does not take is copied to
+ * its channel and charged to the edges it came by; from then on everything queues up behind it until the socket
+ * has room. So in the common case bytes are copied by the kernel only.
+ *
+ * The slab that holds a turn's frames may fill before the turn ends. Then all dirty sessions are written at once and
+ * the slab begins anew: this is safe exactly between two helpings, because nobody looks at a frame then.
+ *
+ * Ending: session_close() marks, the end of the turn frees. A session whose socket refuses to be written to is first
+ * read to its end: its last words count although nobody can answer.
+ */
+#include "session.h"
+#include "clock.h"
+#include "error.h"
+#include "note.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SLAB_SIZE (1024u * 1024u)
+#define HELLO_MS 5000u
+#define NOTES_MOST (8u * 1024u * 1024u)    /* bytes of the broker's own that one session may leave unread */
+#define REQUESTS_MOST (1024u * 1024u)      /* unread bytes above which it may send no requests */
+#define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
+#define LINGER_MOST 64                     /* discarded pieces of input at the end of a TCP connection */
+
+/*
+ * Closing.
+ */
+
+static struct session_list *list_of(struct session *s)
+{
+	if (s->state == SESSION_CLOSING)
+		return &s->all->closing;
+	if (s->exhausting)
+		return &s->all->exhausting;
+	return s->state == SESSION_LIVE ? &s->all->live : &s->all->fresh;
+}
+
+void session_close(struct session *s)
+{
+	if (s->state == SESSION_CLOSING)
+		return;
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->state = SESSION_CLOSING;
+	TAILQ_INSERT_TAIL(&s->all->closing, s, of_state);
+	event_del(&s->readable);
+	if (s->writing)
+		event_del(s->writable);
+	s->writing = 0;
+	if (s->process)
+		s->all->ops->ended(s->all->data, s);
+	s->process = NULL;
+}
+
+void session_exhaust(struct session *s)
+{
+	if (s->state == SESSION_CLOSING || s->exhausting)
+		return;
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->exhausting = 1;
+	TAILQ_INSERT_TAIL(&s->all->exhausting, s, of_state);
+}
+
+static void say_goodbye(struct session *s, Brood__Parting parting, const struct error_reason *reason, char *text)
+{
+	Brood__Goodbye goodbye = BROOD__GOODBYE__INIT;
+
+	goodbye.parting = parting;
+	goodbye.text = text;
+	if (reason) {
+		goodbye.code = reason->code;
+		goodbye.error = (char *)(uintptr_t)reason->name;
+		goodbye.hint = (char *)(uintptr_t)reason->hint;
+	}
+	note_put(&s->sink, FRAME_GOODBYE, &goodbye.base);
+}
+
+void session_refuse(struct session *s, const char *name, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	if (s->state == SESSION_CLOSING)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	s->all->refused++;
+	s->refused = 1;
+	log_say(s->all->log, LOG_SESSION_REFUSED, FIELD_ID("id", s->process ? s->process->id : 0),
+		FIELD_NUMBER("uid", s->uid), FIELD_TEXT("error", name), FIELD_TEXT("text", text));
+	say_goodbye(s, BROOD__PARTING__PARTING_REFUSED, error_reason(name), text);
+	session_close(s);
+}
+
+void sessions_goodbye(struct sessions *all, Brood__Parting parting)
+{
+	char text[] = "the broker is going down";
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&all->live); s; s = next) {
+		next = TAILQ_NEXT(s, of_state);
+		say_goodbye(s, parting, NULL, text);
+	}
+	while ((s = TAILQ_FIRST(&all->fresh))) {
+		say_goodbye(s, parting, NULL, text);
+		session_close(s);
+	}
+}
+
+/*
+ * Sending.
+ */
+
+struct session *session_of(struct sink *sink)
+{
+	return (struct session *)sink;
+}
+
+static void session_put(struct sink *sink, struct edge *edge, const uint8_t *bytes, size_t n)
+{
+	struct session *s = session_of(sink);
+	int r = -ENOMEM;
+
+	if (s->state == SESSION_CLOSING || s->exhausting)
+		return;
+	if (!s->out) {
+		s->out = outbox_lend(&s->all->outboxes);
+		if (s->out)
+			STAILQ_INSERT_TAIL(&s->all->dirty, s, of_dirty);
+	}
+	if (s->out)
+		r = edge ? outbox_add(s->out, edge, bytes, n) : outbox_copy(s->out, bytes, n);
+	/* Bytes are missing now, so nothing more may go out; its senders will hear what became of it. */
+	if (r < 0)
+		session_exhaust(s);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *data);
+
+static void wait_for_room(struct session *s)
+{
+	if (s->writing)
+		return;
+	if (!s->writable)
+		s->writable = event_new(s->all->base, s->channel.out_fd, EV_WRITE | EV_PERSIST, on_writable, s);
+	if (!s->writable || event_add(s->writable, NULL) < 0)
+		session_close(s);
+	else
+		s->writing = 1;
+}
+
+/* Copy what the socket did not take, and charge it. */
+static int keep_rest(struct session *s, const struct outbox *out, size_t sent)
+{
+	for (unsigned i = 0; i < out->n; i++) {
+		const struct iovec *piece = &out->pieces[i];
+		size_t skip = sent < piece->iov_len ? sent : piece->iov_len;
+
+		sent -= skip;
+		if (skip == piece->iov_len)
+			continue;
+		if (channel_keep(&s->channel, (uint8_t *)piece->iov_base + skip, piece->iov_len - skip, out->edges[i],
+				 -1) < 0)
+			return -ENOMEM;
+		edge_charge(out->edges[i], piece->iov_len - skip);
+	}
+	return 0;
+}
+
+/* What waits is charged to edges, but for what the broker itself said. */
+static size_t notes_waiting(const struct session *s)
+{
+	const struct port *port = s->process ? s->process->port : NULL;
+
+	return s->channel.kept_bytes - (port ? port->queued : 0);
+}
+
+static void keep_unsent(struct session *s, const struct outbox *out, size_t sent)
+{
+	if (keep_rest(s, out, sent) < 0)
+		session_close(s);
+	else if (notes_waiting(s) > NOTES_MOST)
+		session_refuse(s, "control.limit", "%u MiB of the broker's answers wait to be read", NOTES_MOST >> 20);
+	else if (channel_wants_write(&s->channel))
+		wait_for_room(s);
+}
+
+static void session_flush(struct session *s)
+{
+	struct outbox *out = s->out;
+	ssize_t sent;
+
+	s->out = NULL;
+	/* A closing session's last words go out if there is room, else not at all. */
+	if (s->state == SESSION_CLOSING && channel_wants_write(&s->channel))
+		(void)channel_drain(&s->channel, NULL);
+	sent = channel_write(&s->channel, out->pieces, (int)out->n);
+	if (sent < 0)
+		session_exhaust(s);
+	else if (s->state != SESSION_CLOSING)
+		keep_unsent(s, out, (size_t)sent);
+	outbox_return(&s->all->outboxes, out);
+}
+
+static void sessions_flush(struct sessions *all)
+{
+	struct session *s;
+
+	while ((s = STAILQ_FIRST(&all->dirty))) {
+		STAILQ_REMOVE_HEAD(&all->dirty, of_dirty);
+		session_flush(s);
+	}
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *data)
+{
+	struct session *s = data;
+
+	(void)fd;
+	(void)what;
+	if (channel_drain(&s->channel, edge_uncharge) < 0) {
+		/* It can be read to its end at most. */
+		event_del(s->writable);
+		s->writing = 0;
+		session_exhaust(s);
+		return;
+	}
+	if (s->held && s->channel.kept_bytes < REQUESTS_MOST / 2) {
+		s->held = 0;
+		note_about(&s->sink, FRAME_GO, 0, FRAME_BROKER);
+	}
+	if (!channel_wants_write(&s->channel)) {
+		event_del(s->writable);
+		s->writing = 0;
+	}
+}
+
+/*
+ * Receiving.
+ */
+
+/* Requests make answers: whoever does not read these sends no more of those. */
+static void request(struct session *s, const struct frame *f)
+{
+	if (s->channel.kept_bytes <= REQUESTS_MOST && !s->held) {
+		s->all->ops->request(s->all->data, s, f);
+		return;
+	}
+	if (!s->held)
+		note_about(&s->sink, FRAME_HOLD, 0, FRAME_BROKER);
+	s->held = 1;
+}
+
+static void routed(struct session *s, const struct frame *f)
+{
+	int error;
+
+	if (f->destination == FRAME_BROKER) {
+		request(s, f);
+		return;
+	}
+	error = router_route(s->all->router, s->process, f);
+	if (error == -ENOBUFS)
+		session_refuse(s, "control.limit", "it writes to more than %u processes", EDGES_MOST);
+	else if (error < 0)
+		session_refuse(s, "broker.full", "the broker has no memory left");
+}
+
+static void take_frame(struct session *s, const struct frame *f)
+{
+	if (s->state == SESSION_LIVE && frame_is_routed(f->kind))
+		routed(s, f);
+	else if (s->state == SESSION_LIVE || f->kind == FRAME_HELLO)
+		s->all->ops->control(s->all->data, s, f);
+	else
+		session_refuse(s, "hello.expected", "the first frame was %s", frame_kind_name(f->kind));
+}
+
+static void refuse_bytes(struct session *s, int error)
+{
+	const struct channel *c = &s->channel;
+	const uint8_t *bytes = c->carry ? c->carry->bytes : c->at;
+
+	if (error == -EMSGSIZE)
+		session_refuse(s, "frame.length", "a frame is longer than its kind may be, or than %zu bytes", c->most);
+	else if (error == -ENOMEM)
+		session_refuse(s, "broker.full", "the broker has no memory left");
+	else if (bytes && (bytes < c->end || c->carry) && bytes[0] != FRAME_MAGIC)
+		session_refuse(s, "frame.magic", "what came is not a frame: it begins with byte %#x", bytes[0]);
+	else
+		session_refuse(s, "frame.kind", "a frame has an unknown kind, or more descriptors than it may");
+}
+
+static void take_frames(struct session *s)
+{
+	struct frame f;
+	int r = 0;
+
+	router_begin(s->all->router);
+	while (s->state != SESSION_CLOSING && (r = channel_next(&s->channel, &f)) == 1)
+		take_frame(s, &f);
+	if (s->state == SESSION_CLOSING)
+		return;
+	if (r < 0)
+		refuse_bytes(s, r);
+	else if (s->channel.n_fds > 1)
+		session_refuse(s, "frame.kind", "descriptors came that belong to no frame");
+}
+
+/* 1: a helping was taken. 0: nothing there now. -1: the end, or it was refused. */
+static int read_helping(struct session *s)
+{
+	ssize_t got;
+
+	if (!slab_has_room(&s->all->slab)) {
+		sessions_flush(s->all);
+		slab_reset(&s->all->slab);
+	}
+	got = channel_read(&s->channel);
+	if (got > 0) {
+		take_frames(s);
+		return s->state == SESSION_CLOSING ? -1 : 1;
+	}
+	if (got == -EAGAIN)
+		return 0;
+	if (got == -EPROTO || got == -EMSGSIZE)
+		refuse_bytes(s, (int)got);
+	else if (got < 0)
+		log_say(s->all->log, LOG_SESSION_BROKEN, FIELD_ID("id", s->process ? s->process->id : 0),
+			FIELD_TEXT("text", strerror((int)-got)));
+	return -1;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *data)
+{
+	struct session *s = data;
+
+	(void)fd;
+	(void)what;
+	if (read_helping(s) < 0)
+		session_close(s);
+}
+
+static void exhaust(struct session *s)
+{
+	size_t helpings = EXHAUST_MOST / SLAB_HELPING;
+
+	while (helpings-- > 0 && read_helping(s) > 0)
+		;
+	session_close(s);
+}
+
+/*
+ * All of them.
+ */
+
+static void arm_hello_timer(struct sessions *all)
+{
+	struct session *first = TAILQ_FIRST(&all->fresh);
+	uint64_t now = clock_ms(), ms = first && first->deadline_ms > now ? first->deadline_ms - now : 1;
+	struct timeval t = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+
+	if (first && !event_pending(&all->hello_timer, EV_TIMEOUT, NULL))
+		(void)event_add(&all->hello_timer, &t);
+}
+
+/* Sessions in `fresh` are in the order of their deadlines. */
+static void on_hello_timer(evutil_socket_t fd, short what, void *data)
+{
+	struct sessions *all = data;
+	struct session *s;
+	uint64_t now = clock_ms();
+
+	(void)fd;
+	(void)what;
+	while ((s = TAILQ_FIRST(&all->fresh)) && s->deadline_ms <= now)
+		session_refuse(s, "hello.timeout", "no HELLO came within %u ms", HELLO_MS);
+	arm_hello_timer(all);
+}
+
+int sessions_init(struct sessions *all, struct event_base *base, struct log *log, struct router *router,
+		  const struct session_ops *ops, void *data)
+{
+	memset(all, 0, sizeof(*all));
+	all->base = base;
+	all->log = log;
+	all->router = router;
+	all->ops = ops;
+	all->data = data;
+	outbox_pool_init(&all->outboxes);
+	TAILQ_INIT(&all->fresh);
+	TAILQ_INIT(&all->live);
+	TAILQ_INIT(&all->exhausting);
+	TAILQ_INIT(&all->closing);
+	STAILQ_INIT(&all->dirty);
+	event_assign(&all->hello_timer, base, -1, 0, on_hello_timer, all);
+	return slab_init(&all->slab, SLAB_SIZE);
+}
+
+/* Closing a TCP socket with unread input resets the connection, and the goodbye in it may be lost. */
+static void linger(int fd)
+{
+	char unread[4096];
+
+	shutdown(fd, SHUT_WR);
+	for (int i = 0; i < LINGER_MOST && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
+		;
+}
+
+static void session_free(struct session *s)
+{
+	event_del(&s->readable);
+	if (s->writable)
+		event_free(s->writable);
+	if (s->transport == TRANSPORT_TCP)
+		linger(s->channel.in_fd);
+	channel_deinit(&s->channel);
+	s->all->n--;
+	free(s);
+}
+
+static void close_all(struct session_list *list)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(list)))
+		session_close(s);
+}
+
+static void reap(struct sessions *all)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&all->closing))) {
+		TAILQ_REMOVE(&all->closing, s, of_state);
+		session_free(s);
+	}
+}
+
+void sessions_deinit(struct sessions *all)
+{
+	if (!all->base)
+		return;
+	event_del(&all->hello_timer);
+	close_all(&all->fresh);
+	close_all(&all->live);
+	close_all(&all->exhausting);
+	sessions_flush(all);
+	reap(all);
+	outbox_pool_deinit(&all->outboxes);
+	slab_deinit(&all->slab);
+}
+
+void sessions_turn(struct sessions *all)
+{
+	struct session *s;
+
+	do {
+		while ((s = TAILQ_FIRST(&all->exhausting)))
+			exhaust(s);
+		sessions_flush(all);
+	} while (!TAILQ_EMPTY(&all->exhausting) || !STAILQ_EMPTY(&all->dirty));
+	reap(all);
+	slab_reset(&all->slab);
+	router_sweep(all->router);
+}
+
+/*
+ * One of them.
+ */
+
+struct session *session_new(struct sessions *all, int fd, enum process_transport transport, uint32_t uid)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		close(fd);
+		return NULL;
+	}
+	s->sink.put = session_put;
+	s->all = all;
+	s->uid = uid;
+	s->transport = (uint8_t)transport;
+	s->deadline_ms = clock_ms() + HELLO_MS;
+	channel_init(&s->channel, fd, fd, &all->slab);
+	s->channel.most = FRAME_HELLO_MAX;
+	event_assign(&s->readable, all->base, fd, EV_READ | EV_PERSIST, on_readable, s);
+	TAILQ_INSERT_TAIL(&all->fresh, s, of_state);
+	all->n++;
+	if (event_add(&s->readable, NULL) < 0) {
+		session_close(s);
+		return NULL;
+	}
+	arm_hello_timer(all);
+	return s;
+}
+
+void session_live(struct session *s, struct process *p)
+{
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->state = SESSION_LIVE;
+	s->process = p;
+	s->channel.most = FRAME_MAX;
+	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
+}

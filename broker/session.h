@@ -1,0 +1,91 @@
+/*
+ * session: a connection. And `sessions`, all of them, with the turn in which they are read, flushed and freed.
+ *
+ * NEW → LIVE → CLOSING. A new session may only say HELLO, and soon. A live one has a process. A closing one is deaf and
+ * is freed at the end of the turn, so every function here may be called from everywhere, for the session at work too.
+ */
+#ifndef BROOD_SESSION_H
+#define BROOD_SESSION_H
+
+#include "channel.h"
+#include "log.h"
+#include "outbox.h"
+#include "registry.h"
+#include "router.h"
+#include "sink.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_CLOSING };
+
+struct session {
+	struct sink sink; /* first: a sink is its session */
+	struct channel channel;
+	struct event readable;
+	struct event *writable; /* made when first needed */
+	struct sessions *all;
+	struct process
+		*process;   /* LIVE: whose connection this is. NULL again once somebody else has taken care of it */
+	struct outbox *out; /* while it is dirty */
+	TAILQ_ENTRY(session) of_state;
+	STAILQ_ENTRY(session) of_dirty;
+	uint64_t deadline_ms; /* NEW: for HELLO */
+	uint32_t uid;         /* whom the kernel says it is */
+	uint8_t state;        /* enum session_state */
+	uint8_t transport;    /* enum process_transport */
+	uint8_t writing;      /* waits for room in its socket */
+	uint8_t held;         /* was told to send no requests for now */
+	uint8_t exhausting;   /* will be read to its end, then closed */
+	uint8_t refused;      /* closed by us for a reason */
+};
+
+TAILQ_HEAD(session_list, session);
+
+/* What those above do when a session has something for them. */
+struct session_ops {
+	/* A frame for the broker that is not routed. */
+	void (*control)(void *data, struct session *, const struct frame *);
+	/* A routed frame whose destination is the broker. */
+	void (*request)(void *data, struct session *, const struct frame *);
+	/* A live session is closing: see to its process. Called once. */
+	void (*ended)(void *data, struct session *);
+};
+
+struct sessions {
+	struct event_base *base;
+	struct log *log;
+	struct router *router;
+	const struct session_ops *ops;
+	void *data;
+	struct slab slab;
+	struct outbox_pool outboxes;
+	struct session_list fresh, live, exhausting, closing;
+	STAILQ_HEAD(, session) dirty;
+	struct event hello_timer;
+	unsigned n; /* of all states */
+	uint64_t refused;
+};
+
+/* -ENOMEM. */
+int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, const struct session_ops *,
+		  void *data);
+/* Closes all without a word; what ended() does is done before. Half-built is fine. */
+void sessions_deinit(struct sessions *);
+/* The end of a turn: read the dead to their end, write to everybody, free what closed. */
+void sessions_turn(struct sessions *);
+/* Tell everybody that the broker is going. Those that have not said HELLO are closed. */
+void sessions_goodbye(struct sessions *, Brood__Parting);
+
+/* Takes over a connected, non-blocking descriptor, also when it fails. NULL: -ENOMEM or no room in epoll. */
+struct session *session_new(struct sessions *, int fd, enum process_transport, uint32_t uid);
+/* The session that is this sink. */
+struct session *session_of(struct sink *);
+/* It is this process's connection now. */
+void session_live(struct session *, struct process *);
+/* Say why, as text for people under a name of error.c, and close. */
+void session_refuse(struct session *, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void session_close(struct session *);
+/* Read at the end of the turn what is still in its socket, route it, then close. */
+void session_exhaust(struct session *);
+
+#endif

@@ -1,0 +1,447 @@
+/*
+ * welcome: who is this, and may it be who it says?
+ *
+ * Three ways in. A connection that shows nothing gets a new id; over Unix the kernel says whose it is, over TCP the
+ * cookie says it is the broker's own user. A ticket proves an id: a child that was not adopted, or a process that
+ * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
+ * everything, and may say it only of ids we gave it and of its own user.
+ *
+ * What a ticket proves is that its writer had the key of a block of ids. The surprising rule: whose block it was is not
+ * written in it, so the parent it names, and what is known of the id, are asked whether they agree.
+ */
+#include "welcome.h"
+#include "body.h"
+#include "dial.h"
+#include "note.h"
+#include "text.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct claim { /* what a HELLO says and shows */
+	struct session *session;
+	const Brood__Hello *hello;
+	uint32_t uid; /* proven */
+	struct process *parent;
+	struct ticket ticket; /* id 0: none was shown */
+};
+
+#define DENY(s, ...) (session_refuse((s), "hello.denied", __VA_ARGS__), 0)
+
+/*
+ * The answer.
+ */
+
+static uint32_t ids_wanted(const Brood__Hello *hello)
+{
+	return hello->ids < BLOCK_MOST ? hello->ids : BLOCK_MOST;
+}
+
+/* Who resumes shows its ticket again: for a spawned child one of its parent's block, so that it stays known as such. */
+static void mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
+{
+	int spawned = p->spawned && p->parent;
+	uint64_t first = spawned ? registry_block_of(p->parent, p->id) : p->id;
+	struct ticket t = { .id = p->id, .parent = p->parent ? p->parent->id : 0, .uid = p->uid };
+	uint8_t block_key[TICKET_KEY];
+
+	t.first = first ? first : claim->ticket.first;
+	ticket_block_key(w->identity->key, t.first, block_key);
+	ticket_mint(block_key, &t, ret);
+}
+
+static void say_hello(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first, uint32_t n)
+{
+	Brood__HelloOk ok = BROOD__HELLO_OK__INIT;
+	uint8_t ticket[TICKET_SIZE], key[TICKET_KEY];
+
+	ok.id = p->id;
+	ok.parent = p->parent ? p->parent->id : claim->ticket.parent;
+	ok.node = (char *)(uintptr_t)w->node;
+	ok.pid = (uint32_t)getpid();
+	ok.address = (char *)(uintptr_t)(p->transport == TRANSPORT_TCP ? w->tcp_address : w->unix_address);
+	if (p->level > 0) {
+		mint(w, p, claim, ticket);
+		ok.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };
+	}
+	if (n > 0) {
+		ticket_block_key(w->identity->key, first, key);
+		ok.ids_key = (ProtobufCBinaryData){ sizeof(key), key };
+		ok.first_id = first;
+		ok.ids = n;
+	}
+	note_put(p->sink, FRAME_HELLO_OK, &ok.base);
+}
+
+/* The id (if `own`) and the block it asked for, one behind the other. 0: refused. */
+static uint64_t take_ids(struct welcome *w, struct session *s, uint32_t own, uint32_t wanted)
+{
+	uint64_t first = own + wanted > 0 ? identity_take(w->identity, own + wanted) : UINT64_MAX;
+
+	if (first == 0)
+		session_refuse(s, "broker.full", "the broker cannot write its epoch file to give out more ids");
+	return first;
+}
+
+static void answer(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first)
+{
+	uint32_t n = ids_wanted(claim->hello);
+
+	if (n > 0 && registry_grant(p, first, n) < 0)
+		n = 0;
+	say_hello(w, claim, p, first, n);
+}
+
+/* A live session asks for more ids, or tells of itself what its parent could not know. */
+static void hello_again(struct welcome *w, const struct claim *claim)
+{
+	const Brood__Hello *hello = claim->hello;
+	struct process *p = claim->session->process;
+	uint64_t first = take_ids(w, claim->session, 0, ids_wanted(hello));
+
+	if (first == 0)
+		return;
+	if (hello->title[0])
+		registry_entitle(p, hello->title);
+	if (hello->pid)
+		p->pid = hello->pid;
+	if (hello->level)
+		p->level = 1;
+	answer(w, claim, p, first);
+}
+
+/*
+ * With a ticket.
+ */
+
+/* Whether the parent named in it agrees that this ticket is from a block of its own. */
+static int parent_agrees(const struct claim *claim)
+{
+	const struct ticket *t = &claim->ticket;
+	const struct process *parent = claim->parent;
+
+	if (t->first == t->id || !parent || parent->state == PROCESS_AWAITED)
+		return 1; /* made by the broker; nobody to ask; or not back yet, and asked then */
+	if (registry_block_of(parent, t->id))
+		return 1;
+	return parent->uid == t->uid || parent->uid == 0; /* blocks are not remembered across runs */
+}
+
+static int holds_cookie(struct welcome *w, const struct claim *claim)
+{
+	return identity_is_cookie(w->identity, claim->hello->cookie.data, claim->hello->cookie.len);
+}
+
+/*
+ * Over TCP nobody says whose connection it is. The cookie makes it the broker's own user; without it a child's uid is
+ * believed if its parent's is known to be the same.
+ */
+static int tcp_user_is_proven(struct welcome *w, const struct claim *claim)
+{
+	const struct ticket *t = &claim->ticket;
+	const struct process *parent = claim->parent;
+
+	if (holds_cookie(w, claim))
+		return t->uid == w->router->owner;
+	if (t->first == t->id)
+		return 1;
+	return parent && parent->state != PROCESS_AWAITED && (parent->uid == t->uid || parent->uid == 0);
+}
+
+/* 1: the ticket's user is who is there. 0: the session was refused, or closed because it came too early. */
+static int prove_user(struct welcome *w, const struct claim *claim)
+{
+	struct session *s = claim->session;
+
+	if (s->transport != TRANSPORT_TCP) {
+		if (claim->ticket.uid == s->uid)
+			return 1;
+		return DENY(s, "the ticket is of uid %u, the connection of uid %u", claim->ticket.uid, s->uid);
+	}
+	if (tcp_user_is_proven(w, claim))
+		return 1;
+	if (claim->parent && claim->parent->state == PROCESS_AWAITED) {
+		/* Its parent comes back from an earlier run, too: it will try again. */
+		session_close(s);
+		return 0;
+	}
+	return DENY(s, "over TCP the ticket's user is not proven");
+}
+
+/* 1 if the id may be this claim's. */
+static int id_is_free_or_its_own(struct claim *claim, const struct process *p)
+{
+	struct session *s = claim->session;
+
+	if (!p || p->state == PROCESS_AWAITED)
+		return 1;
+	if (p->uid != claim->ticket.uid)
+		return DENY(s, "the ticket's id belongs to another user");
+	if (p->dying)
+		return DENY(s, "its parent said that it died");
+	return 1;
+}
+
+static int check_ticket(struct welcome *w, struct claim *claim)
+{
+	const Brood__Hello *hello = claim->hello;
+	struct ticket *t = &claim->ticket;
+	struct session *s = claim->session;
+
+	if (!ticket_check(w->identity->key, hello->ticket.data, hello->ticket.len, t))
+		return DENY(s, "the ticket is not genuine");
+	if (t->id - t->first >= BLOCK_MOST || t->id >> 32 == 0 || t->parent == t->id)
+		return DENY(s, "the ticket is for an id that is not of its block");
+	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
+	if (!claim->parent && router_awaits(w->router, t->parent))
+		claim->parent = router_await(w->router, t->parent);
+	if (!parent_agrees(claim))
+		return DENY(s, "the parent that the ticket names gave no such id");
+	claim->uid = t->uid;
+	return prove_user(w, claim) && id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
+}
+
+/* The newest connection wins. What the older one had not read yet is sent again by those who sent it. */
+static void fence(struct welcome *w, struct process *p)
+{
+	struct session *old = session_of(p->sink);
+
+	log_say(w->log, LOG_SESSION_FENCED, FIELD_ID("id", p->id));
+	old->process = NULL;
+	router_detach(w->router, p);
+	session_refuse(old, "fenced", "a newer connection has this id");
+}
+
+static void tell_orphan(struct process *p, uint64_t parent)
+{
+	Brood__Gone gone = BROOD__GONE__INIT;
+
+	gone.id = parent;
+	gone.why = BROOD__WHY__WHY_NOBODY;
+	note_put(p->sink, FRAME_GONE, &gone.base);
+}
+
+/* The process of this ticket, attached to the session. NULL without memory. */
+static struct process *resume(struct welcome *w, const struct claim *claim)
+{
+	struct session *s = claim->session;
+	struct process *p = registry_find(w->registry, claim->ticket.id);
+
+	if (!p)
+		return life_begin(w->life, claim->ticket.id, claim->uid, claim->hello->title, s->transport, &s->sink);
+	if (p->state == PROCESS_LIVE)
+		fence(w, p);
+	registry_entitle(p, claim->hello->title);
+	life_return(w->life, p, claim->uid, s->transport, &s->sink);
+	return p;
+}
+
+static void hello_with_ticket(struct welcome *w, struct claim *claim)
+{
+	struct session *s = claim->session;
+	uint64_t first = check_ticket(w, claim) ? take_ids(w, s, 0, ids_wanted(claim->hello)) : 0;
+	struct process *p = first ? resume(w, claim) : NULL;
+
+	if (!p) {
+		/* If it is closing already, for a reason of its own, this says nothing. */
+		session_refuse(s, "broker.full", "the broker has no memory left");
+		return;
+	}
+	session_live(s, p);
+	p->level = 1;
+	p->pid = claim->hello->pid;
+	p->spawned = claim->ticket.first != claim->ticket.id;
+	registry_relate(p, claim->parent);
+	answer(w, claim, p, first);
+	if (claim->ticket.parent && !claim->parent)
+		tell_orphan(p, claim->ticket.parent);
+}
+
+/*
+ * Without a ticket.
+ */
+
+static struct process *find_parent(struct welcome *w, const struct claim *claim)
+{
+	const char *text = claim->hello->parent;
+	struct process *p;
+	uint64_t id;
+
+	if (id_parse(text, &id) == 0)
+		p = registry_find(w->registry, id);
+	else
+		p = registry_name_holder(w->registry, claim->uid, text);
+	return p && p->state == PROCESS_LIVE && router_may_users(w->router, claim->uid, p->uid) ? p : NULL;
+}
+
+static void join(struct process *p, struct process *parent)
+{
+	Brood__Joined joined = BROOD__JOINED__INIT;
+
+	registry_relate(p, parent);
+	joined.id = p->id;
+	joined.pid = p->pid;
+	joined.title = p->title;
+	note_put(parent->sink, FRAME_JOINED, &joined.base);
+}
+
+/* 1, with uid and parent. 0: the session was refused. */
+static int check_stranger(struct welcome *w, struct claim *claim)
+{
+	struct session *s = claim->session;
+	char name[80];
+
+	if (s->transport == TRANSPORT_TCP && !holds_cookie(w, claim))
+		return DENY(s, "over TCP a HELLO needs the cookie of this broker, or a ticket");
+	claim->uid = s->transport == TRANSPORT_TCP ? w->router->owner : s->uid;
+	if (claim->hello->parent[0] == '\0')
+		return 1;
+	claim->parent = find_parent(w, claim);
+	if (!claim->parent)
+		session_refuse(s, "parent.unknown", "there is no process \"%s\" to become a child of",
+			       text_cut(name, sizeof(name), claim->hello->parent));
+	return claim->parent != NULL;
+}
+
+static void hello_of_stranger(struct welcome *w, struct claim *claim)
+{
+	const Brood__Hello *hello = claim->hello;
+	struct session *s = claim->session;
+	uint64_t id = check_stranger(w, claim) ? take_ids(w, s, 1, ids_wanted(hello)) : 0;
+	struct process *p;
+
+	if (id == 0)
+		return;
+	p = life_begin(w->life, id, claim->uid, hello->title, s->transport, &s->sink);
+	if (!p) {
+		session_refuse(s, "broker.full", "the broker has no memory left");
+		return;
+	}
+	session_live(s, p);
+	p->level = hello->level > 0;
+	p->pid = hello->pid;
+	if (claim->parent)
+		join(p, claim->parent);
+	answer(w, claim, p, id + 1);
+}
+
+void welcome_hello(struct welcome *w, struct session *s, const struct frame *f)
+{
+	Brood__Hello *hello = body_unpack(s, &brood__hello__descriptor, f);
+	struct claim claim = { .session = s, .hello = hello };
+
+	if (!hello)
+		return;
+	if (s->state == SESSION_LIVE)
+		hello_again(w, &claim);
+	else if (hello->ticket.len > 0)
+		hello_with_ticket(w, &claim);
+	else
+		hello_of_stranger(w, &claim);
+	guard_free(&hello->base);
+}
+
+/*
+ * Adoption.
+ */
+
+static int is_channel(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t n = sizeof(int), m = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &m) == 0 && type == SOCK_STREAM;
+}
+
+/* 1: `parent` may adopt this. 0: its session was refused. */
+static int may_adopt(struct welcome *w, struct session *s, const Brood__Adopt *adopt, int fd)
+{
+	const struct process *known = registry_find(w->registry, adopt->id), *parent = s->process;
+	const char *text = NULL;
+
+	if (!registry_block_of(parent, adopt->id))
+		text = "the child's id is not from a block of its parent";
+	else if (known && known->parent != parent)
+		text = "the child's id is in use";
+	else if (adopt->uid != parent->uid && parent->uid != 0)
+		text = "the child is said to be of another user";
+	else if (fd >= 0 && !is_channel(fd))
+		text = "what came with it is not a Unix stream socket";
+	if (text)
+		session_refuse(s, "adopt.denied", "%s", text);
+	return !text;
+}
+
+/* fd is used up. Without it, or room for it, the child will come by itself, with its ticket. */
+static struct process *child_begin(struct welcome *w, struct session *s, const Brood__Adopt *adopt, int fd)
+{
+	struct session *channel = NULL;
+	struct process *p = NULL;
+
+	if (fd >= 0) {
+		dial_tune(fd, ADDRESS_UNIX);
+		channel = session_new(s->all, fd, TRANSPORT_CHILD, adopt->uid);
+	} else {
+		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));
+	}
+	if (channel)
+		p = life_begin(w->life, adopt->id, adopt->uid, adopt->title, TRANSPORT_CHILD, &channel->sink);
+	if (p)
+		session_live(channel, p);
+	else if (channel)
+		session_close(channel);
+	return p ? p : life_expect(w->life, adopt->id, adopt->uid, adopt->title);
+}
+
+static void name_child(struct welcome *w, struct process *p, const char *name)
+{
+	Brood__Registered registered = BROOD__REGISTERED__INIT;
+	const char *error = "name.taken";
+	char text[] = "the name that the parent gave could not be taken";
+	int r = name[0] ? registry_name_take(w->registry, p, name) : 0;
+
+	if (r == 0)
+		return;
+	if (r == -EINVAL)
+		error = "name.invalid";
+	registered.name = (char *)(uintptr_t)(r == -EINVAL ? "" : name);
+	registered.code = r;
+	registered.error = (char *)(uintptr_t)error;
+	registered.text = text;
+	note_put(p->sink, FRAME_REGISTERED, &registered.base);
+}
+
+static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
+{
+	int fd = channel_take_fd(&s->channel);
+	struct process *p = NULL;
+
+	if (!may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
+		/* Refused, or said twice. */
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	p = child_begin(w, s, adopt, fd);
+	if (!p) {
+		session_refuse(s, "broker.full", "the broker has no memory left");
+		return;
+	}
+	p->pid = adopt->pid;
+	p->level = 1;
+	p->spawned = 1;
+	registry_relate(p, s->process);
+	name_child(w, p, adopt->name);
+}
+
+void welcome_adopt(struct welcome *w, struct session *s, const struct frame *f)
+{
+	Brood__Adopt *adopt = body_unpack(s, &brood__adopt__descriptor, f);
+
+	if (!adopt)
+		return;
+	adopt_child(w, s, adopt);
+	guard_free(&adopt->base);
+}

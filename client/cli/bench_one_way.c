@@ -1,0 +1,162 @@
+/*
+ * bench_one_way: as many messages as will go, from us through the broker to a child that counts them.
+ *
+ * A measurement ends when the child has said how many it received, so nothing is counted that was only sent. The floor
+ * sends the same messages, small ones gathered into writes of 64 KiB, and the child counts bytes. The processor time is
+ * that of all three processes.
+ */
+#include "bench_rows.h"
+#include "raw.h"
+#include "timings.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GATHER (64u * 1024u)
+
+/* Processor time of a process so far, in ns. */
+static uint64_t cpu_of(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec t = { 0 };
+	if (clock_getcpuclockid(pid, &clock) == 0)
+		clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t cpu_of_all(const struct bench *m, pid_t middle)
+{
+	return cpu_of(getpid()) + cpu_of(middle) + cpu_of(m->workers[0].pid);
+}
+
+struct run { /* one measurement under way */
+	uint64_t begin, cpu;
+	pid_t middle;
+};
+
+static struct run begin(const struct bench *m, pid_t middle)
+{
+	return (struct run){ .begin = timings_now(), .cpu = cpu_of_all(m, middle), .middle = middle };
+}
+
+static void end(const struct bench *m, const struct row *row, const struct run *run, uint64_t sent, uint64_t received,
+		struct sample *ret)
+{
+	double seconds = (double)(timings_now() - run->begin) / 1e9, n = (double)received;
+	double cpu_us = (double)(cpu_of_all(m, run->middle) - run->cpu) / 1000;
+	ret->values[0] = n / seconds;
+	ret->values[1] = n * (double)row->size / seconds / 1e6;
+	ret->values[2] = n > 0 ? cpu_us / n : 0;
+	ret->lost = sent - received;
+}
+
+/* How many messages may be sent between two looks at the clock: some hundred KiB. */
+static unsigned stride(const struct row *row)
+{
+	size_t n = 256u * 1024u / row->size;
+	return n > 1 ? (unsigned)n : 1;
+}
+
+/* ---- brood ------------------------------------------------------------------------------------------------------- */
+
+static int tally(struct bench *m, uint64_t *received)
+{
+	brood_msg *reply;
+	int rc = brood_call(m->workers[0].peer, BROOD_MSG("tally", NULL, 0), BENCH_WAIT_MS, &reply);
+	if (rc < 0)
+		return rc;
+	memcpy(received, reply->body, sizeof *received);
+	brood_msg_release(reply);
+	return 0;
+}
+
+static int send_some(struct bench *m, const struct row *row, unsigned n)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < n && rc == 0; i++)
+		rc = brood_send(m->workers[0].peer,
+				BROOD_MSG("data", m->payload, row->size, .flags = BROOD_MORE | BROOD_BLOCK));
+	return rc;
+}
+
+static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
+{
+	uint64_t sent = 0, received = 0;
+	unsigned n = stride(row);
+	int rc = tally(m, &received);
+	struct run run = begin(m, m->broker);
+	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
+		rc = send_some(m, row, n);
+		sent += n;
+	}
+	if (rc == 0)
+		rc = tally(m, &received);
+	if (rc < 0)
+		return bench_failed(row, "messages cannot be sent", rc);
+	end(m, row, &run, sent, received, ret);
+	return 0;
+}
+
+/* ---- the floor --------------------------------------------------------------------------------------------------- */
+
+/* Messages that are smaller are built one by one in a buffer that goes out when it is full. */
+static int write_some(const struct bench *m, const struct row *row, int fd, unsigned n)
+{
+	static unsigned char buffer[GATHER];
+	size_t used = 0;
+	int rc = 0;
+	if (row->size >= GATHER) {
+		while (n-- > 0 && rc == 0)
+			rc = raw_write(fd, m->payload, row->size);
+		return rc;
+	}
+	while (n-- > 0 && rc == 0) {
+		if (used + row->size > GATHER) {
+			rc = raw_write(fd, buffer, used);
+			used = 0;
+		}
+		memcpy(buffer + used, m->payload, row->size);
+		used += row->size;
+	}
+	return rc < 0 ? rc : raw_write(fd, buffer, used);
+}
+
+static int pour(struct bench *m, const struct row *row, int fd, struct sample *ret)
+{
+	uint64_t sent = 0, bytes = 0;
+	unsigned n = stride(row);
+	int rc = 0;
+	struct run run = begin(m, m->relay);
+	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
+		rc = write_some(m, row, fd, n);
+		sent += n;
+	}
+	shutdown(fd, SHUT_WR);
+	if (rc == 0 && raw_read(fd, &bytes, sizeof bytes, 1) <= 0)
+		rc = -ECONNRESET;
+	if (rc < 0)
+		return bench_failed(row, "the relay broke", rc);
+	end(m, row, &run, sent, bytes / row->size, ret);
+	return 0;
+}
+
+static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
+{
+	int rc = bench_serve_floor(m, 0, "sink", m->relay_place, row->size);
+	if (rc < 0)
+		return bench_failed(row, "the floor cannot start", rc);
+	int fd = raw_dial(m->relay_place);
+	if (fd < 0)
+		return bench_failed(row, "the relay does not answer", fd);
+	rc = pour(m, row, fd, ret);
+	close(fd);
+	return rc;
+}
+
+const struct kind bench_one_way = {
+	.name = "one-way",
+	.values = { "msgs/s", "MB/s", "cpu_us/msg" },
+	.contenders = { { "brood", run_brood }, { "relay", run_relay } },
+};

@@ -1,0 +1,139 @@
+/*
+ * bench_peer: the worker. Two lives that alternate: as a brood child it echoes and counts; when told to, it becomes one
+ * end of a floor with plain sockets, so that both are measured between the same processes. The change happens outside
+ * of callbacks: the handler connects, notes the task, answers and stops the loop.
+ */
+#include "bench_peer.h"
+#include "bench_stage.h"
+#include "raw.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BUFFER (256u * 1024u)
+
+struct peer {
+	uint64_t count;
+	char kind[16];
+	int fd; /* of the floor to serve next, or -1 */
+	size_t number;
+	unsigned char *buffer; /* room for the largest message */
+};
+
+/* ---- the floors -------------------------------------------------------------------------------------------------- */
+
+static void serve_echo(struct peer *p, int poll_first)
+{
+	while (raw_read(p->fd, p->buffer, p->number, poll_first) > 0)
+		if (raw_write(p->fd, p->buffer, p->number) < 0)
+			return;
+}
+
+static void serve_sink(struct peer *p)
+{
+	uint64_t bytes = 0;
+	long n;
+	while ((n = raw_some(p->fd, p->buffer, BUFFER, 1)) > 0)
+		bytes += (uint64_t)n;
+	raw_write(p->fd, &bytes, sizeof bytes);
+}
+
+/* Send all whole frames that came back as they are, and keep the rest. */
+static void serve_worker(struct peer *p)
+{
+	size_t have = 0;
+	long n;
+	while ((n = raw_some(p->fd, p->buffer + have, BUFFER - have, 1)) > 0) {
+		size_t whole = 0;
+		uint32_t head[2];
+		have += (size_t)n;
+		while (have - whole >= sizeof head) {
+			memcpy(head, p->buffer + whole, sizeof head);
+			if (sizeof head + head[1] > have - whole)
+				break;
+			whole += sizeof head + head[1];
+		}
+		if (raw_write(p->fd, p->buffer, whole) < 0)
+			return;
+		have -= whole;
+		memmove(p->buffer, p->buffer + whole, have);
+	}
+}
+
+static void serve(struct peer *p)
+{
+	if (strcmp(p->kind, "echo-read") == 0)
+		serve_echo(p, 0);
+	else if (strcmp(p->kind, "echo-poll") == 0)
+		serve_echo(p, 1);
+	else if (strcmp(p->kind, "sink") == 0)
+		serve_sink(p);
+	else if (strcmp(p->kind, "worker") == 0)
+		serve_worker(p);
+	close(p->fd);
+	p->fd = -1;
+}
+
+static int take_task(struct peer *p, const brood_event *ev)
+{
+	char place[TESTBED_PATH];
+	uint32_t index;
+	if (sscanf(ev->msg->text, "%15s %107s %zu", p->kind, place, &p->number) != 3 || p->number > BENCH_LARGEST)
+		return -EINVAL;
+	p->fd = raw_dial(place);
+	if (p->fd < 0)
+		return p->fd;
+	index = (uint32_t)p->number;
+	if (strcmp(p->kind, "worker") == 0)
+		raw_write(p->fd, &index, sizeof index);
+	brood_stop(ev->handle);
+	return brood_reply(ev->msg, BROOD_TEXT("connected"));
+}
+
+/* ---- as a child -------------------------------------------------------------------------------------------------- */
+
+static int take_message(const brood_event *ev)
+{
+	struct peer *p = ev->data;
+	uint64_t count = p->count;
+	switch (ev->msg->type[0]) { /* the first letter is enough, and this runs millions of times a second */
+	case 'd':
+		p->count++;
+		return 0;
+	case 'e':
+		return brood_reply(ev->msg, BROOD_MSG("echo", ev->msg->body, ev->msg->length));
+	case 't':
+		p->count = 0;
+		return brood_reply(ev->msg, BROOD_MSG("tally", &count, sizeof count));
+	case 'f':
+		return take_task(p, ev);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+int bench_peer_worker(void)
+{
+	brood *b;
+	struct peer p = { .fd = -1, .buffer = malloc(BENCH_LARGEST) };
+	if (!p.buffer ||
+	    brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = take_message), .data = &p)) < 0)
+		return 1;
+	while (brood_run(b) == 0 && p.fd >= 0)
+		serve(&p);
+	brood_close(b);
+	free(p.buffer);
+	return 0;
+}
+
+int bench_peer_hello(void)
+{
+	brood *b;
+	if (brood_connect(&b, NULL, NULL) < 0 || !brood_parent(b))
+		return 1;
+	if (brood_send(brood_parent(b), BROOD_TEXT("hello")) < 0)
+		return 1;
+	brood_close(b);
+	return 0;
+}

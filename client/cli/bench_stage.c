@@ -1,0 +1,117 @@
+/*
+ * bench_stage: a broker, two relays and eight children, all started before the first measurement and idle between them.
+ */
+#include "bench_stage.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int bench_failed(const struct row *row, const char *what, int rc)
+{
+	fprintf(stderr, "brood bench: %s: %s: %s\n", row->name, what, strerror(-rc));
+	return rc;
+}
+
+int bench_serve_floor(struct bench *m, unsigned worker, const char *kind, const char *place, size_t number)
+{
+	char task[256];
+	brood_msg *reply;
+	int n = snprintf(task, sizeof task, "%s %s %zu", kind, place, number);
+	int rc = brood_call(m->workers[worker].peer, BROOD_MSG("floor", task, (size_t)n), BENCH_WAIT_MS, &reply);
+	if (rc < 0)
+		return rc;
+	brood_msg_release(reply);
+	return 0;
+}
+
+static pid_t pid_of(brood_peer *peer)
+{
+	struct brood_peer_info info;
+	BROOD_INIT(info);
+	return brood_info(peer, &info) == 0 ? info.pid : 0;
+}
+
+static int start_relay(struct bench *m, const char *role, const char *place, int tcp, brood_peer **ret)
+{
+	const char *const *argv = tcp ? BROOD_ARGV(m->self, "bench", "--via", "tcp", "--role", role, place)
+				      : BROOD_ARGV(m->self, "bench", "--role", role, place);
+	return brood_spawn(m->bed.keeper, ret, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+}
+
+static int start_relays(struct bench *m, int tcp)
+{
+	brood_peer *relay, *other;
+	testbed_path(&m->bed, "relay", m->relay_place);
+	testbed_path(&m->bed, "switch", m->switch_place);
+	int rc = start_relay(m, "relay", m->relay_place, tcp, &relay);
+	if (rc == 0)
+		rc = start_relay(m, "switch", m->switch_place, tcp, &other);
+	if (rc == 0)
+		rc = brood_sync(m->bed.keeper, BENCH_WAIT_MS);
+	if (rc < 0)
+		return rc;
+	m->relay = pid_of(relay);
+	return 0;
+}
+
+/* A worker counts as started when it has answered. */
+static int start_worker(struct bench *m, struct worker *w)
+{
+	brood_msg *reply;
+	int rc = brood_spawn(m->b, &w->peer, BROOD_ARGV(m->self, "bench", "--role", "worker"), NULL);
+	if (rc == 0)
+		rc = brood_call(w->peer, BROOD_MSG("tally", NULL, 0), BENCH_WAIT_MS, &reply);
+	if (rc < 0)
+		return rc;
+	brood_msg_release(reply);
+	w->pid = pid_of(w->peer);
+	return 0;
+}
+
+static int start_workers(struct bench *m)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
+		rc = start_worker(m, &m->workers[i]);
+	return rc;
+}
+
+static int connect_to_broker(struct bench *m, int tcp)
+{
+	const char *address = tcp ? m->bed.tcp : m->bed.address;
+	const char *token = tcp ? m->bed.token : NULL;
+	/* Somebody must take the events of the children: they are skipped here, and requests end in their callbacks. */
+	return brood_connect(&m->b, address, BROOD_OPTIONS(.on = BROOD_ON(0), .token_file = token));
+}
+
+int bench_init(struct bench *m, double seconds, int tcp)
+{
+	ssize_t n = readlink("/proc/self/exe", m->self, sizeof m->self - 1);
+	m->payload = calloc(1, BENCH_LARGEST);
+	m->span_ns = (uint64_t)(seconds * 1e9);
+	if (n < 0 || !m->payload)
+		return n < 0 ? -errno : -ENOMEM;
+	int rc = testbed_init(&m->bed, tcp);
+	if (rc < 0)
+		return rc;
+	m->broker = pid_of(m->bed.process);
+	rc = start_relays(m, tcp);
+	if (rc < 0) {
+		fprintf(stderr, "brood bench: %s\n", brood_last_error(m->bed.keeper)->text);
+		return rc;
+	}
+	rc = connect_to_broker(m, tcp);
+	if (rc == 0)
+		rc = start_workers(m);
+	if (rc < 0)
+		fprintf(stderr, "brood bench: %s\n", m->b ? brood_last_error(m->b)->text : strerror(-rc));
+	return rc;
+}
+
+void bench_deinit(struct bench *m)
+{
+	brood_close(m->b);
+	testbed_deinit(&m->bed);
+	free(m->payload);
+}

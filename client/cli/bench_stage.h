@@ -1,0 +1,77 @@
+/*
+ * bench_stage: what the measurements of `brood bench` share: the processes they measure, and the shape of a result.
+ *
+ * A *row* is one thing measured, such as one-way.64. Its *contenders* do the same work: brood, and one or two floors.
+ * A round runs every contender of every row once, one after the other, so that a machine that slows down slows all of
+ * them; what is reported is the median of the rounds.
+ */
+#ifndef BENCH_STAGE_H
+#define BENCH_STAGE_H
+
+#include "testbed.h"
+#include <brood.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define BENCH_WORKERS 8
+#define BENCH_LARGEST (1024u * 1024u)
+#define BENCH_VALUES 4
+#define BENCH_CONTENDERS 3
+#define BENCH_WAIT_MS 10000 /* for what takes no time unless it hangs */
+
+struct worker {
+	brood_peer *peer; /* a child of ours with a channel; see bench_peer.h for what it answers */
+	pid_t pid;
+};
+
+struct bench {
+	struct testbed bed;
+	brood *b; /* our connection to its broker */
+	struct worker workers[BENCH_WORKERS];
+	pid_t broker, relay;
+	char self[4096];                                            /* this program */
+	char relay_place[TESTBED_PATH], switch_place[TESTBED_PATH]; /* see raw.h */
+	unsigned char *payload;                                     /* BENCH_LARGEST bytes */
+	uint64_t span_ns;                                           /* one measurement lasts so long */
+};
+
+struct sample {
+	double values[BENCH_VALUES];
+	uint64_t lost; /* sent and never received */
+};
+
+struct row;
+/* Measure once. 0, or a negative errno after a message to stderr. */
+typedef int bench_run(struct bench *, const struct row *, struct sample *);
+
+struct kind {
+	const char *name;
+	const char *values[BENCH_VALUES]; /* what the values are; the first one is compared */
+	int is_time;                      /* they are times: less is better */
+	struct {
+		const char *name;
+		bench_run *run;
+	} contenders[BENCH_CONTENDERS]; /* the first is brood */
+};
+
+struct row {
+	char name[32];
+	const struct kind *kind;
+	size_t size;          /* of a message */
+	unsigned outstanding; /* requests per worker */
+};
+
+/*
+ * Start everything; a measurement is to last so many seconds. 0, or a negative errno after a message to stderr.
+ * bench_deinit() ends all of it, whatever there is.
+ */
+int bench_init(struct bench *, double seconds, int tcp);
+void bench_deinit(struct bench *);
+
+/* Say what went wrong in a measurement. Returns rc. */
+int bench_failed(const struct row *, const char *what, int rc);
+
+/* Ask a worker to leave brood and serve the floor instead until its connection ends. 0 when it has connected. */
+int bench_serve_floor(struct bench *, unsigned worker, const char *kind, const char *place, size_t number);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * testbed: a temporary directory with a broker in it.
+ *
+ * The broker is a plain child of a handle that needs no broker itself, so it ends with this program, however this
+ * program ends. In an orderly end it is told to stop first, and then the directory goes.
+ */
+#include "testbed.h"
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+#define STEP_MS 5
+
+char *testbed_path(const struct testbed *t, const char *name, char to[TESTBED_PATH])
+{
+	snprintf(to, TESTBED_PATH, "%s/%s", t->directory, name);
+	return to;
+}
+
+/* $BROOD_BROKER, or broodd in the directory of this program. */
+static int find_broker(struct testbed *t)
+{
+	const char *wish = getenv("BROOD_BROKER");
+	if (wish && wish[0]) {
+		snprintf(t->broker, sizeof t->broker, "%s", wish);
+		return 0;
+	}
+	static const char name[] = "broodd";
+	ssize_t n = readlink("/proc/self/exe", t->broker, sizeof t->broker - 1);
+	if (n < 0)
+		return -errno;
+	t->broker[n] = '\0';
+	char *slash = strrchr(t->broker, '/');
+	if (!slash || slash + 1 + sizeof name > t->broker + sizeof t->broker)
+		return -ENAMETOOLONG;
+	memcpy(slash + 1, name, sizeof name);
+	return 0;
+}
+
+/* A port that is free now; should somebody else be quicker than the broker, the broker says so. */
+static unsigned free_port(void)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof in;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&in, size) < 0 || getsockname(fd, (struct sockaddr *)&in, &size) < 0)
+		in.sin_port = 0;
+	if (fd >= 0)
+		close(fd);
+	return ntohs(in.sin_port);
+}
+
+static int make_directory(struct testbed *t, int tcp)
+{
+	const char *parent = getenv("TMPDIR");
+	int n = snprintf(t->directory, sizeof t->directory, "%s/brood.XXXXXX", parent && parent[0] ? parent : "/tmp");
+	if (n >= (int)sizeof t->directory || !mkdtemp(t->directory)) {
+		t->directory[0] = '\0';
+		return n >= (int)sizeof t->directory ? -ENAMETOOLONG : -errno;
+	}
+	snprintf(t->address, sizeof t->address, "unix:%s/sock", t->directory);
+	testbed_path(t, "cookie", t->token);
+	if (tcp)
+		snprintf(t->tcp, sizeof t->tcp, "tcp://127.0.0.1:%u", free_port());
+	return 0;
+}
+
+static int start_broker(struct testbed *t)
+{
+	const char *const *argv = t->tcp[0] ? BROOD_ARGV(t->broker, "--directory", t->directory, "--listen", t->tcp)
+					    : BROOD_ARGV(t->broker, "--directory", t->directory);
+	int rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
+	if (rc == 0)
+		rc = brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+	if (rc == 0)
+		rc = brood_sync(t->keeper, PATIENCE_MS);
+	return rc;
+}
+
+/* Its socket appears when it listens. */
+static int await_broker(struct testbed *t)
+{
+	char path[TESTBED_PATH];
+	struct stat st;
+	testbed_path(t, "sock", path);
+	for (int waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		if (stat(path, &st) == 0)
+			return 0;
+		if (brood_wait(t->process, STEP_MS) == 0)
+			return -ECHILD;
+	}
+	return -ETIMEDOUT;
+}
+
+int testbed_init(struct testbed *t, int tcp)
+{
+	*t = (struct testbed){ 0 };
+	int rc = find_broker(t);
+	if (rc == 0)
+		rc = make_directory(t, tcp);
+	if (rc == 0)
+		rc = start_broker(t);
+	if (rc == 0)
+		rc = await_broker(t);
+	if (rc < 0)
+		fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
+	return rc;
+}
+
+static void remove_directory(const struct testbed *t)
+{
+	DIR *d = opendir(t->directory);
+	struct dirent *e;
+	while (d && (e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+	rmdir(t->directory);
+}
+
+void testbed_deinit(struct testbed *t)
+{
+	brood_close(t->keeper);
+	if (t->directory[0])
+		remove_directory(t);
+	*t = (struct testbed){ 0 };
+}

@@ -1,0 +1,31 @@
+/*
+ * testbed: a broker of our own in a directory of our own, for `conform` and `bench`. Nobody else's broker is touched.
+ */
+#ifndef TESTBED_H
+#define TESTBED_H
+
+#include <brood.h>
+
+#define TESTBED_PATH 108 /* room for a Unix socket's path */
+
+struct testbed {
+	char directory[64];
+	char broker[4096];          /* the program: $BROOD_BROKER, or broodd beside this program */
+	char address[TESTBED_PATH]; /* "unix:..." */
+	char tcp[TESTBED_PATH];     /* "tcp://127.0.0.1:port", "" unless asked for */
+	char token[TESTBED_PATH];   /* the cookie file for it */
+	brood *keeper;              /* starts plain programs; speaks to no broker */
+	brood_peer *process;        /* the broker's, of keeper */
+};
+
+/*
+ * Start the broker, with a TCP port too if `tcp`. 0: its socket is there. Else negative errno after a message to
+ * stderr. In any case testbed_deinit() ends it, and whatever else keeper started, and removes the directory.
+ */
+int testbed_init(struct testbed *, int tcp);
+void testbed_deinit(struct testbed *);
+
+/* A path in the directory. Returns `to`. */
+char *testbed_path(const struct testbed *, const char *name, char to[TESTBED_PATH]);
+
+#endif

@@ -1,0 +1,417 @@
+/*
+ * brood.h: child_process for C, the same on one host and across hosts.
+ *
+ * Model      A `brood` is one process as its broker sees it. Everything one can talk to is a `brood_peer`: a child,
+ *            the parent, a name, a pool, the broker itself. Every event is a `brood_event`, every callback a `brood_fn`.
+ * Results    0 or positive is success, negative is -errno. A call fails only for what is known at once (bad argument,
+ *            no memory, full window, dead peer) and then nothing has happened and no callback follows. What is decided
+ *            later, by a broker or a child, arrives as an event, or through brood_sync(). strerror(-rc) works.
+ * Ownership  What a call hands out through `ret` is yours: release it. What an event shows is valid until the callback
+ *            returns (or until the next brood_next()). Strings and structs passed in are copied. A failed call leaves
+ *            `ret` untouched. Every release and brood_close() accept NULL.
+ * Threads    One handle belongs to one thread at a time; handles are independent. brood_wake() and brood_stop() may be
+ *            called from any thread and from signal handlers. The library starts no thread, installs no signal handler,
+ *            never prints, never exits, reaps no process but its own. In a forked copy calls return -ECHILD.
+ *            One exception to "no global state": exit(3) flushes open handles (see flush_ms); _exit(2) does not.
+ * Callbacks  may call everything, closing their own handle included, except brood_process(), brood_next(), brood_run(),
+ *            which return -EBUSY. Blocking calls work in callbacks: they move bytes and deliver no events meanwhile.
+ *            Do not longjmp or throw out of a callback.
+ * Time       Milliseconds. In arguments -1 is for ever, 0 at once. In option structs 0 is the default.
+ * Growth     Structs you fill begin with `size`: write them with BROOD_SPAWN(...) and so on, or BROOD_INIT(s) first, as
+ *            C++ must. Structs you read, and all enums, grow at the end: treat unknown values as "something else".
+ * Debugging  BROOD_DEBUG=error|warn|info|trace in the environment writes the library's view to stderr.
+ */
+#ifndef BROOD_H
+#define BROOD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#define BROOD_VERSION_NUMBER 0x000100 /* 0xMMmmpp */
+#define BROOD_API __attribute__((visibility("default")))
+#define BROOD_CHECKED __attribute__((warn_unused_result))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct brood brood;             /* me */
+typedef struct brood_peer brood_peer;   /* somebody, or something with a name */
+typedef struct brood_msg brood_msg;     /* one received message */
+typedef struct brood_event brood_event; /* something that happened */
+
+/*
+ * Every callback has this type; what was passed as `data` is event->data. The result matters for BROOD_EVENT_MESSAGE
+ * only: a negative errno answers an open request with that error (so `return brood_reply(...)` is the idiom); 0 without
+ * a reply and without brood_msg_keep() answers it with "unanswered". No request is ever left open by accident.
+ */
+typedef int brood_fn(const brood_event *event);
+
+/* ---- what happens ------------------------------------------------------------------------------------------------ */
+
+/*
+ * For one child, in this order, each at most once unless marked *:
+ *   SPAWN < READY < MESSAGE* DRAIN* AWAY* BACK* < DISCONNECT < EXIT < CLOSE
+ * ERROR may come anywhere before CLOSE. A program that could not be started gives ERROR, CLOSE and nothing else.
+ * CLOSE comes exactly once, last, always. EXIT never overtakes a message; if the broker cannot say within 5 s that all
+ * have come, EXIT comes and its text says that messages may be missing. A process that joined (not spawned by brood)
+ * has no SPAWN, and its EXIT has the cause BROOD_GONE.
+ * Peers that are not children have READY, MESSAGE, DRAIN, AWAY, BACK, DISCONNECT, CLOSE. A name outlives its holder:
+ * DISCONNECT when the holder goes, READY when the next one comes, CLOSE never.
+ */
+enum brood_event_type {
+	BROOD_EVENT_SPAWN = 1,  /* exec succeeded; brood_info() has the pid */
+	BROOD_EVENT_READY,      /* it connected, and called brood_ready() if it said it would */
+	BROOD_EVENT_MESSAGE,    /* msg */
+	BROOD_EVENT_DRAIN,      /* it takes messages again after -EAGAIN */
+	BROOD_EVENT_AWAY,       /* unreachable for now, fate unknown; nothing is lost yet */
+	BROOD_EVENT_BACK,       /* reachable again, nothing was lost */
+	BROOD_EVENT_ERROR,      /* error: could not start, name refused, limit hit, connection refused ... */
+	BROOD_EVENT_DISCONNECT, /* no message will come or go any more */
+	BROOD_EVENT_EXIT,       /* exit */
+	BROOD_EVENT_CLOSE,      /* the last event: exited, and every message delivered */
+	BROOD_EVENT_JOIN,       /* on the handle: peer registered as my child; brood_disconnect() it to refuse */
+	BROOD_EVENT_WAKE,       /* on the handle: brood_wake() was called, once or several times */
+	BROOD_EVENT_REPLY       /* to brood_request()'s callback: msg, or error */
+};
+
+struct brood_error {
+	int code;         /* negative errno */
+	const char *name; /* stable, for programs: "spawn.exec", "deadline", "peer.exited", "name.taken" */
+	const char *text; /* one line, what and why: "cannot start ./worker: No such file or directory" */
+	const char *hint; /* one line, what to do next, or "" */
+};
+
+enum brood_cause {
+	BROOD_EXITED = 1,     /* code */
+	BROOD_SIGNALED,       /* signo, core */
+	BROOD_START_FAILED,   /* stage, code is negative errno; there was no SPAWN and no EXIT event */
+	BROOD_GONE,           /* not spawned by brood: it left or vanished; its status cannot be known */
+	BROOD_STOLEN          /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
+};
+
+enum brood_ended_by { /* why it was made to end, if it was */
+	BROOD_BY_ITSELF,
+	BROOD_BY_KILL,     /* brood_kill() or brood_close() here */
+	BROOD_BY_TIMEOUT   /* timeout_ms */
+};
+
+struct brood_exit {
+	int cause;         /* enum brood_cause */
+	int code;          /* exit code, -1 if there is none; exactly one of code and signo */
+	int signo;         /* signal, 0 if there was none */
+	int core;          /* 1 if core dumped */
+	int ended_by;      /* enum brood_ended_by */
+	const char *stage; /* START_FAILED: "broker", "fork", "group", "stdio", "cwd", "exec"; else "" */
+	const char *text;  /* for people: "killed by signal 9 (Killed) after its timeout of 30000 ms" */
+	uint64_t wall_ms, user_us, system_us, max_rss_kib;
+};
+
+struct brood_msg {      /* read only */
+	const char *type;   /* as the sender said, "" if untyped */
+	const void *body;   /* aligned to 8; followed by a NUL that does not count */
+	const char *text;   /* the same pointer */
+	size_t length;
+	brood_peer *from;   /* valid as long as the message */
+	int wants_reply;    /* a request; 0 again when nobody waits any more: answered, cancelled, peer gone */
+	int timeout_ms;     /* left for the answer, -1 if for ever */
+	const char *trace;  /* W3C traceparent as sent, or "" */
+};
+
+struct brood_event {
+	int type;         /* enum brood_event_type */
+	void *data;       /* of the table or call that asked for it; of the peer in brood_next() */
+	brood *handle;
+	brood_peer *peer; /* whom it is about; brood_self() for the handle's own */
+	brood_msg *msg;   /* members that the type does not mention are NULL or 0 */
+	const struct brood_error *error;
+	const struct brood_exit *exit;
+};
+
+/*
+ * Who is told. An event goes to the peer's table, else to the handle's table; members that are NULL are skipped, `any`
+ * takes those that have no member of their own; a request that nobody takes is answered "unhandled". A peer with neither
+ * table keeps its events for brood_next(): nothing is dropped, its senders' windows fill. Tables are copied; they hold
+ * for events that come after the call.
+ */
+struct brood_handlers {
+	size_t size;
+	brood_fn *spawn, *ready, *message, *drain, *away, *back, *error, *disconnect, *exit, *close;
+	brood_fn *join, *wake, *any;
+};
+
+/* ---- the connection ---------------------------------------------------------------------------------------------- */
+
+struct brood_options {
+	size_t size;
+	const struct brood_handlers *on; /* for the handle, and for every peer without a table of its own */
+	void *data;
+	unsigned flags;
+	const char *name;          /* register under this name at once */
+	const char *parent;        /* not spawned by brood: become a child of this address or name */
+	unsigned flush_ms;         /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
+	size_t window_bytes;       /* most bytes in flight to one peer; default 4 MiB; one message always fits */
+	const char *token_file;    /* tcp: the broker's cookie file; default $BROOD_TOKEN_FILE, else beside this user's broker */
+};
+
+#define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
+#define BROOD_NOT_READY    (1u << 1) /* I will call brood_ready() */
+#define BROOD_OUTLIVE      (1u << 2) /* brood_run() does not end with my parent: tell me by DISCONNECT */
+
+/*
+ * Make a handle. Never waits for the network: connecting, and reconnecting whenever needed, goes on behind all other
+ * calls, which may be made at once. Handle events: READY at the first success, AWAY and BACK, ERROR if it is hopeless.
+ * address: "unix:/path", "tcp://127.0.0.1:7433", or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
+ * the system's broker if /run/brood exists, else this user's private broker, which is started if it does not run and
+ * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker
+ * before something needs it; programs started with BROOD_PLAIN never do.
+ * -EINVAL (a struct's size), -ENOMEM, -EMFILE; a bad address is an ERROR event, with text. Since 0.1, as all below.
+ */
+BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, const struct brood_options *);
+
+/*
+ * Flush for at most flush_ms, end every child that is not detached (its kill_signal, then SIGKILL after grace_ms) and
+ * reap it, then free the handle, its peers and messages. From a callback of the same handle the work is done when the
+ * callback returns.
+ */
+BROOD_API void brood_close(brood *);
+
+/*
+ * Wait until all that was asked so far is settled: connected, names registered, programs started, messages received by
+ * the receiving libraries. 0: all well. Else the first failure since the last call, with its text in brood_last_error().
+ * -ETIMEDOUT; with timeout 0, -EAGAIN while anything is unsettled. This is what makes blocking programs simple.
+ */
+BROOD_API int brood_sync(brood *, int timeout_ms);
+
+/* The last failure of a call on this handle: never NULL, valid until the next call on it. */
+BROOD_API const struct brood_error *brood_last_error(brood *);
+
+/*
+ * Take a name ("resize"; [a-z0-9._-], 1 to 63). Refusals come as ERROR of the handle: "name.taken", "name.invalid".
+ * -EINVAL: not a name. Unregister gives it up; NULL gives up all names: the first half of a graceful end.
+ */
+BROOD_API int brood_register(brood *, const char *name);
+BROOD_API int brood_unregister(brood *, const char *name);
+
+/* After BROOD_NOT_READY: now I am. Messages that came before were kept. */
+BROOD_API int brood_ready(brood *);
+
+/* Version of the library at run time, as BROOD_VERSION_NUMBER. */
+BROOD_API unsigned brood_version(void);
+
+/* ---- the loop: yours or ours ------------------------------------------------------------------------------------- */
+
+/*
+ * One descriptor for the handle's whole life, readable when brood_process() or brood_next() has something to do. Put it
+ * in epoll, libevent, libuv, GLib, poll; only for reading, level-triggered. <brood/event.h> does it for libevent.
+ * What is sent inside a callback leaves together when the turn ends; what is sent outside leaves at once (BROOD_MORE
+ * gathers). No call is ever needed to push bytes out.
+ */
+BROOD_API int brood_fd(const brood *);
+
+/* Wait up to timeout_ms for work, do all there is, call callbacks. Number of events delivered, or negative. */
+BROOD_API int brood_process(brood *, int timeout_ms);
+
+/*
+ * The same without callbacks: the next event of a peer without table. 1 and *ret, valid until the next call; 0 when
+ * timeout_ms passed; negative if the handle failed for good. Callbacks that are set are still called.
+ */
+BROOD_API int brood_next(brood *, const brood_event **ret, int timeout_ms);
+
+/*
+ * Process until brood_stop(), or until nothing can happen any more: no child that counts, no open request, no name,
+ * parent gone. 0, or the negative errno that made the handle fail.
+ */
+BROOD_API int brood_run(brood *);
+BROOD_API int brood_stop(brood *); /* this or the next brood_run() returns; any thread, signal handlers; 0 */
+BROOD_API int brood_wake(brood *); /* a WAKE event follows; any thread, signal handlers; 0 */
+
+/* ---- peers ------------------------------------------------------------------------------------------------------- */
+
+BROOD_API brood_peer *brood_self(brood *);   /* borrowed */
+BROOD_API brood_peer *brood_parent(brood *); /* borrowed; NULL if I have none */
+
+struct brood_find_options {
+	size_t size;
+	const struct brood_handlers *on;
+	void *data;
+	unsigned wait_ms; /* messages wait this long for the name to appear; default: they come back as errors at once */
+};
+
+/*
+ * Address somebody: a name ("resize"), an address as brood_info() shows it (the way to reach a peer of another handle or
+ * to keep a message's sender), or "@broker", who answers the requests of <brood/control.proto>: all that the command
+ * line does. Never blocks. -EINVAL: neither name nor address.
+ */
+BROOD_API int brood_find(brood *, brood_peer **ret, const char *name, const struct brood_find_options *);
+
+/* Replace a peer's table and data. NULL removes it. */
+BROOD_API int brood_on(brood_peer *, const struct brood_handlers *, void *data);
+
+enum brood_state { BROOD_STARTING = 1, BROOD_RUNNING, BROOD_IS_READY, BROOD_IS_AWAY, BROOD_ENDING, BROOD_IS_EXITED, BROOD_IS_CLOSED };
+
+struct brood_peer_info {
+	size_t size;
+	int state;           /* enum brood_state */
+	int connected;       /* messages can be sent */
+	int killed;          /* a signal was delivered by brood_kill() or timeout_ms */
+	pid_t pid;           /* on its own host; 0 before SPAWN, kept after EXIT */
+	const char *address; /* "65f2a1b0.3": unique for ever; strings live as long as the peer; "" while unknown */
+	const char *name;    /* or "" */
+	const char *node;    /* host it runs on, as its broker is called */
+	const char *const *argv;
+	const struct brood_exit *exit; /* NULL while it lives */
+	uint64_t sent, received;        /* messages, so far */
+	uint64_t queued, queued_bytes;  /* messages and bytes accepted and not yet consumed by it */
+};
+
+/* Works on any peer at any time, after CLOSE too: the way to ask pid, connected, killed, exit code, arguments. */
+BROOD_API int brood_info(brood_peer *, struct brood_peer_info *);
+
+/*
+ * Block until CLOSE: 0, with everything in brood_info(). -ETIMEDOUT. Its events are called or kept as usual.
+ */
+BROOD_API int brood_wait(brood_peer *, int timeout_ms);
+
+/* No more messages either way, once those sent are received. The process may live on. Again: -ENOTCONN. */
+BROOD_API int brood_disconnect(brood_peer *);
+
+/*
+ * Give a peer back. A child goes on, with its events, until it closes; calls on a kept peer after CLOSE give -ESRCH and
+ * are always safe. Peers never released are freed with the handle.
+ */
+BROOD_API void brood_release(brood_peer *);
+
+/* ---- starting programs ------------------------------------------------------------------------------------------- */
+
+enum brood_stdio_kind { BROOD_STDIO_END, BROOD_STDIO_NULL, BROOD_STDIO_MINE };
+
+struct brood_stdio {  /* this one never grows */
+	int fd;           /* in the child: 0, 1 or 2 */
+	int kind;
+	int other;        /* reserved */
+	brood_peer *peer; /* reserved */
+};
+
+/* A list of these; what is not listed is NUL (0) and MINE (1, 2). */
+#define BROOD_NUL(fd)  { (fd), BROOD_STDIO_NULL, -1, 0 } /* /dev/null */
+#define BROOD_MINE(fd) { (fd), BROOD_STDIO_MINE, -1, 0 } /* same number here */
+
+/*
+ * How to start a program. argv[0] is looked up in PATH (of the child's environment) unless it has a slash. No shell,
+ * ever. Invalid values and empty names: -EINVAL at once.
+ */
+struct brood_spawn_options {
+	size_t size;
+	const struct brood_handlers *on;
+	void *data;
+	unsigned flags;
+	const char *file;           /* execute this instead of argv[0] */
+	const char *const *env;     /* "K=V", NULL-ended; replaces. NULL: mine */
+	const char *const *env_add; /* added to that; "K" alone removes */
+	const char *cwd;
+	const char *name;           /* register the child under it */
+	const struct brood_stdio *stdio;
+	unsigned timeout_ms;        /* of life, then as brood_kill(p, 0, BROOD_TREE | BROOD_THEN_KILL) */
+	unsigned grace_ms;          /* from the first signal to SIGKILL; default 2,000 */
+	int kill_signal;            /* default SIGTERM */
+};
+
+#define BROOD_PLAIN    (1u << 0) /* knows nothing of brood: no channel, no broker */
+#define BROOD_DETACHED (1u << 1) /* outlives me, in a session of its own; implies UNREF */
+#define BROOD_UNREF    (1u << 2) /* does not keep brood_run() running */
+
+/*
+ * Start a program with a channel that its brood_connect(…, NULL, …) finds, ready for messages at once: they wait in
+ * order until it listens. If the handle is not connected yet, the program starts as soon as it is. Failures to start
+ * (no such file, no descriptors, no broker) are events: ERROR, then CLOSE. ret may be NULL. The child dies with me unless
+ * detached, however I die: the kernel sees to it (see client/README.md, "The life line").
+ */
+BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *const *argv, const struct brood_spawn_options *);
+
+/*
+ * Signal a process (0: its kill_signal), with BROOD_TREE everything it started, with BROOD_THEN_KILL also SIGKILL after
+ * grace_ms. Also aborts a start under way. -ESRCH after EXIT; never hits a reused pid. -EPERM for a process that this
+ * handle did not spawn.
+ */
+BROOD_API int brood_kill(brood_peer *, int signo, unsigned flags);
+#define BROOD_TREE      (1u << 0)
+#define BROOD_THEN_KILL (1u << 1)
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+/* What to send. Write it with BROOD_MSG(type, body, length) and, in C, any of the rest: BROOD_MSG("Job", p, n, .flags = BROOD_MORE). */
+struct brood_out {
+	size_t size;
+	const char *type; /* name of the body's type, "shop.Order"; up to 255 bytes; NULL is "" */
+	const void *body;
+	size_t length;
+	void (*fill)(void *to, size_t length, const void *body); /* write the body in place instead of copying it */
+	unsigned flags;
+	const char *trace; /* W3C traceparent, up to 255 bytes, carried along */
+};
+
+#define BROOD_MORE    (1u << 0) /* more follows at once: gather */
+#define BROOD_BLOCK   (1u << 1) /* wait for room instead of -EAGAIN */
+
+/*
+ * Exactly once and in order while both processes and their broker live. The window is the only limit: -EAGAIN, and DRAIN
+ * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, -ESRCH
+ * after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long. What was accepted and cannot be
+ * delivered comes back as ERROR "undelivered" of the peer, with how many.
+ */
+BROOD_API BROOD_CHECKED int brood_send(brood_peer *to, const struct brood_out *);
+
+/*
+ * Ask. done is called exactly once with a REPLY event: the answer, or an error ("deadline", "peer.exited", "unanswered",
+ * "cancelled" ...). timeout_ms is above 0 or -1. Returns an id (> 0) for brood_cancel(), after which done is called with
+ * -ECANCELED. Else as brood_send().
+ */
+BROOD_API BROOD_CHECKED int64_t brood_request(brood_peer *to, const struct brood_out *, int timeout_ms, brood_fn *done, void *data);
+BROOD_API int brood_cancel(brood *, int64_t request);
+
+/* Ask and wait. 0 and *ret (yours), or the error; other events wait meanwhile. -ETIMEDOUT, -ECONNRESET, ... */
+BROOD_API BROOD_CHECKED int brood_call(brood_peer *to, const struct brood_out *, int timeout_ms, brood_msg **ret);
+
+/* Answer, once, now or after brood_msg_keep(). Never -EAGAIN: answers have room. If nobody waits any more, 0. */
+BROOD_API int brood_reply(brood_msg *, const struct brood_out *);
+BROOD_API int brood_reply_error(brood_msg *, int code, const char *text); /* code: negative errno */
+
+/* Hold on to an event's message, returned for convenience; release it when done. Held messages fill the window. */
+BROOD_API brood_msg *brood_msg_keep(brood_msg *);
+BROOD_API void brood_msg_release(brood_msg *);
+
+/* ---- writing it down --------------------------------------------------------------------------------------------- */
+
+#define BROOD_INIT(s) (memset(&(s), 0, sizeof(s)), (void)((s).size = sizeof(s)))
+
+#define BROOD_TEXT(s) BROOD_MSG("text", (s), strlen(s))
+
+#ifndef __cplusplus
+#define BROOD_ARGV(...)    ((const char *const[]){ __VA_ARGS__, NULL })
+#define BROOD_STDIO(...)   ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
+#define BROOD_ON(...)      (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
+#define BROOD_OPTIONS(...) (&(const struct brood_options){ .size = sizeof(struct brood_options), __VA_ARGS__ })
+#define BROOD_FIND(...)    (&(const struct brood_find_options){ .size = sizeof(struct brood_find_options), __VA_ARGS__ })
+#define BROOD_SPAWN(...)   (&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), __VA_ARGS__ })
+#define BROOD_MSG(t, b, ...) \
+	(&(const struct brood_out){ .size = sizeof(struct brood_out), .type = (t), .body = (b), .length = __VA_ARGS__ })
+#else
+static inline struct brood_out brood_out_(const char *type, const void *body, size_t length)
+{
+	struct brood_out o;
+	BROOD_INIT(o);
+	o.type = type;
+	o.body = body;
+	o.length = length;
+	return o;
+}
+#define BROOD_MSG(t, b, n) (&static_cast<const struct brood_out &>(brood_out_((t), (b), (n))))
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,285 @@
+/*
+ * brood: the handle's birth and end, and the questions a program asks about itself and its peers.
+ */
+#include "child.h"
+#include "departure.h"
+#include "event.h"
+#include "inbound.h"
+#include "letter.h"
+#include "link.h"
+#include "loop.h"
+#include "names.h"
+#include "peer.h"
+#include "remote.h"
+#include "request.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLUSH_MS    5000u
+#define WINDOW      (4u * 1024u * 1024u)
+#define WINDOW_MIN  4096u
+
+/* ---- birth ------------------------------------------------------------------------------------------------------- */
+
+static int read_options(const struct brood_options *from, struct brood_options *o)
+{
+	memset(o, 0, sizeof(*o));
+	if (!from)
+		return 0;
+	if (from->size < sizeof(size_t))
+		return -EINVAL;
+	memcpy(o, from, from->size < sizeof(*o) ? from->size : sizeof(*o));
+	return o->flags & ~(BROOD_NO_AUTOSTART | BROOD_NOT_READY | BROOD_OUTLIVE) ? -EINVAL : 0;
+}
+
+static struct brood_peer *peer_with_remote(struct brood *h, enum peer_kind kind)
+{
+	struct remote *r = remote_new(h);
+	struct brood_peer *p = r ? peer_new(h, kind, r) : NULL;
+	remote_unref(r);
+	return p;
+}
+
+static int make_relations(struct brood *h, const struct brood_options *o)
+{
+	h->self = peer_new(h, PEER_SELF, NULL);
+	h->broker = peer_with_remote(h, PEER_BROKER);
+	if (!h->self || !h->broker)
+		return -ENOMEM;
+	remote_resolve(h->broker->remote, FRAME_BROKER);
+	if (h->link.inherited || o->parent) {
+		h->parent = peer_with_remote(h, PEER_PARENT);
+		if (!h->parent)
+			return -ENOMEM;
+	}
+	return peer_set_table(h->self, o->on, o->data);
+}
+
+static void init_members(struct brood *h, const struct brood_options *o)
+{
+	h->epoll_fd = h->wake_fd = h->timer_fd = -1;
+	h->line = (struct life_line){ .read_fd = -1, .write_fd = -1 };
+	h->flags = o->flags;
+	h->flush_ms = o->flush_ms ? o->flush_ms : FLUSH_MS;
+	h->window = !o->window_bytes ? WINDOW : o->window_bytes < WINDOW_MIN ? WINDOW_MIN : o->window_bytes;
+	TAILQ_INIT(&h->dirty);
+	TAILQ_INIT(&h->peers);
+	TAILQ_INIT(&h->ready);
+	TAILQ_INIT(&h->kept);
+	LIST_INIT(&h->names);
+	LIST_INIT(&h->children);
+	LIST_INIT(&h->letters);
+	timers_init(&h->timers);
+	outflow_pool_init(&h->pool);
+	fault_clear(&h->last);
+	fault_clear(&h->first);
+}
+
+static void destroy(struct brood *h);
+static void end(struct brood *h);
+
+int brood_connect(brood **ret, const char *address, const struct brood_options *options)
+{
+	struct brood_options o;
+	int rc = ret ? read_options(options, &o) : -EINVAL;
+	if (rc < 0)
+		return rc;
+	struct brood *h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	init_members(h, &o);
+	h->end = end;
+	link_init(h, address, &o, &inbound_link_up);
+	if ((rc = loop_init(h)) < 0 || (rc = make_relations(h, &o)) < 0 || (o.name && (rc = brood_register(h, o.name)) < 0)) {
+		destroy(h);
+		return rc;
+	}
+	departure_add(h);
+	if (h->parent || o.name)
+		link_need(h);
+	*ret = h;
+	return 0;
+}
+
+/* ---- end --------------------------------------------------------------------------------------------------------- */
+
+static void free_peers(struct brood *h)
+{
+	struct brood_peer *p;
+	while ((p = TAILQ_FIRST(&h->peers))) {
+		p->refs = 1;
+		peer_unref(p);
+	}
+}
+
+static void free_letters(struct brood *h)
+{
+	while (!LIST_EMPTY(&h->letters))
+		letter_drop(LIST_FIRST(&h->letters));
+}
+
+static void end_remotes(struct brood *h, const struct fault *f)
+{
+	struct brood_peer *p;
+	struct remote *r, *next;
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->remote)
+			request_fail_all(p->remote, f);
+	HASH_ITER (hh, h->by_id, r, next) {
+		request_fail_all(r, f);
+		remote_end(r);
+	}
+}
+
+static void destroy(struct brood *h)
+{
+	struct fault f;
+	departure_remove(h);
+	h->closing = 1; /* no callback any more */
+	fault_set(&f, "cancelled", "the handle was closed");
+	child_abandon_all(h);
+	if (h->cursor.remote)
+		remote_unref(h->cursor.remote);
+	h->cursor.remote = NULL;
+	end_remotes(h, &f);
+	event_free_all(h);
+	free_letters(h);
+	names_free(h);
+	free_peers(h);
+	link_deinit(h);
+	requests_deinit(h);
+	outflow_pool_deinit(&h->pool);
+	life_line_deinit(&h->line);
+	timers_deinit(&h->timers);
+	loop_deinit(h);
+	while (h->n_pinned)
+		free(h->pinned[--h->n_pinned]);
+	free(h->pinned);
+	free(h->current);
+	free(h);
+}
+
+static int no_child_left(void *handle)
+{
+	return child_count(handle) == 0;
+}
+
+static void end(struct brood *h)
+{
+	if (link_is_up(h))
+		loop_flush(h, (int)h->flush_ms);
+	if (child_kill_all(h) > 0)
+		(void)loop_wait(h, -1, no_child_left, h); /* ends: every child has its grace, then SIGKILL */
+	destroy(h);
+}
+
+void brood_close(brood *h)
+{
+	if (!h)
+		return;
+	if (h->generation != handle_generation)
+		return; /* a forked copy: the handle is its parent's */
+	if (h->in_callback || h->blocking || h->dispatching)
+		h->closing = 1;
+	else
+		end(h);
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+unsigned brood_version(void)
+{
+	return BROOD_VERSION_NUMBER;
+}
+
+brood_peer *brood_self(brood *h)
+{
+	return h ? h->self : NULL;
+}
+
+brood_peer *brood_parent(brood *h)
+{
+	return h ? h->parent : NULL;
+}
+
+const struct brood_error *brood_last_error(brood *h)
+{
+	static const struct brood_error none = { -EINVAL, "argument", "no handle", "" };
+	return h ? &h->last.error : &none;
+}
+
+int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)
+{
+	if (!p)
+		return -EINVAL;
+	int rc = peer_set_table(p, on, data);
+	if (rc == 0 && on)
+		event_adopt(p);
+	return rc;
+}
+
+void brood_release(brood_peer *p)
+{
+	if (!p || p->owned == 0)
+		return;
+	if (--p->owned > 0)
+		return;
+	if (p->kind == PEER_NAME)
+		peer_retire(p);
+	peer_unref(p);
+}
+
+static int state_of(const struct brood_peer *p)
+{
+	const struct child *c = p->child;
+	if (p->closed)
+		return BROOD_IS_CLOSED;
+	if (p->has_exit)
+		return BROOD_IS_EXITED;
+	if (c && c->state == CHILD_PLANNED)
+		return BROOD_STARTING;
+	if (c && c->ended_by)
+		return BROOD_ENDING;
+	if (p->away)
+		return BROOD_IS_AWAY;
+	if (p->ready)
+		return BROOD_IS_READY;
+	return c ? BROOD_RUNNING : BROOD_STARTING;
+}
+
+static void fill_traffic(struct brood_peer_info *i, const struct remote *r)
+{
+	i->sent = r->sent;
+	i->received = r->received;
+	i->queued = outflow_unacknowledged(&r->out);
+	i->queued_bytes = r->out.written - r->out.freed;
+	i->connected = r->resolved && !r->ended && !r->fin_sent && !r->fin_received;
+}
+
+static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
+{
+	(void)peer_label(p); /* makes the address, if there is one */
+	i->state = state_of(p);
+	i->killed = p->child && p->child->ended_by;
+	i->pid = p->pid;
+	i->address = p->address;
+	i->name = p->name ? p->name : "";
+	i->node = p->h->link.node;
+	i->argv = p->child ? p->child->plan->argv : NULL;
+	i->exit = p->has_exit ? &p->exit : NULL;
+	if (p->remote)
+		fill_traffic(i, p->remote);
+	i->connected = i->connected && !p->disconnected && !p->closed;
+}
+
+int brood_info(brood_peer *p, struct brood_peer_info *ret)
+{
+	struct brood_peer_info i = { 0 };
+	if (!p || !ret || ret->size < sizeof(size_t))
+		return -EINVAL;
+	fill_info(p, &i);
+	i.size = ret->size;
+	memcpy(ret, &i, ret->size < sizeof(i) ? ret->size : sizeof(i));
+	return 0;
+}

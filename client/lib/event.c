@@ -1,0 +1,260 @@
+/*
+ * event: see event.h. All calls of a program's callbacks are in call(), so that what holds during a callback is said in
+ * one place.
+ */
+#include "event.h"
+#include "letter.h"
+#include "peer.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t member(int type)
+{
+	static const size_t offsets[] = {
+		[BROOD_EVENT_SPAWN] = offsetof(struct brood_handlers, spawn),
+		[BROOD_EVENT_READY] = offsetof(struct brood_handlers, ready),
+		[BROOD_EVENT_MESSAGE] = offsetof(struct brood_handlers, message),
+		[BROOD_EVENT_DRAIN] = offsetof(struct brood_handlers, drain),
+		[BROOD_EVENT_AWAY] = offsetof(struct brood_handlers, away),
+		[BROOD_EVENT_BACK] = offsetof(struct brood_handlers, back),
+		[BROOD_EVENT_ERROR] = offsetof(struct brood_handlers, error),
+		[BROOD_EVENT_DISCONNECT] = offsetof(struct brood_handlers, disconnect),
+		[BROOD_EVENT_EXIT] = offsetof(struct brood_handlers, exit),
+		[BROOD_EVENT_CLOSE] = offsetof(struct brood_handlers, close),
+		[BROOD_EVENT_JOIN] = offsetof(struct brood_handlers, join),
+		[BROOD_EVENT_WAKE] = offsetof(struct brood_handlers, wake),
+	};
+	return offsets[type];
+}
+
+/* Whose table counts for this peer: its own, the handle's, or nobody's. */
+static const struct brood_peer *owner_of_table(const struct brood_peer *p)
+{
+	if (p->has_on)
+		return p;
+	return p->h->self->has_on ? p->h->self : NULL;
+}
+
+static brood_fn *handler(const struct brood_peer *table, int type)
+{
+	brood_fn *fn;
+	memcpy(&fn, (const char *)&table->on + member(type), sizeof(fn));
+	return fn ? fn : table->on.any;
+}
+
+int event_interrupted(const struct brood *h)
+{
+	return h->closing || (h->running && h->stop);
+}
+
+static int may_call(const struct brood *h)
+{
+	return h->dispatching && !h->in_callback && !h->blocking && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
+}
+
+static int call(struct brood *h, brood_fn *fn, const struct brood_event *e)
+{
+	h->in_callback = 1;
+	int rc = fn(e);
+	h->in_callback = 0;
+	h->delivered++;
+	return rc;
+}
+
+/* ---- queues ------------------------------------------------------------------------------------------------------ */
+
+static struct event_item *item_new(struct brood_peer *p, int type, const struct fault *f)
+{
+	struct event_item *i = calloc(1, sizeof(*i));
+	if (!i)
+		return NULL;
+	i->event = (struct brood_event){ .type = type, .handle = p->h, .peer = peer_ref(p) };
+	if (f) {
+		fault_copy(&i->fault, f);
+		i->event.error = &i->fault.error;
+	}
+	if (type == BROOD_EVENT_EXIT)
+		i->event.exit = &p->exit;
+	return i;
+}
+
+static void item_free(struct event_item *i)
+{
+	if (i->letter)
+		letter_drop(i->letter);
+	peer_unref(i->event.peer);
+	free(i);
+}
+
+static void queue(struct brood *h, struct event_item *i)
+{
+	if (h->foreign && !h->gather)
+		handle_poke(h);
+	if (i->done || owner_of_table(i->event.peer))
+		TAILQ_INSERT_TAIL(&h->ready, i, entry);
+	else
+		TAILQ_INSERT_TAIL(&h->kept, i, entry);
+}
+
+static void queue_letter(struct brood *h, struct brood_peer *p, struct letter *m, int type, brood_fn *done, void *data)
+{
+	struct event_item *i = letter_stay(m) < 0 ? NULL : item_new(p, type, NULL);
+	if (!i) {
+		struct fault f;
+		fault_set_code(&f, -ENOMEM, "memory", "a message was lost: out of memory");
+		handle_note(h, &f);
+		letter_drop(m);
+		return;
+	}
+	i->letter = m;
+	i->done = done;
+	i->event.data = data;
+	i->event.msg = &m->msg;
+	queue(h, i);
+}
+
+void event_post(struct brood *h, struct brood_peer *p, int type, const struct fault *f)
+{
+	struct event_item *i = item_new(p, type, f);
+	if (type == BROOD_EVENT_ERROR && f)
+		handle_note(h, f);
+	if (i)
+		queue(h, i);
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+static void settle(struct letter *m, int rc, const char *unanswered)
+{
+	m->showing = 0;
+	letter_settle(m, rc, unanswered);
+}
+
+static void call_message(struct brood *h, const struct brood_peer *table, struct brood_event *e, struct letter *m)
+{
+	brood_fn *fn = handler(table, BROOD_EVENT_MESSAGE);
+	if (!fn) {
+		letter_settle(m, 0, "unhandled");
+		return;
+	}
+	e->data = table->data;
+	m->showing = 1;
+	int rc = call(h, fn, e);
+	settle(m, rc, "unanswered");
+}
+
+void event_message(struct brood *h, struct brood_peer *p, struct letter *m)
+{
+	const struct brood_peer *table = owner_of_table(p);
+	if (!table || !may_call(h)) {
+		queue_letter(h, p, m, BROOD_EVENT_MESSAGE, NULL, NULL);
+		return;
+	}
+	struct brood_event e = { .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = p, .msg = &m->msg };
+	call_message(h, table, &e, m);
+}
+
+static void call_reply(struct brood *h, brood_fn *done, const struct brood_event *e, struct letter *m)
+{
+	if (m)
+		m->showing = 1;
+	(void)call(h, done, e);
+	if (m)
+		settle(m, 0, "unanswered");
+}
+
+void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *data, struct letter *m, const struct fault *f)
+{
+	if (m && may_call(h)) {
+		struct brood_event e = { .type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg };
+		call_reply(h, done, &e, m);
+	} else if (m) {
+		queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data);
+	} else {
+		struct event_item *i = item_new(p, BROOD_EVENT_REPLY, f);
+		if (!i)
+			return;
+		i->done = done;
+		i->event.data = data;
+		queue(h, i);
+	}
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------------------------- */
+
+static void call_item(struct brood *h, struct event_item *i)
+{
+	const struct brood_peer *table = owner_of_table(i->event.peer);
+	struct letter *m = i->letter;
+	i->letter = NULL; /* settled by the calls below */
+	if (i->done) {
+		call_reply(h, i->done, &i->event, m);
+	} else if (m && table) {
+		call_message(h, table, &i->event, m);
+	} else if (m) {
+		letter_settle(m, 0, "unhandled");
+	} else if (table && handler(table, i->event.type)) {
+		i->event.data = table->data;
+		(void)call(h, handler(table, i->event.type), &i->event);
+	}
+}
+
+void event_dispatch(struct brood *h)
+{
+	struct event_item *i;
+	while (!event_interrupted(h) && (i = TAILQ_FIRST(&h->ready))) {
+		TAILQ_REMOVE(&h->ready, i, entry);
+		call_item(h, i);
+		item_free(i);
+	}
+}
+
+static void unshow(struct brood *h)
+{
+	struct event_item *i = h->shown;
+	h->shown = NULL;
+	if (!i)
+		return;
+	if (i->letter) {
+		settle(i->letter, 0, "unanswered");
+		i->letter = NULL;
+	}
+	item_free(i);
+}
+
+const struct brood_event *event_show(struct brood *h)
+{
+	unshow(h);
+	struct event_item *i = TAILQ_FIRST(&h->kept);
+	if (!i)
+		return NULL;
+	TAILQ_REMOVE(&h->kept, i, entry);
+	h->shown = i;
+	i->event.data = i->event.peer->data;
+	if (i->letter)
+		i->letter->showing = 1;
+	return &i->event;
+}
+
+void event_adopt(struct brood_peer *p)
+{
+	struct event_item *i, *next;
+	for (i = TAILQ_FIRST(&p->h->kept); i; i = next) {
+		next = TAILQ_NEXT(i, entry);
+		if (!owner_of_table(i->event.peer))
+			continue;
+		TAILQ_REMOVE(&p->h->kept, i, entry);
+		TAILQ_INSERT_TAIL(&p->h->ready, i, entry);
+	}
+}
+
+void event_free_all(struct brood *h)
+{
+	struct event_item *i;
+	unshow(h);
+	while ((i = TAILQ_FIRST(&h->ready)) || (i = TAILQ_FIRST(&h->kept))) {
+		TAILQ_REMOVE(TAILQ_EMPTY(&h->ready) ? &h->kept : &h->ready, i, entry);
+		item_free(i);
+	}
+}

@@ -1,0 +1,36 @@
+/*
+ * event: what the program is told, and in which order.
+ *
+ * A message goes straight from the slab to its handler when a turn that calls callbacks is under way and nothing older
+ * waits. Everything else (and messages while a callback runs or a blocking call waits) goes through one of two queues:
+ * `ready` for events that have a callback, `kept` for those of peers without any table, which brood_next() shows.
+ */
+#ifndef BROOD_EVENT_QUEUE_H
+#define BROOD_EVENT_QUEUE_H
+
+#include "handle.h"
+
+/* Queue an event of a peer. fault and exit may be NULL; both are as long as needed. */
+void event_post(struct brood *, struct brood_peer *, int type, const struct fault *);
+
+/* A message for a peer: its handler runs now or later, and the letter is settled then. */
+void event_message(struct brood *, struct brood_peer *, struct letter *);
+
+/* The answer to a request: letter or fault. */
+void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data, struct letter *, const struct fault *);
+
+/* Call callbacks of waiting events until none waits, or the turn was interrupted. */
+void event_dispatch(struct brood *);
+
+/* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one. */
+int event_interrupted(const struct brood *);
+
+/* The next kept event for brood_next(); the one shown before is settled. NULL: none. */
+const struct brood_event *event_show(struct brood *);
+
+/* Events kept for this peer get their callbacks after all, now that it has a table. */
+void event_adopt(struct brood_peer *);
+
+void event_free_all(struct brood *);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * handle: what a `brood` and its peers are made of. Only data: the modules that work on it are, from the bottom up,
+ *
+ *   outflow inflow timer spawn autostart fault     know nothing of a handle
+ *   remote, out  a process as I talk to it          link     my connection to the broker
+ *   letter       one received message               peer     what programs hold: their life
+ *   event        what programs are told, in order   request  my open questions
+ *   parting      how a relation ends                names    finding and taking names
+ *   child        a program I started                inbound  what came in: frames to items to events
+ *   loop         a turn, and all that waits         send, brood, departure   the public calls, and exit(3)
+ */
+#ifndef BROOD_HANDLE_H
+#define BROOD_HANDLE_H
+
+#include "channel.h"
+#include "fault.h"
+#include "inflow.h"
+#include "outflow.h"
+#include "spawn.h"
+#include "ticket.h"
+#include "timer.h"
+#include <brood.h>
+#include <pthread.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+/* Something the handle's epoll watches. */
+struct source {
+	void (*ready)(struct source *, unsigned events);
+	int fd;
+};
+
+/* ---- the other side ---------------------------------------------------------------------------------------------- */
+
+enum remote_hold { REMOTE_OPEN, REMOTE_BUSY, REMOTE_AWAY };
+
+/*
+ * A process I talk to, on stream 0. Counted: one reference while it can be reached by id, one per peer, one per message
+ * not yet released, one per open request.
+ */
+struct remote {
+	struct brood *h;
+	uint64_t id;
+	unsigned refs;
+	int resolved;  /* id is known and the remote is in the table; until then what is sent waits in `out` */
+	int ended;     /* no frame goes or comes any more */
+	enum remote_hold hold;
+	struct outflow out;
+	struct inflow in;
+	TAILQ_ENTRY(remote) dirty_entry;
+	int dirty;     /* in the list of those with something to transmit */
+	int probe;     /* ask for an acknowledgement of everything */
+	int fin_sent, fin_received;
+	int want_drain; /* -EAGAIN was said */
+	uint64_t sent, received; /* messages */
+	struct brood_peer *peer; /* gets its events; NULL: none (any more) */
+	LIST_HEAD(, request) requests;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(remote_list, remote);
+
+enum peer_kind { PEER_SELF, PEER_BROKER, PEER_PARENT, PEER_CHILD, PEER_JOINED, PEER_NAME, PEER_PROCESS };
+
+struct brood_peer {
+	TAILQ_ENTRY(brood_peer) entry;
+	struct brood *h;
+	enum peer_kind kind;
+	unsigned refs;         /* the program's handle, events under way, being alive */
+	int owned;             /* times the program got it and has not released it */
+	int retired;           /* not alive any more */
+	struct remote *remote; /* NULL: self, and plain children */
+	struct brood_handlers on;
+	int has_on;
+	void *data;
+	char *name;
+	char address[32];
+	pid_t pid;
+	int ready, away, disconnected, closed;
+	struct child *child;
+	struct timer waiting;  /* NAME: how long messages wait for a holder */
+	unsigned wait_ms;
+	int absent;            /* NAME: the broker said that nobody holds it */
+	struct brood_exit exit;
+	int has_exit;
+	char exit_text[256];
+};
+TAILQ_HEAD(peer_list, brood_peer);
+
+/* ---- what came in ------------------------------------------------------------------------------------------------ */
+
+struct letter {
+	struct brood_msg msg; /* first: what programs see */
+	struct brood *h;
+	struct remote *remote; /* counted while it stays */
+	LIST_ENTRY(letter) entry; /* of those that stay */
+	struct inflow_hold hold;
+	uint64_t correlation, deadline;
+	int stays;    /* outlives its handler: kept by the program or queued */
+	int kept;     /* times brood_msg_keep() was called */
+	int showing;  /* its handler runs, or brood_next() shows it */
+	void *body;   /* malloc, or NULL: it lies in the slab */
+	char *type, *trace;
+	struct unpacked *unpacked; /* by brood_msg_pb() */
+};
+
+struct event_item {
+	TAILQ_ENTRY(event_item) entry;
+	struct brood_event event;
+	struct fault fault;
+	brood_fn *done; /* REPLY: whom to call */
+	struct letter *letter;
+};
+TAILQ_HEAD(event_list, event_item);
+
+/* Where reading stands: items of one frame. Part of the handle, so that a blocking call inside a callback goes on there. */
+struct cursor {
+	struct remote *remote; /* counted; NULL: no frame open */
+	const uint8_t *at, *end;
+	uint64_t sequence;
+	int ack_now;
+};
+
+/* ---- open questions ---------------------------------------------------------------------------------------------- */
+
+struct request {
+	LIST_ENTRY(request) entry; /* of its remote */
+	struct brood *h;
+	struct remote *remote;     /* counted; NULL: slot is free */
+	struct brood_peer *peer;   /* counted */
+	struct timer deadline;
+	brood_fn *done;
+	void *data;
+	struct call *call;         /* brood_call() waits for it; then there is no done */
+	uint32_t slot, generation;
+	uint32_t next_free;
+};
+
+struct call { /* a blocking request */
+	int finished;
+	struct letter *letter; /* the answer, or NULL and ... */
+	struct fault fault;
+};
+
+struct requests {
+	struct request **slots;
+	uint32_t n, size, free; /* slots made, allocated; first free slot + 1, 0: none */
+	uint32_t open;
+};
+
+/* ---- the connection ---------------------------------------------------------------------------------------------- */
+
+enum link_state {
+	LINK_IDLE,       /* nobody needed it yet */
+	LINK_DIALING,    /* connecting, or waiting to try again */
+	LINK_CONNECTING, /* connect() is under way */
+	LINK_GREETING,   /* HELLO sent, or BIRTH awaited */
+	LINK_UP,
+	LINK_LEAVING,    /* GOODBYE said */
+	LINK_DOWN        /* for good */
+};
+
+struct link {
+	struct source source;
+	enum link_state state;
+	struct channel channel;
+	struct slab slab;
+	int slab_made;
+	unsigned interest;   /* epoll events asked for */
+	char address[128];   /* of the broker, as text */
+	int address_kind;
+	int inherited;       /* the channel came from my parent */
+	int autostart, started;
+	char *token_file, *parent_name;
+	struct timer timer;  /* next try, or patience with a silent broker */
+	uint64_t give_up;    /* when trying ends */
+	struct source starter; /* pidfd of the private broker's first process */
+	uint8_t ticket[TICKET_SIZE];
+	size_t ticket_size;
+	uint64_t id, parent; /* mine */
+	char node[64];
+	uint64_t next_id, last_id; /* ids for my children; next > last: none left */
+	uint64_t first_id;
+	uint8_t ids_key[TICKET_KEY];
+	int asked_ids;
+	int readable;        /* there is something to read */
+	int heard;           /* a frame came behind BIRTH, so the channel reaches a broker */
+	const struct link_up *up;
+};
+
+struct registered_name {
+	LIST_ENTRY(registered_name) entry;
+	int confirmed;
+	char name[];
+};
+
+/* ---- me ---------------------------------------------------------------------------------------------------------- */
+
+struct brood {
+	LIST_ENTRY(brood) entry; /* of all handles of this process */
+	unsigned generation;     /* of forks; a copy refuses */
+	pthread_t thread;        /* that made it */
+	int listed;              /* in the list that exit(3) flushes */
+	void (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
+	int epoll_fd, wake_fd, timer_fd;
+	uint64_t timer_due;      /* what timer_fd is set to; UINT64_MAX: nothing */
+	int foreign;             /* somebody else's loop waits for epoll_fd */
+	struct timers timers;
+	struct source wake_source, timer_source;
+	volatile int stop, wake; /* asked by brood_stop(), brood_wake() */
+	int running;             /* brood_run() is under way: stop counts */
+	int dispatching;         /* a turn that calls callbacks is under way */
+	int in_callback, blocking;
+	int closing, gather;
+	unsigned delivered;
+	struct link link;
+	struct cursor cursor;
+	struct letter *current;  /* memory for the next message, or NULL while a handler sees it */
+	void **pinned;           /* old slab memory that callbacks further up still see */
+	unsigned n_pinned;
+	struct remote *by_id, *last_remote;
+	struct remote_list dirty;
+	struct outflow_pool pool;
+	struct peer_list peers;
+	struct brood_peer *self, *parent, *broker;
+	struct event_list ready, kept; /* waiting for their callback; for brood_next() */
+	struct event_item *shown;      /* what brood_next() showed last */
+	struct requests requests;
+	LIST_HEAD(, registered_name) names;
+	LIST_HEAD(, child) children;
+	struct life_line line;
+	unsigned flags, flush_ms;
+	size_t window;
+	unsigned counting;  /* children that keep brood_run() running */
+	LIST_HEAD(, letter) letters; /* that outlive their handler */
+	int known;          /* the broker has said who I am */
+	int stopping;       /* the broker ends: finish, then leave */
+	int failed;         /* negative errno: no broker any more */
+	struct fault last, first; /* of the last call; the first since brood_sync() */
+};
+
+/* How often this process is a forked copy; differs from the handle's in a copy. */
+extern unsigned handle_generation;
+
+/* Milliseconds of CLOCK_BOOTTIME. */
+uint64_t handle_now(void);
+
+/* Watch or stop watching; every descriptor leaves the set before it is closed. */
+int handle_watch(struct brood *, struct source *, unsigned events);
+int handle_rewatch(struct brood *, struct source *, unsigned events);
+void handle_unwatch(struct brood *, struct source *);
+
+/* Make the handle's descriptor readable; safe in signal handlers and from other threads. */
+void handle_poke(const struct brood *);
+
+/* Note a failed call for brood_last_error(), and return its code. */
+int handle_fail(struct brood *, int code, const char *name, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Note an asynchronous failure for brood_sync(). */
+void handle_note(struct brood *, const struct fault *);
+
+#endif

@@ -1,0 +1,475 @@
+/*
+ * inbound: see inbound.h. The way of a message: inbound_frame() finds the sender and opens the cursor on the frame's
+ * items; step() takes them one by one, exactly in sequence, and gives each to its handler in take_item().
+ *
+ * The cursor belongs to the handle, not to a stack frame: a callback that makes a blocking call reads on from where its
+ * own message stood, and order holds.
+ */
+#include "inbound.h"
+#include "address.h"
+#include "brood.pb-c.h"
+#include "child.h"
+#include "event.h"
+#include "guard.h"
+#include "letter.h"
+#include "names.h"
+#include "parting.h"
+#include "peer.h"
+#include "remote.h"
+#include "request.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- items ------------------------------------------------------------------------------------------------------- */
+
+static int time_left(uint64_t deadline)
+{
+	uint64_t now = handle_now();
+	if (!deadline)
+		return -1;
+	return deadline > now ? (int)(deadline - now) : 0;
+}
+
+static int copy_trace(struct letter *m, const char *trace, size_t n)
+{
+	m->msg.trace = "";
+	if (!n)
+		return 0;
+	if (!(m->trace = strndup(trace, n)))
+		return -ENOMEM;
+	m->msg.trace = m->trace;
+	return 0;
+}
+
+/* The letter of an item that came whole. */
+static struct letter *letter_of_item(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
+{
+	struct letter *m = letter_take(r->h, r, sequence);
+	if (!m)
+		return NULL;
+	m->msg.type = type;
+	m->msg.body = it->body;
+	m->msg.length = it->length;
+	if (copy_trace(m, it->trace, it->trace_length) == 0)
+		return m;
+	letter_drop(m);
+	return NULL;
+}
+
+/* The letter of a message whose last fragment just came; its body is on the heap already. */
+static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
+{
+	struct inflow_assembly *a = &r->in.assembly;
+	struct letter *m = letter_take(r->h, r, sequence);
+	if (!m)
+		return NULL;
+	m->msg.type = a->type;
+	m->msg.length = a->have;
+	m->msg.trace = a->trace ? a->trace : "";
+	m->trace = a->trace;
+	a->trace = NULL;
+	m->body = inflow_assembly_take(&r->in);
+	m->msg.body = m->body;
+	return m;
+}
+
+static void deliver_message(struct remote *r, struct letter *m, const struct item *it)
+{
+	r->received++;
+	if (it->kind == ITEM_REQUEST && it->deadline && time_left(it->deadline) == 0) {
+		letter_drop(m); /* the asker has given up already, and knows */
+		return;
+	}
+	event_message(r->h, r->peer, m);
+}
+
+static void deliver_failure(struct remote *r, struct letter *m, const struct item *it)
+{
+	ProtobufCMessage *failure;
+	struct fault f;
+	int rc = guard_unpack(&brood__failure__descriptor, m->msg.body, m->msg.length, 1, &failure);
+	if (rc < 0) {
+		fault_set_code(&f, -EBADMSG, "request.failed", "an error that cannot be read");
+	} else {
+		const Brood__Failure *p = (const Brood__Failure *)failure;
+		fault_set_code(&f, p->code < 0 ? p->code : -EREMOTEIO, p->error, "%s", p->text);
+		guard_free(failure);
+	}
+	letter_drop(m);
+	(void)request_answer(r->h, r, it->correlation, NULL, &f);
+}
+
+static void deliver(struct remote *r, struct letter *m, const struct item *it)
+{
+	m->correlation = it->correlation;
+	m->deadline = it->deadline;
+	m->msg.text = m->msg.body;
+	m->msg.from = r->peer;
+	m->msg.wants_reply = it->kind == ITEM_REQUEST;
+	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(it->deadline) : -1;
+	if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
+		deliver_message(r, m, it);
+	else if (it->kind == ITEM_FAILURE)
+		deliver_failure(r, m, it);
+	else if (request_answer(r->h, r, it->correlation, m, NULL) < 0)
+		letter_drop(m); /* an answer after its deadline */
+}
+
+static void out_of_memory(struct brood *h)
+{
+	struct fault f;
+	fault_set_code(&f, -ENOMEM, "memory", "a message was lost: out of memory");
+	handle_note(h, &f);
+}
+
+static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
+{
+	const char *type = it->continued ? "" : inflow_type(&r->in, it);
+	struct item whole = *it;
+	struct letter *m;
+	if (!it->more && !it->continued) {
+		m = letter_of_item(r, it, type ? type : "", sequence);
+	} else {
+		int rc = inflow_assemble(&r->in, it, type ? type : "");
+		if (rc <= 0) {
+			if (rc == -ENOMEM)
+				out_of_memory(r->h);
+			return;
+		}
+		whole = r->in.assembly.first;
+		m = letter_of_assembly(r, sequence);
+	}
+	if (m)
+		deliver(r, m, &whole);
+	else
+		out_of_memory(r->h);
+}
+
+static void take_ready(struct remote *r)
+{
+	struct brood_peer *p = r->peer;
+	if (p->ready || p->kind == PEER_NAME)
+		return;
+	p->ready = 1;
+	event_post(r->h, p, BROOD_EVENT_READY, NULL);
+}
+
+/* The other side sends no more; neither do we, once it has what we sent. */
+static void take_fin(struct remote *r)
+{
+	r->fin_received = 1;
+	if (!r->fin_sent && remote_signal(r, ITEM_FIN, 0) == 0)
+		r->fin_sent = 1;
+	parting_disconnect(r->peer);
+}
+
+static void take_item(struct remote *r, const struct item *it, uint64_t sequence)
+{
+	switch (it->kind) {
+	case ITEM_READY:
+		take_ready(r);
+		break;
+	case ITEM_FIN:
+		take_fin(r);
+		break;
+	case ITEM_CANCEL:
+		letter_cancel(r, it->correlation);
+		break;
+	default:
+		take_message(r, it, sequence);
+		break;
+	}
+}
+
+/* ---- the cursor -------------------------------------------------------------------------------------------------- */
+
+static void cursor_close(struct brood *h)
+{
+	struct remote *r = h->cursor.remote;
+	h->cursor.remote = NULL;
+	if (h->cursor.ack_now)
+		inflow_ask(&r->in, h->cursor.sequence - 1);
+	if (inflow_owes(&r->in))
+		remote_touch(r);
+	remote_unref(r);
+}
+
+/* One item of the open frame. */
+static void step(struct brood *h)
+{
+	struct cursor *c = &h->cursor;
+	struct remote *r = c->remote;
+	struct item it;
+	if (r->ended || !r->peer || item_next(&c->at, c->end, &it) != 1) {
+		cursor_close(h);
+		return;
+	}
+	uint64_t sequence = c->sequence++;
+	if (sequence != r->in.next)
+		return; /* older: seen; newer: the sender will come back to it */
+	r->in.next++;
+	take_item(r, &it, sequence);
+}
+
+static void cursor_open(struct brood *h, struct remote *r, const struct frame *f)
+{
+	h->cursor = (struct cursor){ .remote = remote_ref(r),
+				     .at = f->body,
+				     .end = f->body + f->length,
+				     .sequence = f->sequence,
+				     .ack_now = f->flags & FRAME_ACK_NOW };
+}
+
+int inbound_run(struct brood *h)
+{
+	for (;;) {
+		while (h->cursor.remote) {
+			if (!h->blocking && event_interrupted(h))
+				return 1;
+			step(h);
+		}
+		if (!h->blocking && event_interrupted(h))
+			return 1;
+		if (!link_next(h))
+			return 0;
+	}
+}
+
+/* ---- routed frames ----------------------------------------------------------------------------------------------- */
+
+static struct remote *sender(struct brood *h, uint64_t id)
+{
+	struct remote *r = remote_find(h, id);
+	if (r && r->peer)
+		return r;
+	struct brood_peer *p = r ? peer_new(h, PEER_PROCESS, r) : names_stranger(h, id);
+	return p ? p->remote : NULL;
+}
+
+static void acknowledged(struct remote *r, uint64_t sequence)
+{
+	if (outflow_acknowledge(&r->out, sequence) != 1)
+		return;
+	remote_touch(r);
+	if (r->want_drain && outflow_has_recovered(&r->out)) {
+		r->want_drain = 0;
+		event_post(r->h, r->peer, BROOD_EVENT_DRAIN, NULL);
+	}
+}
+
+static void routed(struct brood *h, const struct frame *f)
+{
+	struct remote *r = f->stream == 0 ? sender(h, f->source) : NULL;
+	if (!r)
+		return;
+	acknowledged(r, f->acknowledge);
+	if (f->kind == FRAME_DATA) {
+		cursor_open(h, r, f);
+	} else if (f->kind == FRAME_PROBE) {
+		inflow_ask(&r->in, f->sequence - 1);
+		remote_touch(r);
+	}
+}
+
+/* ---- control frames ---------------------------------------------------------------------------------------------- */
+
+static void on_hold(struct brood *h, const struct frame *f)
+{
+	struct remote *r = remote_find(h, f->source);
+	if (!r)
+		return;
+	int was_away = r->hold == REMOTE_AWAY;
+	r->hold = f->flags & FRAME_AWAY ? REMOTE_AWAY : REMOTE_BUSY;
+	if (r->hold == REMOTE_AWAY && !was_away && r->peer) {
+		r->peer->away = 1;
+		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
+	}
+}
+
+/* Send again from the first item that was not consumed; what we consumed may not have been heard either. */
+static void on_go(struct brood *h, const struct frame *f)
+{
+	struct remote *r = remote_find(h, f->source);
+	if (!r)
+		return;
+	int was_away = r->hold == REMOTE_AWAY;
+	r->hold = REMOTE_OPEN;
+	outflow_rewind(&r->out);
+	inflow_ask(&r->in, inflow_consumed(&r->in));
+	remote_touch(r);
+	if (was_away && r->peer) {
+		r->peer->away = 0;
+		event_post(h, r->peer, BROOD_EVENT_BACK, NULL);
+	}
+}
+
+static void gone_words(unsigned why, struct fault *f)
+{
+	switch (why) {
+	case BROOD__WHY__WHY_LEFT:
+		fault_set(f, "peer.left", "it left");
+		break;
+	case BROOD__WHY__WHY_EXITED:
+		fault_set(f, "peer.exited", "it exited");
+		break;
+	case BROOD__WHY__WHY_NOBODY:
+		fault_set(f, "peer.unknown", "there is no such process");
+		break;
+	case BROOD__WHY__WHY_CLOSED:
+		fault_set(f, "peer.closed", "the broker closed its connection for a reason");
+		break;
+	default:
+		fault_set(f, "peer.lost", "its connection ended without a goodbye");
+		break;
+	}
+}
+
+static void on_gone(struct brood *h, const ProtobufCMessage *body)
+{
+	const Brood__Gone *m = (const Brood__Gone *)body;
+	struct remote *r = remote_find(h, m->id);
+	struct fault f;
+	if (!r)
+		return;
+	struct brood_peer *p = r->peer ? peer_ref(r->peer) : NULL;
+	gone_words((unsigned)m->why, &f);
+	parting_gone(r, &f);
+	if (p) {
+		child_left(p);
+		peer_unref(p);
+	}
+}
+
+static void on_end(struct brood *h, const ProtobufCMessage *body)
+{
+	const Brood__End *m = (const Brood__End *)body;
+	struct remote *r = remote_find(h, m->id);
+	if (r)
+		child_end(r, m->last);
+}
+
+static void on_name(struct brood *h, const ProtobufCMessage *body)
+{
+	names_holder(h, (const Brood__Name *)body);
+}
+
+static void on_registered(struct brood *h, const ProtobufCMessage *body)
+{
+	names_registered(h, (const Brood__Registered *)body);
+}
+
+static void on_joined(struct brood *h, const ProtobufCMessage *body)
+{
+	const Brood__Joined *m = (const Brood__Joined *)body;
+	struct remote *r = sender(h, m->id);
+	if (!r || !r->peer)
+		return;
+	r->peer->kind = PEER_JOINED;
+	r->peer->pid = (pid_t)m->pid;
+	h->counting++;
+	event_post(h, r->peer, BROOD_EVENT_JOIN, NULL);
+}
+
+static void control(struct brood *h, const struct frame *f, const ProtobufCMessageDescriptor *type,
+		    void (*handler)(struct brood *, const ProtobufCMessage *))
+{
+	ProtobufCMessage *m;
+	if (guard_unpack(type, f->body, f->length, 1, &m) < 0)
+		return; /* from a newer broker, perhaps: nothing that this library could act on */
+	handler(h, m);
+	guard_free(m);
+}
+
+static void inbound_frame(struct brood *h, const struct frame *f)
+{
+	switch (f->kind) {
+	case FRAME_DATA:
+	case FRAME_ACK:
+	case FRAME_PROBE:
+		routed(h, f);
+		break;
+	case FRAME_HOLD:
+		on_hold(h, f);
+		break;
+	case FRAME_GO:
+		on_go(h, f);
+		break;
+	case FRAME_GONE:
+		control(h, f, &brood__gone__descriptor, on_gone);
+		break;
+	case FRAME_END:
+		control(h, f, &brood__end__descriptor, on_end);
+		break;
+	case FRAME_NAME:
+		control(h, f, &brood__name__descriptor, on_name);
+		break;
+	case FRAME_REGISTERED:
+		control(h, f, &brood__registered__descriptor, on_registered);
+		break;
+	case FRAME_JOINED:
+		control(h, f, &brood__joined__descriptor, on_joined);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- the link ---------------------------------------------------------------------------------------------------- */
+
+static void meet_parent(struct brood *h)
+{
+	struct brood_peer *p = h->parent;
+	if (!p || !h->link.parent || p->remote->resolved)
+		return;
+	remote_resolve(p->remote, h->link.parent);
+	p->ready = 1;
+	if (!(h->flags & BROOD_NOT_READY))
+		(void)remote_signal(p->remote, ITEM_READY, 0);
+	event_post(h, p, BROOD_EVENT_READY, NULL);
+}
+
+static void on_up(struct brood *h)
+{
+	if (!h->known) {
+		h->known = 1;
+		id_format(h->link.id, h->self->address);
+		h->self->ready = 1;
+		event_post(h, h->self, BROOD_EVENT_READY, NULL);
+		names_announce(h);
+	}
+	meet_parent(h);
+	child_start_planned(h);
+}
+
+static void on_stopping(struct brood *h)
+{
+	h->stopping = 1; /* the loop finishes what is under way, then leaves */
+}
+
+static void names_lost(struct brood *h)
+{
+	struct brood_peer *p, *next;
+	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
+		next = TAILQ_NEXT(p, entry);
+		if (p->kind == PEER_NAME && !p->closed)
+			parting_close(p);
+	}
+}
+
+static void on_down(struct brood *h, const struct fault *f)
+{
+	struct brood_peer *p, *next;
+	h->failed = f->error.code;
+	names_free(h);
+	event_post(h, h->self, BROOD_EVENT_ERROR, f);
+	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
+		next = TAILQ_NEXT(p, entry);
+		if (p->remote && !p->remote->ended && !(p->child && p->child->state == CHILD_PLANNED))
+			parting_gone(p->remote, f);
+	}
+	names_lost(h);
+	child_no_broker(h, f);
+}
+
+const struct link_up inbound_link_up = { .up = on_up, .frame = inbound_frame, .stopping = on_stopping, .down = on_down };

@@ -1,0 +1,138 @@
+/*
+ * inflow: see inflow.h. The receiving half of one stream: what is next, what is held, what the type numbers mean, and
+ * the message that is being put together.
+ */
+#include "inflow.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void inflow_init(struct inflow *in)
+{
+	memset(in, 0, sizeof(*in));
+	in->next = 1;
+	TAILQ_INIT(&in->holds);
+}
+
+static void assembly_drop(struct inflow_assembly *a)
+{
+	free(a->bytes);
+	free(a->trace);
+	memset(a, 0, sizeof(*a));
+}
+
+void inflow_deinit(struct inflow *in)
+{
+	for (unsigned i = 0; in->types && i <= ITEM_TYPES; i++)
+		free(in->types[i]);
+	free(in->types);
+	in->types = NULL;
+	assembly_drop(&in->assembly);
+}
+
+uint64_t inflow_consumed(const struct inflow *in)
+{
+	const struct inflow_hold *first = TAILQ_FIRST(&in->holds);
+	return first ? first->sequence - 1 : in->next - 1;
+}
+
+int inflow_owes(const struct inflow *in)
+{
+	return in->asked > in->told && inflow_consumed(in) > in->told;
+}
+
+void inflow_tell(struct inflow *in, uint64_t sequence)
+{
+	in->told = sequence;
+}
+
+void inflow_ask(struct inflow *in, uint64_t sequence)
+{
+	if (sequence <= in->told)
+		in->told = sequence > 0 ? sequence - 1 : 0; /* our answer may have been lost: say it again */
+	if (sequence > in->asked)
+		in->asked = sequence;
+}
+
+void inflow_hold(struct inflow *in, struct inflow_hold *hold, uint64_t sequence)
+{
+	hold->sequence = sequence;
+	TAILQ_INSERT_TAIL(&in->holds, hold, next);
+}
+
+void inflow_release(struct inflow *in, struct inflow_hold *hold)
+{
+	TAILQ_REMOVE(&in->holds, hold, next);
+}
+
+/* ---- type names -------------------------------------------------------------------------------------------------- */
+
+static const char *bind(struct inflow *in, unsigned slot, const struct item *it)
+{
+	if (!in->types && !(in->types = calloc(ITEM_TYPES + 1, sizeof(*in->types))))
+		return NULL;
+	char *copy = strndup(it->name, it->name_length);
+	if (!copy)
+		return NULL;
+	free(in->types[slot]);
+	return in->types[slot] = copy;
+}
+
+const char *inflow_type(struct inflow *in, const struct item *it)
+{
+	if (it->type == 0)
+		return "";
+	if (it->type == ITEM_UNNUMBERED)
+		return it->name ? bind(in, ITEM_TYPES, it) : NULL;
+	if (it->type > ITEM_TYPES)
+		return NULL;
+	unsigned slot = it->type - 1u;
+	if (!it->name)
+		return in->types ? in->types[slot] : NULL;
+	const char *known = in->types ? in->types[slot] : NULL;
+	if (known && strlen(known) == it->name_length && memcmp(known, it->name, it->name_length) == 0)
+		return known;
+	return known ? NULL : bind(in, slot, it); /* a number never changes its meaning */
+}
+
+/* ---- fragments --------------------------------------------------------------------------------------------------- */
+
+static int assembly_begin(struct inflow_assembly *a, const struct item *it, const char *type)
+{
+	assembly_drop(a);
+	if (it->total > MESSAGE_MAX || it->total < it->length)
+		return -EPROTO;
+	if (!(a->bytes = malloc(it->total + 1)))
+		return -ENOMEM;
+	if (it->trace && !(a->trace = strndup(it->trace, it->trace_length)))
+		return -ENOMEM;
+	a->first = *it;
+	a->type = type;
+	return 0;
+}
+
+int inflow_assemble(struct inflow *in, const struct item *it, const char *type)
+{
+	struct inflow_assembly *a = &in->assembly;
+	int rc = it->continued ? 0 : assembly_begin(a, it, type);
+	if (rc < 0)
+		return rc;
+	if (!a->bytes || a->first.kind != it->kind || it->length > a->first.total - a->have)
+		return -EPROTO;
+	memcpy(a->bytes + a->have, it->body, it->length);
+	a->have += it->length;
+	if (it->more)
+		return 0;
+	if (a->have != a->first.total)
+		return -EPROTO;
+	a->bytes[a->have] = '\0';
+	return 1;
+}
+
+uint8_t *inflow_assembly_take(struct inflow *in)
+{
+	uint8_t *bytes = in->assembly.bytes;
+	in->assembly.bytes = NULL;
+	assembly_drop(&in->assembly);
+	return bytes;
+}

@@ -1,0 +1,65 @@
+/*
+ * inflow: what has come from one sender on one stream. Pure: no sockets, no time.
+ *
+ * Exactly the next item is taken, older ones are old news, newer ones are ignored: the sender will go back. What was
+ * taken counts as *consumed* when its handler returned or the kept message was released; consumption is told to the
+ * sender as one number, so a message that is held holds back those behind it. We owe the sender an acknowledgement when
+ * it asked for one and something was consumed since the last.
+ */
+#ifndef BROOD_INFLOW_H
+#define BROOD_INFLOW_H
+
+#include "message.h"
+#include <sys/queue.h>
+
+struct inflow_hold { /* part of a message that was taken and is not consumed yet */
+	TAILQ_ENTRY(inflow_hold) next;
+	uint64_t sequence;
+};
+TAILQ_HEAD(inflow_holds, inflow_hold);
+
+struct inflow_assembly { /* a message of several items, under construction */
+	uint8_t *bytes;  /* NULL: none */
+	size_t have;
+	struct item first; /* kind, total, correlation, deadline; name and trace not used */
+	const char *type;
+	char *trace;
+};
+
+struct inflow {
+	uint64_t next;  /* sequence that is taken next */
+	uint64_t told;  /* last acknowledged to the sender */
+	uint64_t asked; /* highest item for which an acknowledgement was asked */
+	struct inflow_holds holds;
+	char **types; /* bound names, by number - 1; [ITEM_TYPES] is the last unnumbered one */
+	struct inflow_assembly assembly;
+};
+
+void inflow_init(struct inflow *);
+void inflow_deinit(struct inflow *);
+
+/* All up to this were consumed. */
+uint64_t inflow_consumed(const struct inflow *);
+/* 1 if the sender waits for an acknowledgement that can be given. */
+int inflow_owes(const struct inflow *);
+/* The acknowledgement went out with this number. */
+void inflow_tell(struct inflow *, uint64_t sequence);
+/* The sender asks for an acknowledgement of everything up to `sequence`; an old one is repeated. */
+void inflow_ask(struct inflow *, uint64_t sequence);
+
+/* The newest item taken is not consumed yet: hold it. */
+void inflow_hold(struct inflow *, struct inflow_hold *, uint64_t sequence);
+void inflow_release(struct inflow *, struct inflow_hold *);
+
+/* Name of the item's type ("" if untyped), valid until the next unnumbered one. NULL: no memory, or a number never
+ * bound. */
+const char *inflow_type(struct inflow *, const struct item *);
+
+/*
+ * Add a fragment. 1: the message is whole: assembly.bytes (malloc, NUL-ended, now the caller's after
+ * inflow_assembly_take()). 0: more to come. -EPROTO, -ENOMEM.
+ */
+int inflow_assemble(struct inflow *, const struct item *, const char *type);
+uint8_t *inflow_assembly_take(struct inflow *);
+
+#endif

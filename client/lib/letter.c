@@ -1,0 +1,189 @@
+/*
+ * letter: see letter.h. A received message holds back its sender's window until letter_drop(); every path ends there.
+ */
+#include "letter.h"
+#include "brood.pb-c.h"
+#include "error.h"
+#include "link.h"
+#include "out.h"
+#include "remote.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
+{
+	struct letter *m = h->current ? h->current : malloc(sizeof(*m));
+	if (!m)
+		return NULL;
+	h->current = NULL;
+	*m = (struct letter){ .h = h, .remote = r };
+	inflow_hold(&r->in, &m->hold, sequence);
+	return m;
+}
+
+static int copy_body(struct letter *m)
+{
+	if (m->body)
+		return 0; /* fragments were put together on the heap */
+	char *copy = malloc(m->msg.length + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, m->msg.body, m->msg.length);
+	copy[m->msg.length] = '\0';
+	m->body = copy;
+	m->msg.body = m->msg.text = copy;
+	return 0;
+}
+
+int letter_stay(struct letter *m)
+{
+	if (m->stays)
+		return 0;
+	char *type = strdup(m->msg.type); /* an unnumbered name lasts only until the next one */
+	if (!type || copy_body(m) < 0) {
+		free(type);
+		return -ENOMEM;
+	}
+	m->type = type;
+	m->msg.type = type;
+	m->stays = 1;
+	LIST_INSERT_HEAD(&m->h->letters, m, entry);
+	remote_ref(m->remote);
+	return 0;
+}
+
+static void release_unpacked(struct letter *m)
+{
+	struct unpacked *u;
+	while ((u = m->unpacked)) {
+		m->unpacked = u->next;
+		u->release(u->message);
+		free(u);
+	}
+}
+
+void letter_drop(struct letter *m)
+{
+	struct remote *r = m->remote;
+	inflow_release(&r->in, &m->hold);
+	if (inflow_owes(&r->in))
+		remote_touch(r);
+	release_unpacked(m);
+	free(m->body);
+	free(m->type);
+	free(m->trace);
+	m->body = m->type = m->trace = NULL;
+	if (!m->stays && !m->h->current) {
+		m->h->current = m; /* for the next one */
+		return;
+	}
+	if (m->stays) {
+		LIST_REMOVE(m, entry);
+		remote_unref(r);
+	}
+	free(m);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
+
+static int answer(struct letter *m, struct item *it, const struct body *b)
+{
+	if (!m->msg.wants_reply || m->remote->ended)
+		return 0;
+	it->correlation = m->correlation;
+	int rc = remote_put(m->remote, it, b);
+	if (rc == 0)
+		m->msg.wants_reply = 0;
+	return rc;
+}
+
+static void pack_failure(void *to, size_t length, const void *failure)
+{
+	(void)length;
+	protobuf_c_message_pack(failure, to);
+}
+
+static int answer_failure(struct letter *m, int code, const char *name, const char *text)
+{
+	Brood__Failure failure = BROOD__FAILURE__INIT;
+	failure.code = code;
+	failure.error = (char *)(uintptr_t)name;
+	failure.text = (char *)(uintptr_t)text;
+	size_t length = protobuf_c_message_get_packed_size(&failure.base);
+	struct body b = { .bytes = &failure, .length = length, .fill = pack_failure };
+	return answer(m, &(struct item){ .kind = ITEM_FAILURE }, &b);
+}
+
+void letter_settle(struct letter *m, int rc, const char *unanswered)
+{
+	if (m->msg.wants_reply && rc < 0)
+		(void)answer_failure(m, rc, "request.failed", strerror(-rc));
+	else if (m->msg.wants_reply && !m->kept)
+		(void)answer_failure(m, error_reason(unanswered)->code, unanswered,
+				     strcmp(unanswered, "unhandled") == 0 ? "nobody handles messages there" :
+									    "its handler returned without an answer");
+	if (!m->kept)
+		letter_drop(m);
+}
+
+void letter_cancel(struct remote *r, uint64_t correlation)
+{
+	struct inflow_hold *hold;
+	TAILQ_FOREACH (hold, &r->in.holds, next) {
+		struct letter *m = (struct letter *)(void *)((char *)hold - offsetof(struct letter, hold));
+		if (m->correlation == correlation)
+			m->msg.wants_reply = 0;
+	}
+}
+
+static struct letter *letter_of(brood_msg *m)
+{
+	return (struct letter *)(void *)m;
+}
+
+brood_msg *brood_msg_keep(brood_msg *msg)
+{
+	struct letter *m = letter_of(msg);
+	if (!msg || letter_stay(m) < 0)
+		return NULL;
+	m->kept++;
+	return msg;
+}
+
+void brood_msg_release(brood_msg *msg)
+{
+	struct letter *m = letter_of(msg);
+	if (!msg || m->kept == 0)
+		return;
+	struct brood *h = m->h;
+	if (--m->kept == 0 && !m->showing)
+		letter_settle(m, 0, "unanswered");
+	link_kick(h);
+}
+
+static int finish_answer(struct letter *m, int rc)
+{
+	struct brood *h = m->h;
+	if (rc < 0)
+		return handle_fail(h, rc, "memory", "cannot answer: %s", strerror(-rc));
+	link_kick(h);
+	return 0;
+}
+
+int brood_reply(brood_msg *msg, const struct brood_out *out)
+{
+	struct letter *m = letter_of(msg);
+	struct item it = { .kind = ITEM_REPLY };
+	struct body b;
+	int rc = msg ? out_read(out, &b, &it, NULL) : -EINVAL;
+	return rc < 0 ? rc : finish_answer(m, answer(m, &it, &b));
+}
+
+int brood_reply_error(brood_msg *msg, int code, const char *text)
+{
+	struct letter *m = letter_of(msg);
+	if (!msg || code >= 0)
+		return -EINVAL;
+	return finish_answer(m, answer_failure(m, code, "request.failed", text ? text : strerror(-code)));
+}

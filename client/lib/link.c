@@ -1,0 +1,715 @@
+/*
+ * link: see link.h. States, in order: IDLE, DIALING <-> CONNECTING, GREETING, UP, LEAVING, DOWN.
+ *
+ * With an inherited channel the first state is GREETING: the first frame in it is BIRTH, which says who I am. If the
+ * channel ends behind BIRTH without another frame, the broker never got its end of it, and the address and ticket of
+ * BIRTH lead there instead.
+ *
+ * The surprising rule is in link_pump(): nothing is written while an older rest is kept by the channel, so at most one
+ * frame is ever copied; everything else stays where it is, in the outflows.
+ */
+#include "link.h"
+#include "address.h"
+#include "autostart.h"
+#include "brood.pb-c.h"
+#include "dial.h"
+#include "guard.h"
+#include "remote.h"
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
+#define CHILD_IDS   64   /* ids asked for at once */
+#define SLAB_SIZE   (2 * SLAB_HELPING)
+#define PIECES      64   /* iovecs per write ... */
+#define HELPING     (256u * 1024u) /* ... and bytes */
+
+static void dial_again(struct timer *);
+
+/* ---- where the broker is ----------------------------------------------------------------------------------------- */
+
+/* BROOD_FD=number:inode names the channel I was born with. The descriptor, renumbered so that nobody takes it twice. */
+static int inherited_channel(void)
+{
+	const char *text = getenv("BROOD_FD");
+	char *end;
+	struct stat s;
+	if (!text)
+		return -1;
+	long number = strtol(text, &end, 10);
+	if (end == text || *end != ':' || number < 0 || number > 1 << 20)
+		return -1;
+	unsigned long long inode = strtoull(end + 1, &end, 10);
+	if (*end || fstat((int)number, &s) < 0 || s.st_ino != inode || !(S_ISSOCK(s.st_mode) || S_ISFIFO(s.st_mode)))
+		return -1;
+	int fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -1;
+	close((int)number);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return fd;
+}
+
+static void find_broker(struct link *l, const char *address, unsigned flags)
+{
+	char directory[96];
+	struct stat s;
+	if (!address)
+		address = getenv("BROOD_ADDRESS");
+	if (address && *address) {
+		snprintf(l->address, sizeof(l->address), "%s", address);
+	} else if (stat("/run/brood", &s) == 0) {
+		snprintf(l->address, sizeof(l->address), "unix:/run/brood/sock");
+	} else if (address_private_directory(directory, sizeof(directory))) {
+		snprintf(l->address, sizeof(l->address), "unix:%s/sock", directory);
+		l->autostart = !(flags & BROOD_NO_AUTOSTART);
+	}
+}
+
+static char *copy_or_null(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static void channel_ready(struct source *s, unsigned events);
+static void starter_ready(struct source *s, unsigned events);
+
+static struct brood *handle_of(struct link *l)
+{
+	return (struct brood *)(void *)((char *)l - offsetof(struct brood, link));
+}
+
+void link_init(struct brood *h, const char *address, const struct brood_options *o, const struct link_up *up)
+{
+	struct link *l = &h->link;
+	l->up = up;
+	l->source = (struct source){ channel_ready, -1 };
+	l->starter = (struct source){ starter_ready, -1 };
+	l->timer.fire = dial_again;
+	l->next_id = 1;
+	l->address_kind = ADDRESS_UNIX;
+	l->channel.in_fd = l->channel.out_fd = -1;
+	l->token_file = copy_or_null(o->token_file ? o->token_file : getenv("BROOD_TOKEN_FILE"));
+	l->parent_name = copy_or_null(o->parent);
+	l->source.fd = address ? -1 : inherited_channel();
+	l->inherited = l->source.fd >= 0;
+	if (!l->inherited)
+		find_broker(l, address, h->flags);
+}
+
+static void disconnect(struct brood *h)
+{
+	struct link *l = &h->link;
+	if (l->source.fd >= 0)
+		handle_unwatch(h, &l->source);
+	if (l->channel.slab)
+		channel_deinit(&l->channel);
+	else if (l->source.fd >= 0)
+		close(l->source.fd);
+	l->source.fd = -1;
+	l->interest = 0;
+}
+
+static void reap_starter(struct brood *h, int flags)
+{
+	struct link *l = &h->link;
+	siginfo_t info;
+	if (l->starter.fd < 0)
+		return;
+	info.si_pid = 0;
+	if (waitid(P_PIDFD, (id_t)l->starter.fd, &info, WEXITED | flags) == 0 && info.si_pid == 0)
+		return;
+	handle_unwatch(h, &l->starter);
+	close(l->starter.fd);
+	l->starter.fd = -1;
+}
+
+void link_deinit(struct brood *h)
+{
+	struct link *l = &h->link;
+	timer_cancel(&h->timers, &l->timer);
+	reap_starter(h, 0); /* it lives for milliseconds: until the broker listens */
+	disconnect(h);
+	if (l->slab_made)
+		slab_deinit(&l->slab);
+	free(l->token_file);
+	free(l->parent_name);
+}
+
+void link_fail(struct brood *h, const struct fault *f)
+{
+	struct link *l = &h->link;
+	if (l->state == LINK_DOWN)
+		return;
+	l->state = LINK_DOWN;
+	timer_cancel(&h->timers, &l->timer);
+	disconnect(h);
+	l->up->down(h, f);
+}
+
+static void fail(struct brood *h, const char *name, const char *what, int code)
+{
+	struct fault f;
+	if (code)
+		fault_set_code(&f, code, name, "%s at %s: %s", what, h->link.address, strerror(-code));
+	else
+		fault_set(&f, name, "%s at %s", what, h->link.address);
+	link_fail(h, &f);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static void update_interest(struct brood *h)
+{
+	struct link *l = &h->link;
+	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) ? EPOLLOUT : 0u);
+	if (l->source.fd < 0 || want == l->interest)
+		return;
+	(void)handle_rewatch(h, &l->source, want);
+	l->interest = want;
+}
+
+/* Failures to write are not looked at: what the broker said last may still be readable and names the reason, and the end
+ * of file behind it ends the link. */
+static void send_body(struct brood *h, unsigned kind, const uint8_t *body, size_t length, int fd)
+{
+	struct frame head = { .kind = (uint8_t)kind, .length = (uint32_t)length };
+	(void)channel_send(&h->link.channel, &head, body, fd);
+	update_interest(h);
+}
+
+void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int fd)
+{
+	uint8_t small[1024], *body = small;
+	size_t length = protobuf_c_message_get_packed_size(m);
+	if (length > sizeof(small) && !(body = malloc(length))) {
+		fail(h, "broker.lost", "out of memory for the connection to the broker", -ENOMEM);
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	protobuf_c_message_pack(m, body);
+	send_body(h, kind, body, length, fd);
+	if (body != small)
+		free(body);
+}
+
+/* One remote's share of a write: data frames, or a bare acknowledgement. */
+struct share {
+	struct remote *remote;
+	size_t bytes;
+	uint64_t acknowledge;
+	int bare; /* number of the bare head + 1, 0: data */
+};
+
+struct batch {
+	struct iovec iov[PIECES];
+	struct share shares[PIECES];
+	_Alignas(8) uint8_t bare[PIECES][FRAME_HEAD];
+	int pieces, n_shares, n_bare;
+	size_t bytes;
+};
+
+static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
+{
+	struct frame f = { .kind = (uint8_t)kind, .destination = route->destination, .acknowledge = route->acknowledge };
+	f.sequence = kind == FRAME_PROBE ? s->remote->out.next : 0;
+	frame_write_head(b->bare[b->n_bare], &f);
+	b->iov[b->pieces++] = (struct iovec){ b->bare[b->n_bare], FRAME_HEAD };
+	s->bare = ++b->n_bare;
+	s->bytes = FRAME_HEAD;
+}
+
+static void gather_share(struct batch *b, struct remote *r)
+{
+	if (r->hold)
+		return;
+	struct outflow_route route = remote_route(r);
+	struct share *s = &b->shares[b->n_shares];
+	*s = (struct share){ .remote = r, .acknowledge = route.acknowledge };
+	int first = b->pieces;
+	b->pieces += outflow_gather(&r->out, &route, b->iov + first, PIECES - first, HELPING - b->bytes);
+	for (int i = first; i < b->pieces; i++)
+		s->bytes += b->iov[i].iov_len;
+	if (!s->bytes && (r->probe || inflow_owes(&r->in)))
+		gather_bare(b, s, r->probe ? FRAME_PROBE : FRAME_ACK, &route);
+	if (!s->bytes)
+		return;
+	b->bytes += s->bytes;
+	b->n_shares++;
+}
+
+/* `taken` bytes of this share left; what is left of a frame begun is kept by the channel. Bytes used up. */
+static size_t settle_share(struct brood *h, struct batch *b, struct share *s, size_t taken)
+{
+	struct iovec rest = { NULL, 0 };
+	size_t used = taken < s->bytes ? taken : s->bytes;
+	if (!used)
+		return 0;
+	inflow_tell(&s->remote->in, s->acknowledge);
+	if (s->bare) {
+		rest = (struct iovec){ b->bare[s->bare - 1] + used, FRAME_HEAD - used };
+		s->remote->probe = 0;
+	} else {
+		outflow_advance(&s->remote->out, used, &rest);
+	}
+	if (rest.iov_len)
+		(void)channel_keep(&h->link.channel, rest.iov_base, rest.iov_len, NULL, -1);
+	return used;
+}
+
+static ssize_t write_batch(struct brood *h, struct batch *b)
+{
+	ssize_t written = channel_write(&h->link.channel, b->iov, b->pieces);
+	size_t left = written > 0 ? (size_t)written : 0;
+	for (int i = 0; i < b->n_shares; i++)
+		left -= settle_share(h, b, &b->shares[i], left);
+	return written;
+}
+
+/* One write of what the dirty remotes have. 1: try again, 0: nothing left or the socket is full. */
+static int pump_once(struct brood *h, struct batch *b)
+{
+	struct remote *r, *next;
+	b->pieces = b->n_shares = b->n_bare = 0;
+	b->bytes = 0;
+	for (r = TAILQ_FIRST(&h->dirty); r && b->pieces < PIECES && b->bytes < HELPING; r = next) {
+		int had = b->n_shares;
+		next = TAILQ_NEXT(r, dirty_entry);
+		gather_share(b, r);
+		if (b->n_shares == had) { /* held, or its window is under way: GO or acknowledgements bring it back */
+			TAILQ_REMOVE(&h->dirty, r, dirty_entry);
+			r->dirty = 0;
+		}
+	}
+	if (!b->pieces)
+		return 0;
+	ssize_t written = write_batch(h, b);
+	for (int i = 0; i < b->n_shares; i++) {
+		r = b->shares[i].remote;
+		TAILQ_REMOVE(&h->dirty, r, dirty_entry);
+		r->dirty = 0;
+		remote_touch(r);
+	}
+	return written > 0 && (size_t)written == b->bytes;
+}
+
+void link_pump(struct brood *h)
+{
+	struct batch batch;
+	if (h->link.state != LINK_UP)
+		return;
+	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
+		if (!pump_once(h, &batch))
+			break;
+	update_interest(h);
+}
+
+/* ---- greeting ---------------------------------------------------------------------------------------------------- */
+
+/* The cookie of a TCP broker: proof that I may read its directory. Bytes, or 0. */
+static size_t read_cookie(const struct link *l, uint8_t *to, size_t n)
+{
+	char path[160], directory[96];
+	if (!l->token_file && !address_private_directory(directory, sizeof(directory)))
+		return 0;
+	if (!l->token_file)
+		snprintf(path, sizeof(path), "%s/cookie", directory);
+	int fd = open(l->token_file ? l->token_file : path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return 0;
+	ssize_t got = read(fd, to, n);
+	close(fd);
+	return got > 0 ? (size_t)got : 0;
+}
+
+static void say_hello(struct brood *h, unsigned ids)
+{
+	struct link *l = &h->link;
+	uint8_t cookie[256];
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	hello.pid = (uint32_t)getpid();
+	hello.title = program_invocation_short_name;
+	hello.ids = ids;
+	if (l->parent_name && !l->id)
+		hello.parent = l->parent_name;
+	if (l->ticket_size)
+		hello.ticket = (ProtobufCBinaryData){ l->ticket_size, l->ticket };
+	else if (l->address_kind == ADDRESS_TCP)
+		hello.cookie = (ProtobufCBinaryData){ read_cookie(l, cookie, sizeof(cookie)), cookie };
+	l->asked_ids = 1;
+	link_control(h, FRAME_HELLO, &hello.base, -1);
+}
+
+static void greet(struct brood *h, int fd)
+{
+	struct link *l = &h->link;
+	if (!l->slab_made && slab_init(&l->slab, SLAB_SIZE) < 0) {
+		fail(h, "broker.lost", "out of memory for the connection to the broker", -ENOMEM);
+		return;
+	}
+	l->slab_made = 1;
+	l->source.fd = fd;
+	l->state = LINK_GREETING;
+	l->interest = EPOLLIN;
+	channel_init(&l->channel, fd, fd, &l->slab);
+	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
+	if (!l->inherited)
+		say_hello(h, CHILD_IDS);
+}
+
+static void try_later(struct brood *h, unsigned ms)
+{
+	h->link.state = LINK_DIALING;
+	timer_arm(&h->timers, &h->link.timer, handle_now() + ms);
+}
+
+static int start_private_broker(struct brood *h)
+{
+	struct link *l = &h->link;
+	struct spawned broker;
+	struct spawn_failure why;
+	int rc = autostart(&broker, &why);
+	if (rc < 0)
+		return rc;
+	l->started = 1;
+	l->starter.fd = broker.pidfd;
+	(void)handle_watch(h, &l->starter, EPOLLIN);
+	return 0;
+}
+
+static void dial_failed(struct brood *h, int code)
+{
+	struct link *l = &h->link;
+	int absent = code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET;
+	if (code == -EAGAIN && handle_now() < l->give_up) {
+		try_later(h, 5);
+	} else if (absent && l->autostart && handle_now() < l->give_up) {
+		int rc = l->started ? 0 : start_private_broker(h);
+		if (rc < 0)
+			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
+		else
+			try_later(h, 3);
+	} else {
+		fail(h, "broker.absent", "cannot reach the broker", code);
+	}
+}
+
+static void dial_now(struct brood *h)
+{
+	struct link *l = &h->link;
+	struct address a;
+	char why[160];
+	int pending = 0;
+	if (address_parse(l->address, &a, why, sizeof(why)) < 0) {
+		struct fault f;
+		fault_set(&f, "address.invalid", "%s", why);
+		link_fail(h, &f);
+		return;
+	}
+	l->address_kind = (int)a.kind;
+	int fd = dial(&a, &pending);
+	if (fd < 0) {
+		dial_failed(h, fd);
+		return;
+	}
+	dial_tune(fd, a.kind);
+	l->source.fd = fd;
+	if (handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN) < 0) {
+		close(fd);
+		l->source.fd = -1;
+		fail(h, "broker.lost", "cannot watch the connection to the broker", -ENOMEM);
+	} else if (pending) {
+		l->state = LINK_CONNECTING;
+		timer_arm(&h->timers, &l->timer, l->give_up);
+	} else {
+		greet(h, fd);
+	}
+}
+
+/* The private broker that took the socket's place says nothing: name it. */
+static long lock_holder(const struct link *l)
+{
+	char path[160], text[24] = "";
+	int n = (int)strlen(l->address) - (int)strlen("unix:") - (int)strlen("/sock");
+	if (n <= 0)
+		return 0;
+	snprintf(path, sizeof(path), "%.*s/lock", n, l->address + strlen("unix:"));
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return got > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+static void lost_patience(struct brood *h)
+{
+	struct fault f;
+	long pid = h->link.inherited ? 0 : lock_holder(&h->link);
+	if (pid)
+		fault_set_code(&f, -ETIMEDOUT, "broker.absent", "the broker at %s (pid %ld) accepts but does not answer",
+			       h->link.address, pid);
+	else
+		fault_set_code(&f, -ETIMEDOUT, "broker.absent", "the broker at %s does not answer",
+			       h->link.inherited ? "the inherited channel" : h->link.address);
+	link_fail(h, &f);
+}
+
+static void dial_again(struct timer *t)
+{
+	struct link *l = (struct link *)(void *)((char *)t - offsetof(struct link, timer));
+	struct brood *h = handle_of(l);
+	if (l->state == LINK_DIALING)
+		dial_now(h);
+	else if (l->state == LINK_CONNECTING || l->state == LINK_GREETING)
+		lost_patience(h);
+}
+
+static void connect_finished(struct brood *h)
+{
+	struct link *l = &h->link;
+	int rc = dial_result(l->source.fd);
+	if (rc < 0) {
+		disconnect(h);
+		dial_failed(h, rc);
+		return;
+	}
+	(void)handle_rewatch(h, &l->source, EPOLLIN);
+	greet(h, l->source.fd);
+}
+
+void link_need(struct brood *h)
+{
+	struct link *l = &h->link;
+	if (l->state != LINK_IDLE)
+		return;
+	l->give_up = handle_now() + PATIENCE_MS;
+	if (!l->inherited) {
+		l->state = LINK_DIALING;
+		dial_now(h);
+	} else if (handle_watch(h, &l->source, EPOLLIN) < 0) {
+		fail(h, "broker.lost", "cannot watch the inherited channel", -ENOMEM);
+	} else {
+		greet(h, l->source.fd);
+	}
+}
+
+/* ---- ids for children -------------------------------------------------------------------------------------------- */
+
+int link_need_ids(struct brood *h)
+{
+	struct link *l = &h->link;
+	uint64_t left = l->last_id + 1 - l->next_id;
+	if (left < CHILD_IDS / 2 && !l->asked_ids && link_is_up(h))
+		say_hello(h, CHILD_IDS);
+	return l->next_id <= l->last_id;
+}
+
+uint64_t link_take_id(struct brood *h, uint8_t ticket[TICKET_SIZE])
+{
+	struct link *l = &h->link;
+	struct ticket t = { .id = l->next_id++, .parent = l->id, .first = l->first_id, .uid = (uint32_t)getuid() };
+	ticket_mint(l->ids_key, &t, ticket);
+	return t.id;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+static void keep_text(char *to, size_t n, const char *text)
+{
+	snprintf(to, n, "%s", text);
+}
+
+static void came_up(struct brood *h)
+{
+	if (h->link.state == LINK_LEAVING)
+		return;
+	timer_cancel(&h->timers, &h->link.timer);
+	h->link.state = LINK_UP;
+	h->link.up->up(h);
+}
+
+static void take_ticket(struct link *l, const ProtobufCBinaryData *t)
+{
+	if (t->len != TICKET_SIZE)
+		return;
+	memcpy(l->ticket, t->data, TICKET_SIZE);
+	l->ticket_size = TICKET_SIZE;
+}
+
+static void take_birth(struct brood *h, const ProtobufCMessage *m)
+{
+	const Brood__Birth *birth = (const Brood__Birth *)m;
+	struct link *l = &h->link;
+	if (l->state != LINK_GREETING || !l->inherited)
+		return;
+	l->id = birth->id;
+	l->parent = birth->parent;
+	keep_text(l->node, sizeof(l->node), birth->node);
+	keep_text(l->address, sizeof(l->address), birth->address);
+	take_ticket(l, &birth->ticket);
+	l->last_id = 0;
+	came_up(h);
+}
+
+static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
+{
+	const Brood__HelloOk *ok = (const Brood__HelloOk *)m;
+	struct link *l = &h->link;
+	l->asked_ids = 0;
+	l->id = ok->id;
+	l->parent = ok->parent;
+	keep_text(l->node, sizeof(l->node), ok->node);
+	if (*ok->address)
+		keep_text(l->address, sizeof(l->address), ok->address);
+	take_ticket(l, &ok->ticket);
+	if (ok->ids && ok->ids_key.len == TICKET_KEY) {
+		l->first_id = l->next_id = ok->first_id;
+		l->last_id = ok->first_id + ok->ids - 1;
+		memcpy(l->ids_key, ok->ids_key.data, TICKET_KEY);
+	}
+	came_up(h);
+}
+
+static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
+{
+	const Brood__Goodbye *bye = (const Brood__Goodbye *)m;
+	struct fault f;
+	if (bye->parting != BROOD__PARTING__PARTING_REFUSED) {
+		h->link.up->stopping(h);
+		return;
+	}
+	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s", bye->text);
+	link_fail(h, &f);
+}
+
+static void take(struct brood *h, const struct frame *f, const ProtobufCMessageDescriptor *type,
+		 void (*handler)(struct brood *, const ProtobufCMessage *))
+{
+	ProtobufCMessage *m;
+	if (guard_unpack(type, f->body, f->length, 1, &m) < 0) {
+		fail(h, "control.malformed", "the broker sent something that cannot be read", 0);
+		return;
+	}
+	handler(h, m);
+	guard_free(m);
+}
+
+static void take_frame(struct brood *h, const struct frame *f)
+{
+	switch (f->kind) {
+	case FRAME_BIRTH:
+		take(h, f, &brood__birth__descriptor, take_birth);
+		break;
+	case FRAME_HELLO_OK:
+		take(h, f, &brood__hello_ok__descriptor, take_hello_ok);
+		break;
+	case FRAME_GOODBYE:
+		take(h, f, &brood__goodbye__descriptor, take_goodbye);
+		break;
+	default:
+		h->link.heard = 1;
+		h->link.up->frame(h, f);
+		break;
+	}
+}
+
+int link_next(struct brood *h)
+{
+	struct frame f;
+	if (h->link.source.fd < 0 || !h->link.channel.slab)
+		return 0;
+	int rc = channel_next(&h->link.channel, &f);
+	if (rc < 0)
+		fail(h, "broker.lost", "the broker sent something that is not a frame", rc);
+	else if (rc == 1)
+		take_frame(h, &f);
+	return rc == 1;
+}
+
+/* The connection ended. */
+static void ended(struct brood *h, int code)
+{
+	struct link *l = &h->link;
+	struct remote *r;
+	if (l->state == LINK_LEAVING && h->stopping) {
+		fail(h, "broker.stopping", "the broker has stopped", 0);
+		return;
+	}
+	if (l->state == LINK_LEAVING) {
+		disconnect(h);
+		l->state = LINK_DOWN;
+		return;
+	}
+	if (l->inherited && l->id && !l->heard && *l->address) {
+		/* The broker never had the other end: what I sent into it reached nobody. */
+		disconnect(h);
+		l->inherited = 0;
+		for (r = h->by_id; r; r = r->hh.next)
+			outflow_rewind(&r->out);
+		l->give_up = handle_now() + PATIENCE_MS;
+		try_later(h, 0);
+		return;
+	}
+	if (l->state == LINK_GREETING && l->autostart && handle_now() < l->give_up) {
+		disconnect(h); /* it was about to leave: start another */
+		l->started = 0;
+		try_later(h, 5);
+		return;
+	}
+	fail(h, "broker.lost", "the connection to the broker ended", code);
+}
+
+int link_read(struct brood *h)
+{
+	struct link *l = &h->link;
+	if (l->source.fd < 0 || l->state < LINK_GREETING)
+		return 0;
+	l->readable = 0;
+	ssize_t n = channel_read(&l->channel);
+	if (n > 0)
+		return 1;
+	if (n == 0 || (n != -EAGAIN && n != -ENOBUFS && n != -EINTR))
+		ended(h, (int)n);
+	return 0;
+}
+
+static void channel_ready(struct source *s, unsigned events)
+{
+	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, source));
+	struct brood *h = handle_of(l);
+	if (l->state == LINK_CONNECTING) {
+		connect_finished(h);
+		return;
+	}
+	if (events & ~(unsigned)EPOLLOUT)
+		l->readable = 1;
+	if ((events & EPOLLOUT) && channel_drain(&l->channel, NULL) == 0)
+		update_interest(h);
+}
+
+static void starter_ready(struct source *s, unsigned events)
+{
+	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, starter));
+	(void)events;
+	reap_starter(handle_of(l), WNOHANG);
+}
+
+void link_leave(struct brood *h)
+{
+	Brood__Goodbye bye = BROOD__GOODBYE__INIT;
+	if (h->link.state != LINK_UP)
+		return;
+	bye.parting = BROOD__PARTING__PARTING_LEAVING;
+	link_control(h, FRAME_GOODBYE, &bye.base, -1);
+	h->link.state = LINK_LEAVING;
+}

@@ -1,0 +1,58 @@
+/*
+ * link: my connection to the broker. Finds it (inherited channel, address, private broker that is started if need be),
+ * says hello, reads frames and hands them up, writes control frames and what the dirty remotes have to transmit.
+ */
+#ifndef BROOD_LINK_H
+#define BROOD_LINK_H
+
+#include "handle.h"
+#include <protobuf-c/protobuf-c.h>
+
+/* Who is told what the link learns; given at creation. */
+struct link_up {
+	void (*up)(struct brood *);                                /* the broker knows me: id, node, ids are set */
+	void (*frame)(struct brood *, const struct frame *);       /* anything but HELLO_OK, BIRTH, GOODBYE */
+	void (*stopping)(struct brood *);                          /* the broker is about to end */
+	void (*down)(struct brood *, const struct fault *);        /* for good */
+};
+
+/* Decide where the broker is, without contacting it. Never fails: a bad address is told by down() later. */
+void link_init(struct brood *, const char *address, const struct brood_options *, const struct link_up *);
+void link_deinit(struct brood *);
+
+/* Something needs the broker: begin, unless that was done. */
+void link_need(struct brood *);
+/* Ids for children are needed: 1 if there are some, 0 if they were asked for. */
+int link_need_ids(struct brood *);
+/* An id for a child, with its ticket. */
+uint64_t link_take_id(struct brood *, uint8_t ticket[TICKET_SIZE]);
+
+static inline int link_is_up(const struct brood *h)
+{
+	return h->link.state == LINK_UP;
+}
+
+/* Write a control frame, with a descriptor to pass (then closed) or -1. Failures end the link. */
+void link_control(struct brood *, unsigned kind, const ProtobufCMessage *, int fd);
+
+/* Hand everything that waits to the kernel, as far as it takes it. */
+void link_pump(struct brood *);
+
+/* After something was put into an outflow: outside of a turn it leaves at once, inside when the turn ends. */
+static inline void link_kick(struct brood *h)
+{
+	if (!h->gather)
+		link_pump(h);
+}
+
+/* One helping from the broker; more than 0 if frames may have come (link_next() shows them). */
+int link_read(struct brood *);
+/* Show the next frame to its handler. 1, or 0 if there is none. */
+int link_next(struct brood *);
+
+/* Say goodbye, after everything else; nothing is sent afterwards. */
+void link_leave(struct brood *);
+/* End for good, for this reason. */
+void link_fail(struct brood *, const struct fault *);
+
+#endif

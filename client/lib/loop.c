@@ -1,0 +1,413 @@
+/*
+ * loop: see loop.h. A turn has an end, in this order: waiting events, what was read before, wait, descriptors, frames,
+ * timers, events, and then one write of all that was gathered.
+ *
+ * The epoll descriptor is what programs put into loops of their own. A timer descriptor in it is kept only for those
+ * (`foreign`), and set only when the next deadline comes earlier than what it is set to.
+ */
+#include "loop.h"
+#include "child.h"
+#include "event.h"
+#include "inbound.h"
+#include "letter.h"
+#include "link.h"
+#include "names.h"
+#include "peer.h"
+#include "remote.h"
+#include "request.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define EVENTS 32 /* taken from epoll at once */
+
+/* ---- waking up --------------------------------------------------------------------------------------------------- */
+
+static void drain_counter(int fd)
+{
+	uint64_t count;
+	while (read(fd, &count, sizeof(count)) > 0)
+		;
+}
+
+static void woken(struct source *s, unsigned events)
+{
+	struct brood *h = (struct brood *)(void *)((char *)s - offsetof(struct brood, wake_source));
+	(void)events;
+	drain_counter(s->fd);
+	if (!h->wake)
+		return;
+	h->wake = 0;
+	event_post(h, h->self, BROOD_EVENT_WAKE, NULL);
+}
+
+static void timer_rang(struct source *s, unsigned events)
+{
+	struct brood *h = (struct brood *)(void *)((char *)s - offsetof(struct brood, timer_source));
+	(void)events;
+	drain_counter(s->fd);
+	h->timer_due = UINT64_MAX;
+}
+
+int loop_init(struct brood *h)
+{
+	h->timer_due = UINT64_MAX;
+	h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (h->epoll_fd < 0 || h->wake_fd < 0 || h->timer_fd < 0)
+		return -errno;
+	h->wake_source = (struct source){ woken, h->wake_fd };
+	h->timer_source = (struct source){ timer_rang, h->timer_fd };
+	int rc = handle_watch(h, &h->wake_source, EPOLLIN);
+	return rc < 0 ? rc : handle_watch(h, &h->timer_source, EPOLLIN);
+}
+
+void loop_deinit(struct brood *h)
+{
+	if (h->timer_fd >= 0)
+		close(h->timer_fd);
+	if (h->wake_fd >= 0)
+		close(h->wake_fd);
+	if (h->epoll_fd >= 0)
+		close(h->epoll_fd);
+}
+
+void loop_timer_changed(struct brood *h)
+{
+	uint64_t due = timers_next(&h->timers);
+	if (!h->foreign || due >= h->timer_due)
+		return;
+	struct itimerspec at = { .it_value = { .tv_sec = (time_t)(due / 1000), .tv_nsec = (long)(due % 1000) * 1000000 + 1 } };
+	(void)timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
+	h->timer_due = due;
+}
+
+/* ---- a turn ------------------------------------------------------------------------------------------------------ */
+
+/* Old slab memory may still be seen by a callback further up: it is kept until that returns. */
+static int make_room(struct brood *h)
+{
+	struct slab *slab = &h->link.slab;
+	if (!h->in_callback) {
+		slab_reset(slab);
+		while (h->n_pinned)
+			free(h->pinned[--h->n_pinned]);
+		return 1;
+	}
+	if (slab_has_room(slab))
+		return 1;
+	void **pinned = realloc(h->pinned, (h->n_pinned + 1) * sizeof(*pinned));
+	if (pinned)
+		h->pinned = pinned;
+	uint8_t *fresh = pinned ? malloc(slab->size) : NULL;
+	if (!fresh)
+		return 0;
+	h->pinned[h->n_pinned++] = slab->bytes;
+	slab->bytes = fresh;
+	slab->used = 0;
+	return 1;
+}
+
+/* What was read before, and if all of that is done, one helping more. 1 if callbacks must not go on. */
+static int read_and_run(struct brood *h)
+{
+	if (inbound_run(h))
+		return 1;
+	if (!h->link.readable || !h->link.slab_made || !make_room(h))
+		return 0;
+	return link_read(h) ? inbound_run(h) : 0;
+}
+
+static int wait_for(struct brood *h, int timeout_ms)
+{
+	uint64_t due = timers_next(&h->timers);
+	if (timeout_ms == 0 || due == UINT64_MAX)
+		return timeout_ms;
+	uint64_t now = handle_now(), left = due > now ? due - now : 0;
+	int until = left > INT_MAX ? INT_MAX : (int)left;
+	return timeout_ms < 0 || until < timeout_ms ? until : timeout_ms;
+}
+
+static void run_sources(struct brood *h, int timeout_ms)
+{
+	struct epoll_event events[EVENTS];
+	int n = epoll_wait(h->epoll_fd, events, EVENTS, wait_for(h, timeout_ms));
+	for (int i = 0; i < n; i++) {
+		struct source *s = events[i].data.ptr;
+		if (s->fd >= 0)
+			s->ready(s, events[i].events);
+	}
+}
+
+static void turn(struct brood *h, int timeout_ms)
+{
+	unsigned before = h->delivered;
+	if (h->dispatching)
+		event_dispatch(h);
+	if (inbound_run(h))
+		return;
+	link_pump(h);
+	run_sources(h, h->delivered != before ? 0 : timeout_ms);
+	(void)read_and_run(h);
+	if (h->timers.n)
+		timers_run(&h->timers, handle_now());
+	if (h->dispatching)
+		event_dispatch(h);
+}
+
+static void ask_remote(struct remote *r)
+{
+	if (r->ended || r->probe || !outflow_unacknowledged(&r->out))
+		return;
+	r->probe = 1;
+	remote_touch(r);
+}
+
+static void ask_all(struct brood *h)
+{
+	struct remote *r;
+	for (r = h->by_id; r; r = r->hh.next)
+		ask_remote(r);
+	link_kick(h);
+}
+
+int loop_is_flushed(struct brood *h)
+{
+	const struct brood_peer *p;
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->remote && !p->remote->ended && outflow_unacknowledged(&p->remote->out))
+			return 0;
+	return 1;
+}
+
+/* The broker ends: all that was accepted has arrived, so we can go. */
+static void follow_broker(struct brood *h)
+{
+	if (h->stopping == 1)
+		ask_all(h);
+	h->stopping = 2;
+	if (loop_is_flushed(h) && !h->requests.open)
+		link_leave(h);
+}
+
+void loop_turn(struct brood *h, int timeout_ms, int dispatch)
+{
+	h->gather++;
+	if (dispatch)
+		h->dispatching = 1;
+	turn(h, timeout_ms);
+	if (dispatch)
+		h->dispatching = 0;
+	h->gather--;
+	if (h->stopping)
+		follow_broker(h);
+	link_pump(h);
+	loop_timer_changed(h);
+}
+
+int loop_wait(struct brood *h, int timeout_ms, int (*done)(void *), void *data)
+{
+	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	int finished;
+	h->blocking++;
+	while (!(finished = done(data)) && (now = handle_now()) < end)
+		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), 0);
+	h->blocking--;
+	if (h->foreign && !TAILQ_EMPTY(&h->ready))
+		handle_poke(h);
+	return finished;
+}
+
+/* ---- waiting and flushing ----------------------------------------------------------------------------------------- */
+
+static int flushed(void *handle)
+{
+	struct brood *h = handle;
+	return h->failed || loop_is_flushed(h);
+}
+
+static int written(void *handle)
+{
+	struct brood *h = handle;
+	return h->failed || !channel_wants_write(&h->link.channel);
+}
+
+void loop_flush(struct brood *h, int timeout_ms)
+{
+	uint64_t end = handle_now() + (uint64_t)timeout_ms;
+	ask_all(h);
+	(void)loop_wait(h, timeout_ms, flushed, h);
+	uint64_t now = handle_now();
+	link_leave(h);
+	(void)loop_wait(h, now < end ? (int)(end - now) : 0, written, h);
+}
+
+/* ---- public: running --------------------------------------------------------------------------------------------- */
+
+/* brood_close() in a callback: the work is done here, when the callback has returned. */
+static int finish_turn(struct brood *h)
+{
+	if (!h->closing)
+		return 0;
+	h->closing = 0;
+	h->end(h);
+	return 1;
+}
+
+static int refuse(struct brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	if (h->generation != handle_generation)
+		return -ECHILD;
+	return h->in_callback || h->blocking ? -EBUSY : 0;
+}
+
+int brood_process(brood *h, int timeout_ms)
+{
+	int rc = refuse(h);
+	if (rc < 0)
+		return rc;
+	unsigned before = h->delivered;
+	loop_turn(h, timeout_ms, 1);
+	int n = (int)(h->delivered - before);
+	(void)finish_turn(h);
+	return n;
+}
+
+static int parent_counts(const struct brood *h)
+{
+	return h->parent && (!h->parent->disconnected || h->flags & BROOD_OUTLIVE);
+}
+
+/* Something can still happen. */
+static int alive(const struct brood *h)
+{
+	enum link_state s = h->link.state;
+	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || !LIST_EMPTY(&h->letters) || parent_counts(h) ||
+	       !TAILQ_EMPTY(&h->ready) || (s > LINK_IDLE && s < LINK_UP);
+}
+
+int brood_run(brood *h)
+{
+	int rc = refuse(h);
+	if (rc < 0)
+		return rc;
+	h->running = 1;
+	while (!h->stop && !h->closing && alive(h))
+		loop_turn(h, -1, 1);
+	h->running = h->stop = 0;
+	rc = h->failed;
+	return finish_turn(h) ? 0 : rc;
+}
+
+int brood_next(brood *h, const brood_event **ret, int timeout_ms)
+{
+	int rc = ret ? refuse(h) : -EINVAL;
+	if (rc < 0)
+		return rc;
+	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	while (!(*ret = event_show(h))) {
+		if (h->failed && !alive(h))
+			return h->failed;
+		loop_turn(h, now >= end ? 0 : end == UINT64_MAX ? -1 : (int)(end - now), 1);
+		if (finish_turn(h))
+			return -ESHUTDOWN;
+		now = handle_now();
+		if (now >= end && TAILQ_EMPTY(&h->kept))
+			return 0;
+	}
+	return 1;
+}
+
+int brood_fd(const brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	((struct brood *)(uintptr_t)h)->foreign = 1;
+	loop_timer_changed((struct brood *)(uintptr_t)h);
+	return h->epoll_fd;
+}
+
+int brood_stop(brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	h->stop = 1;
+	handle_poke(h);
+	return 0;
+}
+
+int brood_wake(brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	h->wake = 1;
+	handle_poke(h);
+	return 0;
+}
+
+/* ---- public: waiting --------------------------------------------------------------------------------------------- */
+
+static int settled(struct brood *h)
+{
+	if (h->failed || h->first.error.code)
+		return 1;
+	return (h->link.state == LINK_UP || h->link.state == LINK_IDLE) && !names_pending(h) && !child_pending(h) &&
+	       loop_is_flushed(h);
+}
+
+static int sync_result(struct brood *h)
+{
+	int rc = h->first.error.code;
+	if (rc)
+		fault_copy(&h->last, &h->first);
+	fault_clear(&h->first);
+	return rc ? rc : h->failed;
+}
+
+int brood_sync(brood *h, int timeout_ms)
+{
+	if (!h)
+		return -EINVAL;
+	if (h->generation != handle_generation)
+		return -ECHILD;
+	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	int dispatch = !h->in_callback && !h->blocking;
+	link_need(h);
+	ask_all(h);
+	while (!settled(h) && !h->closing) {
+		if (now >= end)
+			return handle_fail(h, timeout_ms ? -ETIMEDOUT : -EAGAIN, "deadline", "not everything is settled yet");
+		h->blocking += !dispatch;
+		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		h->blocking -= !dispatch;
+		ask_all(h);
+		now = handle_now();
+	}
+	return finish_turn(h) ? 0 : sync_result(h);
+}
+
+int brood_wait(brood_peer *p, int timeout_ms)
+{
+	if (!p)
+		return -EINVAL;
+	struct brood *h = p->h;
+	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	int dispatch = !h->in_callback && !h->blocking, closed;
+	peer_ref(p);
+	while (!(closed = p->closed) && now < end && !h->closing) {
+		h->blocking += !dispatch;
+		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		h->blocking -= !dispatch;
+		now = handle_now();
+	}
+	peer_unref(p);
+	(void)finish_turn(h);
+	return closed ? 0 : -ETIMEDOUT;
+}

@@ -1,0 +1,296 @@
+/*
+ * names: see names.h. A peer found by name has a remote without id until the broker names a holder; what is sent
+ * meanwhile waits in that remote's outflow and moves on with it. If the holder is a process already known, what waited
+ * is appended to what that process is sent, so order per receiver holds.
+ */
+#include "names.h"
+#include "address.h"
+#include "event.h"
+#include "link.h"
+#include "parting.h"
+#include "peer.h"
+#include "remote.h"
+#include "request.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- taking names ------------------------------------------------------------------------------------------------ */
+
+static struct registered_name *name_find(struct brood *h, const char *name)
+{
+	struct registered_name *n;
+	LIST_FOREACH (n, &h->names, entry)
+		if (strcmp(n->name, name) == 0)
+			return n;
+	return NULL;
+}
+
+static void name_drop(struct registered_name *n)
+{
+	LIST_REMOVE(n, entry);
+	free(n);
+}
+
+void names_free(struct brood *h)
+{
+	while (!LIST_EMPTY(&h->names))
+		name_drop(LIST_FIRST(&h->names));
+}
+
+static void say_register(struct brood *h, struct registered_name *n)
+{
+	Brood__Register m = BROOD__REGISTER__INIT;
+	m.name = n->name;
+	link_control(h, FRAME_REGISTER, &m.base, -1);
+}
+
+int brood_register(brood *h, const char *name)
+{
+	if (!h || !name || !name_is_valid(name))
+		return h ? handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is not a name", name ? name : "") : -EINVAL;
+	if (name_find(h, name))
+		return 0;
+	struct registered_name *n = malloc(sizeof(*n) + strlen(name) + 1);
+	if (!n)
+		return handle_fail(h, -ENOMEM, "memory", "cannot register %s", name);
+	n->confirmed = 0;
+	strcpy(n->name, name);
+	LIST_INSERT_HEAD(&h->names, n, entry);
+	link_need(h);
+	if (link_is_up(h))
+		say_register(h, n);
+	return 0;
+}
+
+static void say_unregister(struct brood *h, const char *name)
+{
+	Brood__Register m = BROOD__REGISTER__INIT;
+	m.name = (char *)(uintptr_t)name;
+	if (link_is_up(h))
+		link_control(h, FRAME_UNREGISTER, &m.base, -1);
+}
+
+int brood_unregister(brood *h, const char *name)
+{
+	if (!h)
+		return -EINVAL;
+	struct registered_name *n = name ? name_find(h, name) : NULL;
+	if (name && !n)
+		return handle_fail(h, -ENOENT, "name.unknown", "%s is not registered by this process", name);
+	say_unregister(h, name ? name : "");
+	if (n)
+		name_drop(n);
+	else
+		names_free(h);
+	return 0;
+}
+
+int names_pending(const struct brood *h)
+{
+	const struct registered_name *n;
+	LIST_FOREACH (n, &h->names, entry)
+		if (!n->confirmed)
+			return 1;
+	return 0;
+}
+
+void names_registered(struct brood *h, const Brood__Registered *m)
+{
+	struct registered_name *n = name_find(h, m->name);
+	struct fault f;
+	if (!n)
+		return;
+	if (m->code == 0) {
+		n->confirmed = 1;
+		return;
+	}
+	name_drop(n);
+	fault_set_code(&f, m->code, m->error, "%s", m->text);
+	event_post(h, h->self, BROOD_EVENT_ERROR, &f);
+}
+
+/* ---- finding others ---------------------------------------------------------------------------------------------- */
+
+static void say_watch(struct brood_peer *p, int stop)
+{
+	Brood__Watch m = BROOD__WATCH__INIT;
+	m.name = p->name;
+	m.stop = stop;
+	link_control(p->h, FRAME_WATCH, &m.base, -1);
+}
+
+void names_announce(struct brood *h)
+{
+	struct registered_name *n;
+	struct brood_peer *p;
+	LIST_FOREACH (n, &h->names, entry)
+		say_register(h, n);
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->kind == PEER_NAME && !p->closed)
+			say_watch(p, 0);
+}
+
+static void make_ready(struct brood_peer *p)
+{
+	timer_cancel(&p->h->timers, &p->waiting);
+	p->ready = 1;
+	p->disconnected = 0;
+	p->absent = 0;
+	event_post(p->h, p, BROOD_EVENT_READY, NULL);
+}
+
+/* The holder is a process that was known before under its address, or talked to me. */
+static void join_known(struct brood_peer *p, struct remote *known)
+{
+	struct remote *waiting = p->remote;
+	struct brood_peer *before = known->peer;
+	request_move(waiting, known);
+	if (remote_move(waiting, known) < 0) {
+		struct fault f;
+		fault_set_code(&f, -ENOMEM, "undelivered", "messages to %s were lost: out of memory", p->name);
+		event_post(p->h, p, BROOD_EVENT_ERROR, &f);
+	}
+	peer_turn_to(p, known);
+	if (before && (before->kind != PEER_PROCESS || before->owned))
+		known->peer = before; /* the nearer relation keeps the events */
+	else if (before)
+		peer_retire(before);
+}
+
+static void turn_to_holder(struct brood_peer *p, uint64_t id)
+{
+	struct remote *known = remote_find(p->h, id);
+	if (known)
+		join_known(p, known);
+	else
+		remote_resolve(p->remote, id);
+	make_ready(p);
+}
+
+/* The name has no holder, or another one: what was sent to the old one stays with it. */
+static int leave_holder(struct brood_peer *p)
+{
+	struct remote *fresh = remote_new(p->h);
+	if (!fresh)
+		return -ENOMEM;
+	parting_disconnect(p);
+	struct remote *old = p->remote;
+	remote_ref(old);
+	peer_turn_to(p, fresh);
+	old->peer = p; /* for reports about what is still under way */
+	remote_unref(old);
+	remote_unref(fresh);
+	return 0;
+}
+
+static void update_holder(struct brood_peer *p, uint64_t id)
+{
+	if (p->remote->resolved && p->remote->id == id && !p->remote->ended)
+		return;
+	if (p->remote->resolved && leave_holder(p) < 0)
+		return;
+	if (id) {
+		turn_to_holder(p, id);
+		return;
+	}
+	p->absent = 1;
+	if (outflow_unacknowledged(&p->remote->out))
+		names_wait(p);
+}
+
+void names_holder(struct brood *h, const Brood__Name *m)
+{
+	struct brood_peer *p;
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0)
+			update_holder(p, m->id);
+}
+
+static void waited_enough(struct timer *t)
+{
+	struct brood_peer *p = (struct brood_peer *)(void *)((char *)t - offsetof(struct brood_peer, waiting));
+	struct fault f;
+	fault_set(&f, "name.unknown", "nobody holds the name %s", p->name);
+	parting_report(p->remote, &f);
+}
+
+void names_wait(struct brood_peer *p)
+{
+	if (p->kind != PEER_NAME || !p->absent || p->waiting.slot)
+		return;
+	p->waiting.fire = waited_enough;
+	(void)timer_arm(&p->h->timers, &p->waiting, handle_now() + p->wait_ms);
+}
+
+struct brood_peer *names_stranger(struct brood *h, uint64_t id)
+{
+	struct remote *r = remote_new(h);
+	struct brood_peer *p = r ? peer_new(h, PEER_PROCESS, r) : NULL;
+	if (p)
+		remote_resolve(r, id);
+	remote_unref(r);
+	return p;
+}
+
+/* The peer with this address, owned by the program from now on. */
+static struct brood_peer *find_process(struct brood *h, uint64_t id)
+{
+	struct remote *r = remote_find(h, id);
+	if (r && r->peer)
+		return r->peer;
+	if (!r)
+		return names_stranger(h, id);
+	return peer_new(h, PEER_PROCESS, r);
+}
+
+static struct brood_peer *find_name(struct brood *h, const char *name)
+{
+	struct remote *r = remote_new(h);
+	struct brood_peer *p = r ? peer_new(h, PEER_NAME, r) : NULL;
+	remote_unref(r);
+	if (p && !(p->name = strdup(name))) {
+		peer_unref(p);
+		return NULL;
+	}
+	if (p && link_is_up(h))
+		say_watch(p, 0);
+	return p;
+}
+
+static int look_up(struct brood *h, const char *name, struct brood_peer **ret)
+{
+	uint64_t id;
+	if (strcmp(name, "@broker") == 0)
+		*ret = h->broker;
+	else if (id_parse(name, &id) == 0)
+		*ret = find_process(h, id);
+	else if (name_is_valid(name))
+		*ret = find_name(h, name);
+	else
+		return handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is neither a name nor an address", name);
+	return *ret ? 0 : handle_fail(h, -ENOMEM, "memory", "cannot find %s", name);
+}
+
+int brood_find(brood *h, brood_peer **ret, const char *name, const struct brood_find_options *options)
+{
+	struct brood_find_options o = { 0 };
+	struct brood_peer *p;
+	if (!h || !ret || !name || (options && options->size < sizeof(size_t)))
+		return -EINVAL;
+	if (options)
+		memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
+	int rc = look_up(h, name, &p);
+	if (rc < 0)
+		return rc;
+	if ((o.on || o.data) && (rc = peer_set_table(p, o.on, o.data)) < 0) {
+		if (!p->owned && p->kind == PEER_NAME)
+			peer_retire(p);
+		return handle_fail(h, rc, "argument", "the size of a table is not set: use BROOD_ON() or BROOD_INIT()");
+	}
+	p->wait_ms = o.wait_ms;
+	peer_own(p);
+	link_need(h);
+	*ret = p;
+	return 0;
+}

@@ -1,0 +1,25 @@
+/*
+ * names: taking names, and finding processes by name or address.
+ */
+#ifndef BROOD_NAMES_H
+#define BROOD_NAMES_H
+
+#include "brood.pb-c.h"
+#include "handle.h"
+
+/* The broker knows me (again): take and watch all names. */
+void names_announce(struct brood *);
+/* The broker's answer to REGISTER, or a name that was lost. */
+void names_registered(struct brood *, const Brood__Registered *);
+/* Who holds a watched name now. */
+void names_holder(struct brood *, const Brood__Name *);
+/* 1 while a name is not confirmed. */
+int names_pending(const struct brood *);
+/* Something was sent to a name that nobody holds: it waits for as long as the program said. */
+void names_wait(struct brood_peer *);
+void names_free(struct brood *);
+
+/* The implicit peer of a process that talks to me: new, alive, not owned. */
+struct brood_peer *names_stranger(struct brood *, uint64_t id);
+
+#endif

@@ -1,0 +1,430 @@
+/*
+ * outflow: see outflow.h. The log of one stream, kept as the frames that travel.
+ *
+ * The surprising rule: acknowledgement is by item, memory is by block. A block is freed when its last item was
+ * consumed, so what counts against the window is blocks, not items; blocks are small against the window.
+ */
+#include "outflow.h"
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
+#define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
+#define SMALL_ITEM (16u * 1024u)
+#define SPARE_MAX (6u * 1024u * 1024u)
+
+void outflow_pool_init(struct outflow_pool *p)
+{
+	TAILQ_INIT(&p->small);
+	TAILQ_INIT(&p->large);
+	p->spare_bytes = 0;
+}
+
+static void blocks_free(struct outflow_blocks *list)
+{
+	struct outflow_block *b;
+	while ((b = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, b, next);
+		free(b);
+	}
+}
+
+void outflow_pool_deinit(struct outflow_pool *p)
+{
+	blocks_free(&p->small);
+	blocks_free(&p->large);
+	p->spare_bytes = 0;
+}
+
+static struct outflow_block *block_new(uint32_t size)
+{
+	struct outflow_block *b = malloc(sizeof(*b) + size);
+	if (b)
+		b->size = size;
+	return b;
+}
+
+static struct outflow_block *pool_take(struct outflow_pool *p, uint32_t size)
+{
+	struct outflow_blocks *list = size == SMALL ? &p->small : &p->large;
+	struct outflow_block *b = TAILQ_FIRST(list);
+	if (!b)
+		return block_new(size);
+	TAILQ_REMOVE(list, b, next);
+	p->spare_bytes -= size;
+	p->n_large -= size == LARGE;
+	return b;
+}
+
+static void pool_keep(struct outflow_pool *p, struct outflow_block *b)
+{
+	p->spare_bytes += b->size;
+	p->n_large += b->size == LARGE;
+	TAILQ_INSERT_HEAD(b->size == SMALL ? &p->small : &p->large, b, next);
+}
+
+static void pool_give(struct outflow_pool *p, struct outflow_block *b)
+{
+	if (p->spare_bytes + b->size > SPARE_MAX)
+		free(b);
+	else
+		pool_keep(p, b);
+}
+
+void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
+{
+	memset(o, 0, sizeof(*o));
+	o->pool = pool;
+	o->window = window;
+	o->next = 1;
+	TAILQ_INIT(&o->blocks);
+}
+
+void outflow_deinit(struct outflow *o)
+{
+	struct outflow_block *b;
+	if (!o->pool)
+		return;
+	while ((b = TAILQ_FIRST(&o->blocks))) {
+		TAILQ_REMOVE(&o->blocks, b, next);
+		pool_give(o->pool, b);
+	}
+	for (unsigned i = 0; i < o->n_types; i++)
+		free(o->types[i]);
+	free(o->types);
+	memset(o, 0, sizeof(*o));
+}
+
+uint64_t outflow_unacknowledged(const struct outflow *o)
+{
+	return o->next - 1 - o->acked;
+}
+
+uint64_t outflow_unsent(const struct outflow *o)
+{
+	return o->next - 1 - o->reached;
+}
+
+int outflow_has_room(const struct outflow *o, size_t bytes)
+{
+	if (outflow_unacknowledged(o) == 0)
+		return 1;
+	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES;
+}
+
+int outflow_has_recovered(const struct outflow *o)
+{
+	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2;
+}
+
+/* ---- type names -------------------------------------------------------------------------------------------------- */
+
+static unsigned type_number(const struct outflow *o, const char *name)
+{
+	if (o->last_type && strcmp(o->types[o->last_type - 1], name) == 0)
+		return o->last_type;
+	for (unsigned i = 0; i < o->n_types; i++)
+		if (strcmp(o->types[i], name) == 0)
+			return i + 1;
+	return 0;
+}
+
+static int type_add(struct outflow *o, const char *name)
+{
+	if (!o->types && !(o->types = calloc(ITEM_TYPES, sizeof(*o->types))))
+		return -ENOMEM;
+	char *copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	o->types[o->n_types++] = copy;
+	return 0;
+}
+
+int outflow_type(struct outflow *o, const char *name, struct item *it)
+{
+	if (!name || !*name)
+		return 0;
+	unsigned number = type_number(o, name);
+	if (number) {
+		it->type = (uint16_t)number;
+		o->last_type = number;
+		return 0;
+	}
+	it->name = name;
+	it->name_length = (uint8_t)strlen(name);
+	if (o->n_types == ITEM_TYPES) {
+		it->type = ITEM_UNNUMBERED;
+		return 0;
+	}
+	if (type_add(o, name) < 0)
+		return -ENOMEM;
+	it->type = (uint16_t)o->n_types;
+	o->last_type = o->n_types;
+	return 0;
+}
+
+/* ---- appending --------------------------------------------------------------------------------------------------- */
+
+static void frame_close(struct outflow *o)
+{
+	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	struct frame f = { .kind = FRAME_DATA, .sequence = o->open_first };
+	uint8_t *head = b->bytes + o->open_offset;
+	f.flags = head[2];
+	f.length = b->used - o->open_offset - FRAME_HEAD;
+	frame_write_head(head, &f);
+	o->open = 0;
+}
+
+static void frame_open(struct outflow *o, struct outflow_block *b)
+{
+	o->open = 1;
+	o->open_offset = b->used;
+	o->open_first = o->next;
+	b->bytes[b->used + 2] = 0; /* flags */
+	b->used += FRAME_HEAD;
+	o->written += FRAME_HEAD;
+}
+
+static struct outflow_block *block_add(struct outflow *o, size_t item)
+{
+	struct outflow_block *b = pool_take(o->pool, item > SMALL_ITEM ? LARGE : SMALL);
+	if (!b)
+		return NULL;
+	b->used = 0;
+	b->last = o->next - 1;
+	b->position = o->written;
+	TAILQ_INSERT_TAIL(&o->blocks, b, next);
+	return b;
+}
+
+int outflow_reserve(struct outflow *o, size_t bytes)
+{
+	size_t blocks = bytes / ITEM_BODY_MAX + 2; /* as if every item took a block of its own */
+	while (o->pool->n_large < blocks) {
+		struct outflow_block *b = block_new(LARGE);
+		if (!b)
+			return -ENOMEM;
+		pool_keep(o->pool, b);
+	}
+	return 0;
+}
+
+/* The block that takes an item of this size, with a frame open in it. */
+static struct outflow_block *block_for(struct outflow *o, size_t item)
+{
+	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	size_t need = item + (o->open ? 0 : FRAME_HEAD);
+	int fits = b && b->size - b->used >= need &&
+		   (!o->open || b->used - o->open_offset - FRAME_HEAD + item <= FRAME_BODY_MAX);
+	if (!fits) {
+		if (o->open)
+			frame_close(o);
+		b = block_add(o, item);
+		if (!b)
+			return NULL;
+	}
+	if (!o->open)
+		frame_open(o, b);
+	return b;
+}
+
+uint8_t *outflow_append(struct outflow *o, const struct item *it)
+{
+	size_t size = item_size(it->kind, item_extension_size(it), it->length);
+	struct outflow_block *b = block_for(o, size);
+	if (!b)
+		return NULL;
+	if (!o->at) { /* all before was gathered */
+		o->at = b;
+		o->at_offset = o->open_offset;
+	}
+	uint8_t *body = item_write(b->bytes + b->used, it);
+	b->used += (uint32_t)size;
+	o->written += size;
+	b->last = o->next++;
+	if (o->written - o->marked_position >= o->window / 4 || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
+		(void)outflow_mark(o);
+	return body;
+}
+
+int outflow_mark(struct outflow *o)
+{
+	if (!o->open)
+		return 0;
+	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	b->bytes[o->open_offset + 2] |= FRAME_ACK_NOW;
+	o->marked = b->last;
+	o->marked_position = o->written;
+	return 1;
+}
+
+/* ---- transmitting ------------------------------------------------------------------------------------------------ */
+
+static uint32_t frame_bytes(const uint8_t *head)
+{
+	uint32_t length;
+	memcpy(&length, head + 4, sizeof(length));
+	return (uint32_t)frame_size(le32toh(length));
+}
+
+static void head_complete(uint8_t *head, const struct outflow_route *r)
+{
+	uint64_t source = 0, destination = htole64(r->destination), acknowledge = htole64(r->acknowledge);
+	uint32_t stream = htole32(r->stream);
+	memcpy(head + 8, &source, 8);
+	memcpy(head + 16, &destination, 8);
+	memcpy(head + 24, &stream, 4);
+	memcpy(head + 40, &acknowledge, 8);
+}
+
+/* Frames of one block from `from` on, as far as `most` goes, but at least one. Bytes. */
+static uint32_t block_gather(struct outflow_block *b, uint32_t from, size_t most, const struct outflow_route *r)
+{
+	uint32_t to = from;
+	while (to < b->used) {
+		uint32_t n = frame_bytes(b->bytes + to);
+		if (to > from && to - from + n > most)
+			break;
+		head_complete(b->bytes + to, r);
+		to += n;
+	}
+	return to - from;
+}
+
+int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iovec *iov, int n, size_t most)
+{
+	struct outflow_block *b = o->at;
+	uint32_t from = o->at_offset;
+	int pieces = 0;
+	size_t total = 0;
+	if (o->open)
+		frame_close(o);
+	/* At most a window is under way at once; more than that only as one message that is longer than the window. */
+	while (b && pieces < n && total < most && b->position + from - o->freed <= o->window) {
+		uint32_t bytes = block_gather(b, from, most - total, r);
+		if (bytes) {
+			iov[pieces].iov_base = b->bytes + from;
+			iov[pieces++].iov_len = bytes;
+			total += bytes;
+		}
+		if (from + bytes < b->used)
+			break;
+		b = TAILQ_NEXT(b, next);
+		from = 0;
+	}
+	return pieces;
+}
+
+/* Sequence of the last item of the frame that ends at `end`. */
+static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
+{
+	uint64_t first;
+	if (end == b->used)
+		return b->last;
+	memcpy(&first, b->bytes + end + 32, sizeof(first));
+	return le64toh(first) - 1;
+}
+
+/* The cursor passes one frame, of which `bytes` were taken; the rest is shown. Bytes of the frame. */
+static size_t pass_frame(struct outflow *o, size_t bytes, struct iovec *rest)
+{
+	struct outflow_block *b = o->at;
+	uint32_t size = frame_bytes(b->bytes + o->at_offset), end = o->at_offset + size;
+	uint64_t last = frame_last(b, end);
+	if (last > o->reached)
+		o->reached = last;
+	if (bytes < size) {
+		rest->iov_base = b->bytes + o->at_offset + bytes;
+		rest->iov_len = size - bytes;
+	}
+	o->at_offset = end;
+	if (end == b->used && TAILQ_NEXT(b, next)) {
+		o->at = TAILQ_NEXT(b, next);
+		o->at_offset = 0;
+	} else if (end == b->used) {
+		o->at = NULL;
+	}
+	return size;
+}
+
+void outflow_advance(struct outflow *o, size_t bytes, struct iovec *rest)
+{
+	rest->iov_len = 0;
+	while (bytes > 0 && o->at) {
+		size_t size = pass_frame(o, bytes, rest);
+		bytes -= size < bytes ? size : bytes;
+	}
+}
+
+/* ---- acknowledgement --------------------------------------------------------------------------------------------- */
+
+int outflow_acknowledge(struct outflow *o, uint64_t sequence)
+{
+	struct outflow_block *b;
+	if (sequence <= o->acked)
+		return 0;
+	if (sequence > o->reached)
+		return -EPROTO;
+	o->acked = sequence;
+	while ((b = TAILQ_FIRST(&o->blocks)) && b->last <= sequence) {
+		TAILQ_REMOVE(&o->blocks, b, next);
+		o->freed += b->used;
+		if (o->at == b) { /* it was to be sent again, and need not */
+			o->at = TAILQ_FIRST(&o->blocks);
+			o->at_offset = 0;
+		}
+		pool_give(o->pool, b);
+	}
+	return 1;
+}
+
+void outflow_rewind(struct outflow *o)
+{
+	struct outflow_block *b = TAILQ_FIRST(&o->blocks);
+	uint32_t offset = 0;
+	if (!b)
+		return;
+	if (o->open)
+		frame_close(o);
+	while (offset < b->used) {
+		uint32_t end = offset + frame_bytes(b->bytes + offset);
+		if (frame_last(b, end) > o->acked)
+			break;
+		offset = end;
+	}
+	o->at = offset < b->used ? b : NULL;
+	o->at_offset = offset;
+}
+
+static int frame_each(struct outflow *o, uint8_t *head, int (*visit)(void *, const struct item *, const char *),
+		      void *data)
+{
+	struct frame f;
+	struct item it;
+	int rc;
+	if (frame_parse(head, frame_bytes(head), FRAME_MAX, &f) != 1)
+		return -EPROTO;
+	const uint8_t *at = f.body, *end = f.body + f.length;
+	for (uint64_t sequence = f.sequence; (rc = item_next(&at, end, &it)) == 1; sequence++) {
+		const char *type = it.type && it.type <= o->n_types ? o->types[it.type - 1] : NULL;
+		if (sequence > o->acked && (rc = visit(data, &it, type)) != 0)
+			return rc;
+	}
+	return rc;
+}
+
+int outflow_each(struct outflow *o, int (*visit)(void *, const struct item *, const char *), void *data)
+{
+	struct outflow_block *b;
+	int rc;
+	if (o->open)
+		frame_close(o);
+	TAILQ_FOREACH (b, &o->blocks, next)
+		for (uint32_t at = 0; at < b->used; at += frame_bytes(b->bytes + at))
+			if ((rc = frame_each(o, b->bytes + at, visit, data)) != 0)
+				return rc;
+	return 0;
+}

@@ -1,0 +1,117 @@
+/*
+ * outflow: what I have accepted for one receiver on one stream and it has not yet consumed. Pure: no sockets, no time.
+ *
+ * Items are written once, into blocks, as the frames that will travel; they stay there until acknowledged, so sending
+ * costs one copy and sending again costs none. A block holds frames back to back. The last frame is *open* until it is
+ * gathered for transmission: more items may join it. Three positions, in bytes since the beginning, move one after the
+ * other: freed <= cursor <= written.
+ *
+ * The window bounds what is retained. One message always fits an empty window. Every quarter of it, a frame asks for an
+ * acknowledgement (FRAME_ACK_NOW), so a full window always has an answer under way.
+ */
+#ifndef BROOD_OUTFLOW_H
+#define BROOD_OUTFLOW_H
+
+#include "frame.h"
+#include "message.h"
+#include <sys/queue.h>
+#include <sys/uio.h>
+
+struct outflow_block {
+	TAILQ_ENTRY(outflow_block) next;
+	uint64_t last;     /* sequence of its last item */
+	uint64_t position; /* of its first byte */
+	uint32_t used, size;
+	_Alignas(8) uint8_t bytes[];
+};
+TAILQ_HEAD(outflow_blocks, outflow_block);
+
+/* Spare blocks, shared by all outflows of a handle. */
+struct outflow_pool {
+	struct outflow_blocks small, large;
+	size_t spare_bytes;
+	unsigned n_large; /* in large */
+};
+
+void outflow_pool_init(struct outflow_pool *);
+void outflow_pool_deinit(struct outflow_pool *);
+
+#define OUTFLOW_MESSAGES 65536u /* most items unacknowledged */
+
+struct outflow {
+	struct outflow_pool *pool;
+	struct outflow_blocks blocks;
+	size_t window;
+	uint64_t next, acked;     /* sequence of the next item; all up to acked were consumed */
+	uint64_t reached;         /* highest sequence that was ever gathered */
+	uint64_t written, freed;  /* positions */
+	struct outflow_block *at; /* where the cursor is; NULL: behind everything */
+	uint32_t at_offset;
+	int open; /* the last frame of the last block is open, it begins at open_offset ... */
+	uint32_t open_offset;
+	uint64_t open_first;              /* ... with this item */
+	uint64_t marked, marked_position; /* last item and position that asked for an acknowledgement */
+	char **types;                     /* interned type names; number i is types[i - 1] */
+	unsigned n_types, last_type;
+};
+
+void outflow_init(struct outflow *, struct outflow_pool *, size_t window);
+void outflow_deinit(struct outflow *);
+
+/* 1 if `bytes` more (of whole items) may be accepted now. */
+int outflow_has_room(const struct outflow *, size_t bytes);
+/* Room was refused; is there enough of it again to tell the program? */
+int outflow_has_recovered(const struct outflow *);
+
+/*
+ * Set it->type, and it->name if the receiver does not know the number yet, for a type name. 0, -ENOMEM.
+ * Names beyond ITEM_TYPES travel with each item.
+ */
+int outflow_type(struct outflow *, const char *name, struct item *it);
+
+/* Make sure that the next `bytes` of items will not fail for lack of memory. 0, -ENOMEM. */
+int outflow_reserve(struct outflow *, size_t bytes);
+
+/* Append an item. Where its it->length body bytes go, or NULL for lack of memory. */
+uint8_t *outflow_append(struct outflow *, const struct item *it);
+
+/* Bytes that wait to be transmitted. */
+static inline size_t outflow_pending(const struct outflow *o)
+{
+	return o->at ? (size_t)(o->written - o->at->position - o->at_offset) : 0;
+}
+
+struct outflow_route { /* what the heads need to know */
+	uint64_t destination;
+	uint32_t stream;
+	uint64_t acknowledge;
+};
+
+/* Close the open frame, complete the heads and show up to n pieces and about `most` bytes, whole frames. Pieces filled.
+ */
+int outflow_gather(struct outflow *, const struct outflow_route *, struct iovec *, int n, size_t most);
+
+/*
+ * So many of the gathered bytes were taken. If that ends inside a frame, its rest (pointer and length in *rest) must go
+ * out before anything else: the cursor already stands behind it.
+ */
+void outflow_advance(struct outflow *, size_t bytes, struct iovec *rest);
+
+/* All up to `sequence` were consumed. 1 if that was news, 0 if old, -EPROTO if it was never sent. */
+int outflow_acknowledge(struct outflow *, uint64_t sequence);
+
+/* Begin again at the first unacknowledged item. */
+void outflow_rewind(struct outflow *);
+
+/* Items accepted and not acknowledged; of these, never handed to the connection. */
+uint64_t outflow_unacknowledged(const struct outflow *);
+uint64_t outflow_unsent(const struct outflow *);
+
+/* Ask for an acknowledgement of everything with the frame that is still open. 1; 0 if all frames are closed. */
+int outflow_mark(struct outflow *);
+
+/* Visit every unacknowledged item in order, to move them to another stream. Stops at a non-zero result, and returns it.
+ */
+int outflow_each(struct outflow *, int (*visit)(void *data, const struct item *, const char *type), void *data);
+
+#endif

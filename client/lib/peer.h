@@ -1,0 +1,28 @@
+/*
+ * peer: the life of what programs hold. A peer is counted: one reference for being alive (until it closes), one while
+ * the program has not released it, one per event under way and open request. All peers of a handle are in its list.
+ */
+#ifndef BROOD_PEER_H
+#define BROOD_PEER_H
+
+#include "handle.h"
+
+/* Alive, not owned. The remote may be NULL; else it is referenced, and its events go to this peer. NULL: no memory. */
+struct brood_peer *peer_new(struct brood *, enum peer_kind, struct remote *);
+struct brood_peer *peer_ref(struct brood_peer *);
+void peer_unref(struct brood_peer *);
+
+/* The program gets it. */
+void peer_own(struct brood_peer *);
+/* It is not alive any more: no event will be posted for it. Twice is fine. */
+void peer_retire(struct brood_peer *);
+/* From now on it talks to this remote (referenced; the old one is let go). */
+void peer_turn_to(struct brood_peer *, struct remote *);
+
+/* Copy a program's table, which may be shorter or longer than ours. -EINVAL: its size is not set. */
+int peer_set_table(struct brood_peer *, const struct brood_handlers *, void *data);
+
+/* "resize", or its address: how texts call it. */
+const char *peer_label(struct brood_peer *);
+
+#endif

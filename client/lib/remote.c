@@ -1,0 +1,189 @@
+/*
+ * remote: see remote.h. Everything that is sent to a process passes remote_put(); everything that must be transmitted
+ * sooner or later, data or acknowledgement, puts the remote on the handle's dirty list, which link_pump() empties.
+ */
+#include "remote.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct remote *remote_new(struct brood *h)
+{
+	struct remote *r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->h = h;
+	r->refs = 1;
+	LIST_INIT(&r->requests);
+	outflow_init(&r->out, &h->pool, h->window);
+	inflow_init(&r->in);
+	return r;
+}
+
+struct remote *remote_ref(struct remote *r)
+{
+	r->refs++;
+	return r;
+}
+
+static void clean(struct remote *r)
+{
+	if (!r->dirty)
+		return;
+	r->dirty = 0;
+	TAILQ_REMOVE(&r->h->dirty, r, dirty_entry);
+}
+
+void remote_unref(struct remote *r)
+{
+	if (!r || --r->refs > 0)
+		return;
+	clean(r);
+	outflow_deinit(&r->out);
+	inflow_deinit(&r->in);
+	free(r);
+}
+
+struct remote *remote_find(struct brood *h, uint64_t id)
+{
+	struct remote *r = h->last_remote;
+	if (r && r->id == id)
+		return r;
+	HASH_FIND(hh, h->by_id, &id, sizeof(id), r);
+	if (r)
+		h->last_remote = r;
+	return r;
+}
+
+void remote_resolve(struct remote *r, uint64_t id)
+{
+	r->id = id;
+	r->resolved = 1;
+	remote_ref(r);
+	HASH_ADD(hh, r->h->by_id, id, sizeof(r->id), r);
+	remote_touch(r);
+}
+
+void remote_end(struct remote *r)
+{
+	if (r->ended)
+		return;
+	r->ended = 1;
+	clean(r);
+	if (r->h->last_remote == r)
+		r->h->last_remote = NULL;
+	if (!r->resolved)
+		return;
+	HASH_DELETE(hh, r->h->by_id, r);
+	remote_unref(r);
+}
+
+void remote_touch(struct remote *r)
+{
+	if (r->dirty || r->ended || !r->resolved || r->hold)
+		return;
+	if (!outflow_pending(&r->out) && !r->probe && !inflow_owes(&r->in))
+		return;
+	r->dirty = 1;
+	TAILQ_INSERT_TAIL(&r->h->dirty, r, dirty_entry);
+}
+
+struct outflow_route remote_route(const struct remote *r)
+{
+	return (struct outflow_route){ .destination = r->id, .acknowledge = inflow_consumed(&r->in) };
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
+
+size_t remote_cost(size_t length)
+{
+	size_t fragments = length / ITEM_BODY_MAX + 1;
+	return length + fragments * (FRAME_HEAD + ITEM_HEAD + ITEM_CALL + 8);
+}
+
+static int put_fragments(struct remote *r, struct item *it, const struct body *b, const uint8_t *bytes)
+{
+	size_t left = b->length;
+	int rc = outflow_reserve(&r->out, b->length);
+	if (rc < 0 || (rc = outflow_type(&r->out, b->type, it)) < 0)
+		return rc;
+	it->total = b->length;
+	do {
+		it->length = (uint32_t)(left > ITEM_BODY_MAX ? ITEM_BODY_MAX : left);
+		it->more = left > ITEM_BODY_MAX;
+		memcpy(outflow_append(&r->out, it), bytes, it->length);
+		bytes += it->length;
+		left -= it->length;
+		it->continued = 1;
+		it->name = it->trace = NULL;
+		it->total = it->length;
+	} while (left > 0);
+	return 0;
+}
+
+static int put_long(struct remote *r, struct item *it, const struct body *b)
+{
+	if (!b->fill)
+		return put_fragments(r, it, b, b->bytes);
+	uint8_t *whole = malloc(b->length);
+	if (!whole)
+		return -ENOMEM;
+	b->fill(whole, b->length, b->bytes);
+	int rc = put_fragments(r, it, b, whole);
+	free(whole);
+	return rc;
+}
+
+static int put_short(struct remote *r, struct item *it, const struct body *b)
+{
+	it->length = (uint32_t)b->length;
+	it->total = b->length;
+	if (outflow_type(&r->out, b->type, it) < 0)
+		return -ENOMEM;
+	uint8_t *to = outflow_append(&r->out, it);
+	if (!to)
+		return -ENOMEM;
+	if (b->fill)
+		b->fill(to, b->length, b->bytes);
+	else if (b->length)
+		memcpy(to, b->bytes, b->length);
+	return 0;
+}
+
+int remote_put(struct remote *r, struct item *it, const struct body *b)
+{
+	int rc = b->length > ITEM_BODY_MAX ? put_long(r, it, b) : put_short(r, it, b);
+	if (rc == 0)
+		remote_touch(r);
+	return rc;
+}
+
+int remote_signal(struct remote *r, unsigned kind, uint64_t correlation)
+{
+	struct item it = { .kind = kind, .correlation = correlation };
+	return remote_put(r, &it, &(struct body){ 0 });
+}
+
+static int move_item(void *to, const struct item *it, const char *type)
+{
+	struct remote *r = to;
+	struct item copy = *it;
+	copy.name = NULL;
+	copy.type = 0;
+	if (!it->continued && outflow_type(&r->out, type, &copy) < 0)
+		return -ENOMEM;
+	uint8_t *body = outflow_append(&r->out, &copy);
+	if (!body)
+		return -ENOMEM;
+	memcpy(body, it->body, it->length);
+	return 0;
+}
+
+int remote_move(struct remote *from, struct remote *to)
+{
+	int rc = outflow_each(&from->out, move_item, to);
+	outflow_deinit(&from->out);
+	outflow_init(&from->out, &from->h->pool, from->h->window);
+	remote_touch(to);
+	return rc;
+}

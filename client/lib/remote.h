@@ -1,0 +1,46 @@
+/*
+ * remote: a process as I talk to it. Two flows, and whether there is something to transmit.
+ */
+#ifndef BROOD_REMOTE_H
+#define BROOD_REMOTE_H
+
+#include "handle.h"
+
+/* A remote whose id is not known yet: one reference, the caller's. NULL: no memory. */
+struct remote *remote_new(struct brood *);
+struct remote *remote_ref(struct remote *);
+void remote_unref(struct remote *); /* NULL is fine */
+
+/* The remote with this id, borrowed, or NULL. */
+struct remote *remote_find(struct brood *, uint64_t id);
+/* Give it its id and put it into the table, which holds a reference until remote_end(). */
+void remote_resolve(struct remote *, uint64_t id);
+
+/* What the body of an outgoing message is made of. */
+struct body {
+	const char *type;
+	const void *bytes;
+	size_t length;
+	void (*fill)(void *to, size_t length, const void *from);
+};
+
+/* Bytes that a message takes in the window, about. */
+size_t remote_cost(size_t length);
+
+/* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM and nothing happened. */
+int remote_put(struct remote *, struct item *it, const struct body *);
+/* The same without body: READY, FIN, CANCEL. */
+int remote_signal(struct remote *, unsigned kind, uint64_t correlation);
+
+/* Something may have to be transmitted: remember it for the next link_pump(). */
+void remote_touch(struct remote *);
+/* What it consumed: the number that goes out with the next frame to it. */
+struct outflow_route remote_route(const struct remote *);
+
+/* What waited for a name goes to `to`, in order; `from` is empty afterwards. -ENOMEM: some of it was lost. */
+int remote_move(struct remote *from, struct remote *to);
+
+/* No frame goes or comes any more. What was not consumed stays countable in `out` until the last reference goes. */
+void remote_end(struct remote *);
+
+#endif

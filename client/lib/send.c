@@ -1,0 +1,212 @@
+/*
+ * send: the public calls that send. Each checks what is known at once, appends to the receiver's outflow, and pushes it
+ * out unless more is gathered: by BROOD_MORE, or by a turn that ends with one write for all.
+ */
+#include "letter.h"
+#include "link.h"
+#include "loop.h"
+#include "names.h"
+#include "out.h"
+#include "peer.h"
+#include "remote.h"
+#include "request.h"
+#include <errno.h>
+#include <string.h>
+
+#define GATHER_MAX (64u * 1024u) /* bytes that gather before they are pushed out all the same */
+
+static int why_not(struct brood_peer *p)
+{
+	struct brood *h = p->h;
+	if (h->generation != handle_generation)
+		return -ECHILD;
+	if (p->closed)
+		return handle_fail(h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
+	if (h->stopping || h->failed)
+		return handle_fail(h, -ENOTCONN, "broker.lost", "there is no broker any more");
+	if (!p->remote)
+		return handle_fail(h, -ENOTCONN, "peer.plain", "%s has no channel", peer_label(p));
+	return handle_fail(h, -ENOTCONN, "peer.left", "%s is disconnected", peer_label(p));
+}
+
+static int may_send(const struct brood_peer *p)
+{
+	const struct remote *r = p->remote;
+	const struct brood *h = p->h;
+	return r && !r->fin_sent && !r->fin_received && !r->ended && !p->closed && !h->failed && !h->stopping &&
+	       h->generation == handle_generation;
+}
+
+struct room {
+	struct brood_peer *peer;
+	size_t cost;
+};
+
+static int has_room(void *data)
+{
+	struct room *room = data;
+	return !may_send(room->peer) || outflow_has_room(&room->peer->remote->out, room->cost);
+}
+
+static int wait_for_room(struct brood_peer *p, size_t cost)
+{
+	struct room room = { p, cost };
+	link_need(p->h);
+	link_pump(p->h);
+	(void)loop_wait(p->h, -1, has_room, &room);
+	return may_send(p) ? 0 : why_not(p);
+}
+
+/* Room for so many bytes, now or (blocking) later. */
+static int find_room(struct brood_peer *p, size_t length, unsigned flags)
+{
+	size_t cost = remote_cost(length);
+	if (outflow_has_room(&p->remote->out, cost))
+		return 0;
+	if (flags & BROOD_BLOCK)
+		return wait_for_room(p, cost);
+	p->remote->want_drain = 1;
+	return handle_fail(p->h, -EAGAIN, "window", "%s has not yet consumed what was sent before", peer_label(p));
+}
+
+static int refused(struct brood_peer *p, int code)
+{
+	return handle_fail(p->h, code, code == -ENOMEM ? "memory" : "argument", "cannot send to %s: %s", peer_label(p),
+			   strerror(-code));
+}
+
+static void push(struct brood_peer *p, unsigned flags)
+{
+	struct brood *h = p->h;
+	if (h->link.state == LINK_IDLE)
+		link_need(h);
+	if (p->absent)
+		names_wait(p);
+	if ((!h->gather && !(flags & BROOD_MORE)) || outflow_pending(&p->remote->out) >= GATHER_MAX)
+		link_pump(h);
+	loop_timer_changed(h);
+}
+
+static int send_item(struct brood_peer *p, const struct brood_out *out, struct item *it, unsigned *flags)
+{
+	struct body b;
+	int rc = out_read(out, &b, it, flags);
+	if (rc < 0)
+		return refused(p, rc);
+	if (!may_send(p))
+		return why_not(p);
+	rc = find_room(p, b.length, *flags);
+	if (rc < 0)
+		return rc;
+	rc = remote_put(p->remote, it, &b);
+	if (rc < 0)
+		return refused(p, rc);
+	p->remote->sent++;
+	return 0;
+}
+
+int brood_send(brood_peer *p, const struct brood_out *out)
+{
+	struct item it = { .kind = ITEM_MESSAGE };
+	unsigned flags;
+	if (!p)
+		return -EINVAL;
+	int rc = send_item(p, out, &it, &flags);
+	if (rc == 0)
+		push(p, flags);
+	return rc;
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data, struct call *call)
+{
+	struct item it = { .kind = ITEM_REQUEST };
+	unsigned flags;
+	if (timeout_ms == 0 || timeout_ms < -1)
+		return refused(p, -EINVAL);
+	if (!may_send(p))
+		return why_not(p);
+	int64_t id = request_open(p, timeout_ms, done, data, call);
+	if (id < 0)
+		return refused(p, (int)id);
+	it.correlation = (uint64_t)id;
+	it.deadline = timeout_ms < 0 ? 0 : handle_now() + (uint64_t)timeout_ms;
+	int rc = send_item(p, out, &it, &flags);
+	if (rc < 0) {
+		request_forget(p->h, id);
+		return rc;
+	}
+	push(p, flags);
+	return id;
+}
+
+int64_t brood_request(brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data)
+{
+	if (!p || !done)
+		return -EINVAL;
+	return ask(p, out, timeout_ms, done, data, NULL);
+}
+
+int brood_cancel(brood *h, int64_t request)
+{
+	struct fault f;
+	if (!h)
+		return -EINVAL;
+	fault_set(&f, "cancelled", "the request was cancelled");
+	int rc = request_cancel(h, request, &f);
+	link_kick(h);
+	return rc;
+}
+
+static int call_finished(void *data)
+{
+	return ((struct call *)data)->finished;
+}
+
+int brood_call(brood_peer *p, const struct brood_out *out, int timeout_ms, brood_msg **ret)
+{
+	struct call call = { 0 };
+	if (!p || !ret)
+		return -EINVAL;
+	int64_t id = ask(p, out, timeout_ms, NULL, NULL, &call);
+	if (id < 0)
+		return (int)id;
+	(void)loop_wait(p->h, -1, call_finished, &call);
+	if (!call.letter) {
+		fault_copy(&p->h->last, &call.fault);
+		return call.fault.error.code;
+	}
+	call.letter->kept = 1;
+	*ret = &call.letter->msg;
+	return 0;
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
+
+int brood_disconnect(brood_peer *p)
+{
+	if (!p)
+		return -EINVAL;
+	if (!may_send(p) || p->kind == PEER_BROKER)
+		return why_not(p);
+	int rc = remote_signal(p->remote, ITEM_FIN, 0);
+	if (rc < 0)
+		return refused(p, rc);
+	p->remote->fin_sent = 1;
+	push(p, 0);
+	return 0;
+}
+
+int brood_ready(brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	int waits = h->flags & BROOD_NOT_READY;
+	h->flags &= ~BROOD_NOT_READY;
+	if (!waits || !h->parent || !h->parent->remote->resolved || h->parent->remote->ended)
+		return 0;
+	int rc = remote_signal(h->parent->remote, ITEM_READY, 0);
+	link_kick(h);
+	return rc < 0 ? handle_fail(h, rc, "memory", "cannot tell the parent: %s", strerror(-rc)) : 0;
+}

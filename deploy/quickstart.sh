@@ -1,0 +1,103 @@
+#!/bin/sh
+# quickstart.sh [DIRECTORY]: installs what is needed, builds brood in build/, and shows it at work: filestats counts the
+# lines, words and bytes below a directory with one worker process per core; `brood ps` shows them; wc has to agree.
+# Leaves nothing running.
+set -eu
+cd "$(dirname "$0")/.."
+directory=${1:-/usr/include}
+workers=$(nproc)
+
+fail() {
+	echo "quickstart.sh: $*" >&2
+	exit 1
+}
+quietly() {
+	"$@" >build/quickstart.log 2>&1 || {
+		cat build/quickstart.log
+		fail "failed: $*"
+	}
+}
+
+echo "== Installing packages"
+sh deploy/install-deps.sh
+echo "== Building in build/"
+mkdir -p build
+tests=
+[ -f build/CMakeCache.txt ] || tests=-DBROOD_TESTS=OFF # where tests are built already, they stay
+quietly cmake --preset default $tests
+quietly cmake --build build --target broodd brood_cli filestats hello hello-child
+
+# A private broker for this demonstration only, which leaves when it was idle for .3 s. Whatever is started here has this
+# directory in its environment; that is how what still runs is found.
+home=$(mktemp -d)
+here() {
+	env -u BROOD_ADDRESS -u BROOD_BROKER -u BROOD_FD XDG_RUNTIME_DIR="$home" BROOD_IDLE_MS=300 "$@"
+}
+running() {
+	grep -lz "^XDG_RUNTIME_DIR=$home\$" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
+}
+# 0 when nothing runs any more; 1 if something still does after 10 s.
+settle() {
+	n=0
+	while [ -n "$(running)" ]; do
+		[ $n -lt 100 ] || return 1
+		n=$((n + 1))
+		sleep 0.1
+	done
+}
+end() {
+	for pid in $(running); do
+		kill "$pid" 2>/dev/null || true
+	done
+	rm -rf "$home"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+# Counts the directory and looks by `brood ps` meanwhile, until the picture has the parent and all workers in it.
+survey() {
+	here build/bin/filestats --workers "$workers" "$directory" >"$home/totals" 2>"$home/log" &
+	filestats=$!
+	while kill -0 $filestats 2>/dev/null; do
+		if here build/bin/brood ps >"$home/ps.new" 2>/dev/null; then
+			rows=$(grep -c filestats "$home/ps.new") || true
+			[ "$rows" -le "$workers" ] || mv "$home/ps.new" "$home/ps"
+			[ ! -f "$home/ps" ] || break
+		fi
+	done
+	wait $filestats || {
+		cat "$home/log"
+		fail "filestats failed"
+	}
+}
+
+echo "== build/bin/filestats $directory"
+tries=0
+until [ -f "$home/ps" ]; do
+	tries=$((tries + 1))
+	[ $tries -le 20 ] || fail "filestats was done before brood ps could look; try a larger directory"
+	survey
+done
+echo "$ build/bin/brood ps      # while it runs: the parent and its $workers workers"
+cut -c1-100 "$home/ps"
+echo
+set -- $(cat "$home/totals")
+echo "filestats:             $1 lines, $2 words, $3 bytes; $(tail -n 1 "$home/log")"
+mine="$1 $2 $3"
+set -- $(find "$directory" -type f -print0 | xargs -0 cat | LC_ALL=C wc)
+echo "find | xargs cat | wc: $1 lines, $2 words, $3 bytes"
+[ "$mine" = "$1 $2 $3" ] || fail "they differ"
+
+echo "== Leaving"
+settle || fail "still running: $(running | tr '\n' ' ')"
+[ ! -e "$home/brood/sock" ] || fail "the private broker left its socket behind"
+cat <<'TXT'
+The workers ended with their parent, and the private broker left when it was idle. Nothing is running.
+
+Try next:
+  build/bin/filestats --kill-one /usr/include     # kill a worker in the middle: the result is the same
+  (cd build/bin && ./hello)                       # README.md shows the whole of parent and child
+  build/bin/brood run -- sleep 100                # a program that ends when this one does, however it does
+  build/bin/brood bench                           # how fast, beside a plain relay on this machine
+  sh tests/run.sh                                 # all tests
+TXT

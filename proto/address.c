@@ -1,0 +1,224 @@
+/*
+ * address: texts that name brokers, processes and services, to binary and back.
+ *
+ * Everything here is a pure function of its text (and, for the private directory, of environment and uid). Nothing is
+ * looked up in the network: an address is a path or numbers, so parsing never blocks. The surprising rule: a name must
+ * not look like a process id, so that "who is meant" is decided by the text alone.
+ */
+#include "address.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define FORMS "write unix:/path/to/socket or tcp://127.0.0.1:7433"
+
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, n, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int parse_unix(const char *path, struct address *ret, char *why, size_t n)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	size_t length = strlen(path);
+
+	if (path[0] != '/')
+		return refuse(why, n, "address \"unix:%s\": the path is not absolute; " FORMS, path);
+	if (length >= sizeof(un.sun_path))
+		return refuse(why, n, "address \"unix:%s\": the path is longer than %zu bytes; choose a shorter one",
+			      path, sizeof(un.sun_path) - 1);
+	memcpy(un.sun_path, path, length + 1);
+	memcpy(&ret->sockaddr, &un, sizeof(un));
+	ret->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+	ret->kind = ADDRESS_UNIX;
+	return 0;
+}
+
+/* Digits only, at most 65535. Returns -1 for anything else. */
+static long parse_port(const char *text)
+{
+	long port = 0;
+	size_t i;
+
+	for (i = 0; text[i] >= '0' && text[i] <= '9' && i < 5; i++)
+		port = port * 10 + (text[i] - '0');
+	return i > 0 && text[i] == '\0' && port <= 65535 ? port : -1;
+}
+
+static int set_ip4(const char *host, uint16_t port, struct address *ret)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+	if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in.sin_addr) != 1)
+		return 0;
+	memcpy(&ret->sockaddr, &in, sizeof(in));
+	ret->length = sizeof(in);
+	ret->loopback = ntohl(in.sin_addr.s_addr) >> 24 == 127;
+	return 1;
+}
+
+static int set_ip6(const char *host, uint16_t port, struct address *ret)
+{
+	struct sockaddr_in6 in = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+	if (inet_pton(AF_INET6, host, &in.sin6_addr) != 1)
+		return 0;
+	memcpy(&ret->sockaddr, &in, sizeof(in));
+	ret->length = sizeof(in);
+	ret->loopback = IN6_IS_ADDR_LOOPBACK(&in.sin6_addr) != 0;
+	return 1;
+}
+
+/* Split "host:port" or "[host]:port" in place. 1 if that worked; *six tells of brackets. */
+static int split_host(char *text, char **host, char **port, int *six)
+{
+	char *colon = strrchr(text, ':');
+
+	*six = text[0] == '[';
+	if (!colon || (*six && (colon == text + 1 || colon[-1] != ']')))
+		return 0;
+	*colon = '\0';
+	*port = colon + 1;
+	*host = text + *six;
+	if (*six)
+		colon[-1] = '\0';
+	return 1;
+}
+
+static int parse_tcp(const char *text, struct address *ret, char *why, size_t n)
+{
+	char copy[INET6_ADDRSTRLEN + 16], *host, *port;
+	int six;
+	long number;
+
+	if (strlen(text) >= sizeof(copy))
+		return refuse(why, n, "address \"tcp://%s\": too long for a numeric host and a port; " FORMS, text);
+	memcpy(copy, text, strlen(text) + 1);
+	if (!split_host(copy, &host, &port, &six))
+		return refuse(why, n, "address \"tcp://%s\": there is no port; " FORMS, text);
+	number = parse_port(port);
+	if (number < 0)
+		return refuse(why, n, "address \"tcp://%s\": \"%s\" is not a port; use a number from 0 to 65535", text,
+			      port);
+	if (!(six ? set_ip6 : set_ip4)(host, (uint16_t)number, ret))
+		return refuse(
+			why, n,
+			"address \"tcp://%s\": \"%s\" is not a numeric address, and host names are not looked up; "
+			"write the number, as in tcp://127.0.0.1:7433 or tcp://[::1]:7433",
+			text, host);
+	ret->kind = ADDRESS_TCP;
+	return 0;
+}
+
+int address_parse(const char *text, struct address *ret, char *why, size_t n)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (strncmp(text, "unix:", 5) == 0)
+		return parse_unix(text + 5, ret, why, n);
+	if (strncmp(text, "tcp://", 6) == 0)
+		return parse_tcp(text + 6, ret, why, n);
+	return refuse(why, n, "address \"%s\": unknown kind; " FORMS, text);
+}
+
+static void format_unix(const struct sockaddr_storage *sa, socklen_t length, char *to, size_t n)
+{
+	struct sockaddr_un un = { 0 };
+	size_t path = 0;
+
+	memcpy(&un, sa, length < sizeof(un) ? length : sizeof(un));
+	if (length > offsetof(struct sockaddr_un, sun_path))
+		path = strnlen(un.sun_path, sizeof(un.sun_path));
+	snprintf(to, n, "unix:%.*s", (int)path, un.sun_path);
+}
+
+char *address_format(const struct sockaddr_storage *sa, socklen_t length, char *to, size_t n)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+
+	switch (sa->ss_family) {
+	case AF_UNIX:
+		format_unix(sa, length, to, n);
+		break;
+	case AF_INET:
+		memcpy(&in, sa, sizeof(in));
+		inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host));
+		snprintf(to, n, "tcp://%s:%u", host, ntohs(in.sin_port));
+		break;
+	case AF_INET6:
+		memcpy(&in6, sa, sizeof(in6));
+		inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof(host));
+		snprintf(to, n, "tcp://[%s]:%u", host, ntohs(in6.sin6_port));
+		break;
+	default:
+		snprintf(to, n, "unknown:%u", sa->ss_family);
+	}
+	return to;
+}
+
+char *id_format(uint64_t id, char to[ID_TEXT])
+{
+	snprintf(to, ID_TEXT, "%" PRIx32 ".%" PRIu32, (uint32_t)(id >> 32), (uint32_t)id);
+	return to;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Only what id_format() writes is an id: lower case, no leading zeros, both numbers from 1 to 2^32 - 1. */
+int id_parse(const char *text, uint64_t *ret)
+{
+	uint64_t epoch = 0, counter = 0;
+
+	if (text[0] == '0')
+		return -EINVAL;
+	for (; hex_digit(*text) >= 0 && epoch <= UINT32_MAX; text++)
+		epoch = epoch << 4 | (uint64_t)hex_digit(*text);
+	if (epoch == 0 || epoch > UINT32_MAX || text[0] != '.' || text[1] == '0')
+		return -EINVAL;
+	for (text++; *text >= '0' && *text <= '9' && counter <= UINT32_MAX; text++)
+		counter = counter * 10 + (uint64_t)(*text - '0');
+	if (counter == 0 || counter > UINT32_MAX || *text != '\0')
+		return -EINVAL;
+	*ret = epoch << 32 | counter;
+	return 0;
+}
+
+int name_is_valid(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+	uint64_t id;
+
+	if (n == 0 || n > NAME_MAX_LENGTH || name[n] != '\0' || name[0] == '.' || name[0] == '-')
+		return 0;
+	return id_parse(name, &id) != 0;
+}
+
+char *address_private_directory(char *to, size_t n)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	int length;
+
+	if (runtime && runtime[0] == '/')
+		length = snprintf(to, n, "%s/brood", runtime);
+	else
+		length = snprintf(to, n, "/tmp/brood-%u", (unsigned)getuid());
+	return length >= 0 && (size_t)length < n ? to : NULL;
+}

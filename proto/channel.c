@@ -1,0 +1,637 @@
+/*
+ * channel: whole frames in, bytes out, without waiting.
+ *
+ * Receiving. A helping goes into the slab, behind what is already there, and frames are handed out where they lie. If
+ * the helping ends inside a frame, that beginning is copied to the channel's carry; the next helping reads the frame's
+ * rest straight behind it and everything else into the slab. Because a frame's size is a multiple of 8, and the rest
+ * is counted exactly, what comes into the slab begins 8-aligned again. Only while the carry has less than a head is the
+ * rest unknown: then the head is completed first, and what of that frame landed in the slab is moved over.
+ *
+ * Sending. Kept bytes lie packed in a list of buffers; beside it a ring of runs says to whom they belong. Both are
+ * empty most of the time: whoever writes tries the socket first. The surprising rule: a run that carries a descriptor
+ * always begins a system call of its own, because a descriptor travels with the first byte of a call.
+ *
+ * Three things own memory: the slab (the helping area, the spare and the retired buffers), the carry, and the kept
+ * list with its ring. A channel at rest has neither carry nor list nor ring.
+ */
+#include "channel.h"
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RUNS_LEAST 8u
+#define DRAIN_MOST (512u * 1024u) /* bytes offered to the socket in one call */
+#define DRAIN_PIECES 16           /* and the most pieces */
+#define FDS_MOST 16u              /* received descriptors that nobody took yet */
+
+struct channel_ops {
+	ssize_t (*read)(struct channel *, struct iovec *, int n);
+	ssize_t (*write)(struct channel *, struct iovec *, int n, int fd);
+	int passes_fds;
+};
+
+/*
+ * Sockets.
+ */
+
+union one_fd { /* room for one descriptor, aligned as the kernel wants it */
+	struct cmsghdr head;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+/* The array exists only while descriptors wait in it. -ENOMEM, or -EPROTO from a peer that sends more than it
+ * announces. */
+static int fds_push(struct channel *c, int fd)
+{
+	if (!c->fds)
+		c->fds = malloc(FDS_MOST * sizeof(*c->fds));
+	if (c->fds && c->n_fds < FDS_MOST) {
+		c->fds[c->n_fds++] = fd;
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return c->fds ? -EPROTO : -ENOMEM;
+}
+
+static int fds_push_all(struct channel *c, struct cmsghdr *cmsg)
+{
+	size_t i, n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	int r = 0;
+
+	for (i = 0; i < n; i++) {
+		int fd, pushed;
+
+		memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+		pushed = fds_push(c, fd);
+		r = r < 0 ? r : pushed;
+	}
+	return r;
+}
+
+static int take_control(struct channel *c, struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+	int r = 0;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg && r == 0; cmsg = CMSG_NXTHDR(msg, cmsg))
+		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
+			r = fds_push_all(c, cmsg);
+	/* A descriptor came, but this process had no free number for it. */
+	if (r == 0 && msg->msg_flags & MSG_CTRUNC)
+		r = fds_push(c, -1);
+	return r;
+}
+
+static ssize_t socket_read(struct channel *c, struct iovec *iov, int n)
+{
+	union one_fd control;
+	struct msghdr msg = {
+		.msg_iov = iov, .msg_iovlen = (size_t)n, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	ssize_t got;
+	int r = 0;
+
+	do
+		got = recvmsg(c->in_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	if (msg.msg_controllen > 0 || msg.msg_flags & MSG_CTRUNC)
+		r = take_control(c, &msg);
+	return r < 0 ? r : got;
+}
+
+static void attach_fd(struct msghdr *msg, union one_fd *control, int fd)
+{
+	struct cmsghdr *cmsg;
+
+	memset(control, 0, sizeof(*control));
+	msg->msg_control = control;
+	msg->msg_controllen = sizeof(*control);
+	cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+}
+
+static ssize_t socket_write(struct channel *c, struct iovec *iov, int n, int fd)
+{
+	union one_fd control;
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+	ssize_t sent;
+
+	if (fd >= 0)
+		attach_fd(&msg, &control, fd);
+	do
+		sent = sendmsg(c->out_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0 && errno == ETOOMANYREFS && fd >= 0) {
+		/* Too many descriptors of this user are under way. The receiver can do without; the bytes must go. */
+		return socket_write(c, iov, n, -1);
+	}
+	return sent < 0 ? -errno : sent;
+}
+
+static const struct channel_ops socket_ops = { socket_read, socket_write, 1 };
+
+/*
+ * Named pipes.
+ */
+
+static ssize_t pipe_read(struct channel *c, struct iovec *iov, int n)
+{
+	ssize_t got;
+
+	do
+		got = readv(c->in_fd, iov, n);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
+/* Pipes know no MSG_NOSIGNAL: hold the signal back, and eat it if this write raised it. */
+static ssize_t pipe_write(struct channel *c, struct iovec *iov, int n, int fd)
+{
+	const struct timespec now = { 0, 0 };
+	sigset_t sigpipe, old, pending;
+	ssize_t sent;
+
+	(void)fd; /* channel_keep() refuses descriptors on pipes */
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &old);
+	sigpending(&pending);
+	do
+		sent = writev(c->out_fd, iov, n);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		sent = -errno;
+	if (sent == -EPIPE && !sigismember(&pending, SIGPIPE))
+		sigtimedwait(&sigpipe, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return sent;
+}
+
+static const struct channel_ops pipe_ops = { pipe_read, pipe_write, 0 };
+
+/*
+ * Life.
+ */
+
+static int is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+void channel_init(struct channel *c, int in_fd, int out_fd, struct slab *slab)
+{
+	memset(c, 0, sizeof(*c));
+	c->in_fd = in_fd;
+	c->out_fd = out_fd;
+	c->ops = is_socket(in_fd) ? &socket_ops : &pipe_ops;
+	c->slab = slab;
+	c->most = FRAME_MAX;
+	STAILQ_INIT(&c->kept);
+}
+
+static void close_fds(struct channel *c)
+{
+	if (c->in_fd >= 0)
+		close(c->in_fd);
+	if (c->out_fd >= 0 && c->out_fd != c->in_fd)
+		close(c->out_fd);
+	c->in_fd = c->out_fd = -1;
+	while (c->n_fds > 0)
+		if (c->fds[--c->n_fds] >= 0)
+			close(c->fds[c->n_fds]);
+	free(c->fds);
+	c->fds = NULL;
+}
+
+static struct channel_run *run_at(struct channel *c, unsigned i)
+{
+	return &c->runs[(c->runs_first + i) & (c->runs_size - 1)];
+}
+
+static void drop_runs(struct channel *c)
+{
+	for (; c->runs_count > 0; c->runs_count--)
+		if (run_at(c, c->runs_count - 1)->fd >= 0)
+			close(run_at(c, c->runs_count - 1)->fd);
+	free(c->runs);
+	c->runs = NULL;
+	c->runs_first = c->runs_size = 0;
+}
+
+void channel_deinit(struct channel *c)
+{
+	if (!c->slab)
+		return;
+	close_fds(c);
+	drop_runs(c);
+	slab_give_all(c->slab, &c->kept);
+	c->kept_bytes = 0;
+	if (c->carry)
+		slab_give(c->slab, c->carry);
+	c->carry = NULL;
+	c->at = c->end = NULL;
+	c->slab = NULL;
+}
+
+/*
+ * Receiving.
+ */
+
+/* How many bytes may be read behind the carry: the rest of its frame, or of its head as long as that is not whole. */
+static ssize_t carry_rest(struct channel *c)
+{
+	struct frame f;
+	int r;
+
+	if (!c->carry)
+		return 0;
+	r = frame_parse(c->carry->bytes, c->carry->end, c->most, &f);
+	if (r < 0)
+		return r;
+	return (ssize_t)((f.size ? f.size : FRAME_HEAD) - c->carry->end);
+}
+
+/* `got` bytes came, the first `rest` of them behind the carry. */
+static void take_helping(struct channel *c, size_t got, size_t rest)
+{
+	size_t carried = got < rest ? got : rest;
+
+	if (c->carry)
+		c->carry->end += (uint32_t)carried;
+	c->at = c->slab->bytes + c->slab->used;
+	c->end = c->at + (got - carried);
+	c->slab->used += (got - carried + 7u) & ~(size_t)7u;
+	if (c->slab->used > c->slab->size)
+		c->slab->used = c->slab->size;
+}
+
+ssize_t channel_read(struct channel *c)
+{
+	struct slab *s = c->slab;
+	struct iovec iov[2];
+	ssize_t rest = carry_rest(c), got;
+	size_t room = s->size - s->used;
+	int n = 0;
+
+	if (rest < 0)
+		return rest;
+	if (!slab_has_room(s))
+		return -ENOBUFS;
+	if (rest > 0)
+		iov[n++] = (struct iovec){ c->carry->bytes + c->carry->end, (size_t)rest };
+	iov[n++] = (struct iovec){ s->bytes + s->used, room < SLAB_HELPING ? room : SLAB_HELPING };
+	got = c->ops->read(c, iov, n);
+	if (got > 0)
+		take_helping(c, (size_t)got, (size_t)rest);
+	return got;
+}
+
+/* Move to the carry what the slab has of its frame. `whole`: size of that frame. */
+static void top_up(struct channel *c, size_t whole)
+{
+	size_t n = whole - c->carry->end, there = (size_t)(c->end - c->at);
+
+	if (n > there)
+		n = there;
+	if (n == 0)
+		return;
+	memcpy(c->carry->bytes + c->carry->end, c->at, n);
+	c->carry->end += (uint32_t)n;
+	c->at += n;
+}
+
+static int next_from_carry(struct channel *c, struct frame *ret)
+{
+	int r = frame_parse(c->carry->bytes, c->carry->end, c->most, ret);
+
+	if (r == 0 && ret->size > 0) {
+		top_up(c, ret->size);
+		r = frame_parse(c->carry->bytes, c->carry->end, c->most, ret);
+	}
+	if (r == 1) {
+		slab_retire(c->slab, c->carry);
+		c->carry = NULL;
+	}
+	return r;
+}
+
+static int begin_carry(struct channel *c)
+{
+	size_t n = (size_t)(c->end - c->at);
+
+	if (n == 0)
+		return 0;
+	c->carry = slab_take(c->slab);
+	if (!c->carry)
+		return -ENOMEM;
+	memcpy(c->carry->bytes, c->at, n);
+	c->carry->end = (uint32_t)n;
+	c->at = c->end;
+	return 0;
+}
+
+int channel_next(struct channel *c, struct frame *ret)
+{
+	int r;
+
+	if (c->carry)
+		return next_from_carry(c, ret);
+	r = frame_parse(c->at, (size_t)(c->end - c->at), c->most, ret);
+	if (r == 1)
+		c->at += ret->size;
+	if (r == 0)
+		r = begin_carry(c);
+	return r;
+}
+
+int channel_take_fd(struct channel *c)
+{
+	int fd;
+
+	if (c->n_fds == 0)
+		return -ENOENT;
+	fd = c->fds[0];
+	c->n_fds--;
+	memmove(c->fds, c->fds + 1, c->n_fds * sizeof(*c->fds));
+	if (c->n_fds == 0) {
+		free(c->fds);
+		c->fds = NULL;
+	}
+	return fd >= 0 ? fd : -EMFILE;
+}
+
+/*
+ * Sending.
+ */
+
+/* One call, with what the socket being full means: nothing was written. */
+static ssize_t write_some(struct channel *c, struct iovec *iov, int n, int fd)
+{
+	ssize_t sent = c->ops->write(c, iov, n, fd);
+
+	return sent == -EAGAIN || sent == -EWOULDBLOCK ? 0 : sent;
+}
+
+static size_t iov_bytes(const struct iovec *iov, int n)
+{
+	size_t sum = 0;
+
+	while (n-- > 0)
+		sum += iov[n].iov_len;
+	return sum;
+}
+
+ssize_t channel_write(struct channel *c, const struct iovec *iov, int n)
+{
+	ssize_t all = 0;
+
+	if (c->kept_bytes > 0)
+		return 0;
+	while (n > 0) {
+		int pieces = n < IOV_MAX ? n : IOV_MAX;
+		ssize_t sent = write_some(c, (struct iovec *)(uintptr_t)iov, pieces, -1);
+
+		if (sent < 0)
+			return sent;
+		all += sent;
+		if ((size_t)sent < iov_bytes(iov, pieces))
+			break;
+		iov += pieces;
+		n -= pieces;
+	}
+	return all;
+}
+
+static int grow_runs(struct channel *c)
+{
+	unsigned i, size = c->runs_size ? 2 * c->runs_size : RUNS_LEAST;
+	struct channel_run *runs;
+
+	if (c->runs_count < c->runs_size)
+		return 0;
+	runs = malloc(size * sizeof(*runs));
+	if (!runs)
+		return -ENOMEM;
+	for (i = 0; i < c->runs_count; i++)
+		runs[i] = *run_at(c, i);
+	free(c->runs);
+	c->runs = runs;
+	c->runs_first = 0;
+	c->runs_size = size;
+	return 0;
+}
+
+static void add_run(struct channel *c, size_t n, void *tag, int fd)
+{
+	struct channel_run *last = c->runs_count > 0 ? run_at(c, c->runs_count - 1) : NULL;
+
+	if (last && last->tag == tag && fd < 0) {
+		last->bytes += n;
+		return;
+	}
+	c->runs_count++;
+	*run_at(c, c->runs_count - 1) = (struct channel_run){ tag, n, fd };
+}
+
+static struct buffer *kept_last(const struct channel *c)
+{
+	return STAILQ_EMPTY(&c->kept) ? NULL : c->kept_last;
+}
+
+/* Add empty buffers until n more bytes fit; all or nothing. */
+static int make_room(struct channel *c, size_t n)
+{
+	struct buffer *last = kept_last(c), *b;
+	struct buffer_list more = STAILQ_HEAD_INITIALIZER(more);
+	size_t room = last ? FRAME_MAX - last->end : 0;
+
+	for (; room < n; room += FRAME_MAX) {
+		b = slab_take(c->slab);
+		if (!b) {
+			slab_give_all(c->slab, &more);
+			return -ENOMEM;
+		}
+		STAILQ_INSERT_TAIL(&more, b, next);
+	}
+	STAILQ_CONCAT(&c->kept, &more);
+	return 0;
+}
+
+/* Copy into `b` and its successors, which make_room() provided. */
+static void fill(struct channel *c, struct buffer *b, const uint8_t *from, size_t n)
+{
+	for (; n > 0; b = STAILQ_NEXT(b, next)) {
+		size_t some = FRAME_MAX - b->end;
+
+		if (some > n)
+			some = n;
+		memcpy(b->bytes + b->end, from, some);
+		c->kept_last = b;
+		b->end += (uint32_t)some;
+		from += some;
+		n -= some;
+	}
+}
+
+static int keep(struct channel *c, const void *bytes, size_t n, void *tag, int fd)
+{
+	struct buffer *last = kept_last(c);
+
+	if (fd >= 0 && !c->ops->passes_fds)
+		return -ENOTSOCK;
+	if (grow_runs(c) < 0 || make_room(c, n) < 0)
+		return -ENOMEM;
+	fill(c, last ? last : STAILQ_FIRST(&c->kept), bytes, n);
+	add_run(c, n, tag, fd);
+	c->kept_bytes += n;
+	return 0;
+}
+
+int channel_keep(struct channel *c, const void *bytes, size_t n, void *tag, int fd)
+{
+	int r = n > 0 ? keep(c, bytes, n, tag, fd) : 0;
+
+	if ((r < 0 || n == 0) && fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* How many bytes the next call may carry: up to the next run with a descriptor, or as many as are worth offering. */
+static size_t next_call_bytes(struct channel *c)
+{
+	size_t sum = run_at(c, 0)->bytes;
+	unsigned i;
+
+	for (i = 1; i < c->runs_count && sum < DRAIN_MOST && run_at(c, i)->fd < 0; i++)
+		sum += run_at(c, i)->bytes;
+	return sum < DRAIN_MOST ? sum : DRAIN_MOST;
+}
+
+/* Pieces of the kept buffers that make up the first *bytes; *bytes shrinks if they are too many. */
+static int next_pieces(struct channel *c, struct iovec *iov, size_t *bytes)
+{
+	struct buffer *b = STAILQ_FIRST(&c->kept);
+	size_t left = *bytes;
+	int n;
+
+	for (n = 0; left > 0 && n < DRAIN_PIECES; n++, b = STAILQ_NEXT(b, next)) {
+		size_t some = b->end - b->at;
+
+		if (some > left)
+			some = left;
+		iov[n] = (struct iovec){ b->bytes + b->at, some };
+		left -= some;
+	}
+	*bytes -= left;
+	return n;
+}
+
+static void drop_sent_buffers(struct channel *c, size_t sent)
+{
+	while (sent > 0) {
+		struct buffer *b = STAILQ_FIRST(&c->kept);
+		size_t some = b->end - b->at;
+
+		if (some > sent)
+			some = sent;
+		b->at += (uint32_t)some;
+		sent -= some;
+		if (b->at == b->end) {
+			STAILQ_REMOVE_HEAD(&c->kept, next);
+			slab_give(c->slab, b);
+		}
+	}
+}
+
+static void drop_sent_runs(struct channel *c, size_t sent, channel_left_fn *left)
+{
+	while (sent > 0) {
+		struct channel_run *run = run_at(c, 0);
+		size_t some = run->bytes < sent ? run->bytes : sent;
+
+		if (run->fd >= 0)
+			close(run->fd);
+		run->fd = -1;
+		run->bytes -= some;
+		sent -= some;
+		if (left)
+			left(run->tag, some);
+		if (run->bytes == 0) {
+			c->runs_first = (c->runs_first + 1) & (c->runs_size - 1);
+			c->runs_count--;
+		}
+	}
+	if (c->runs_count == 0)
+		drop_runs(c);
+}
+
+int channel_drain(struct channel *c, channel_left_fn *left)
+{
+	while (c->kept_bytes > 0) {
+		struct iovec iov[DRAIN_PIECES];
+		size_t bytes = next_call_bytes(c);
+		int n = next_pieces(c, iov, &bytes);
+		ssize_t sent = write_some(c, iov, n, run_at(c, 0)->fd);
+
+		if (sent < 0)
+			return (int)sent;
+		c->kept_bytes -= (size_t)sent;
+		drop_sent_buffers(c, (size_t)sent);
+		drop_sent_runs(c, (size_t)sent, left);
+		if ((size_t)sent < bytes)
+			break;
+	}
+	return 0;
+}
+
+/* Keep what is left of iov behind the first `done` bytes. */
+static int keep_rest(struct channel *c, const struct iovec *iov, int n, size_t done, int fd)
+{
+	int i, r = 0;
+
+	for (i = 0; i < n && r == 0; i++) {
+		size_t skip = done < iov[i].iov_len ? done : iov[i].iov_len;
+
+		done -= skip;
+		r = channel_keep(c, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip, NULL, fd);
+		fd = -1;
+	}
+	return r;
+}
+
+int channel_send(struct channel *c, const struct frame *head, const void *body, int fd)
+{
+	static const uint8_t zeros[8];
+	uint8_t bytes[FRAME_HEAD];
+	struct iovec iov[3] = { { bytes, FRAME_HEAD },
+				{ (void *)(uintptr_t)body, head->length },
+				{ (void *)(uintptr_t)zeros, frame_size(head->length) - FRAME_HEAD - head->length } };
+	int was_empty = c->kept_bytes == 0, r;
+	ssize_t sent = 0;
+
+	frame_write_head(bytes, head);
+	if (fd < 0)
+		sent = channel_write(c, iov, 3);
+	if (sent < 0)
+		return (int)sent;
+	r = keep_rest(c, iov, 3, (size_t)sent, fd);
+	/* With a descriptor nothing was tried yet. Nobody waits to be told of these bytes, as they have no tag. */
+	if (r == 0 && fd >= 0 && was_empty)
+		r = channel_drain(c, NULL);
+	return r;
+}

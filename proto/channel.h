@@ -1,0 +1,91 @@
+/*
+ * channel: frames in and out of a connection, without an event loop. Broker and library use the same one.
+ *
+ * Receiving: channel_read() takes one helping from the socket into a `slab` that all channels of a loop share;
+ * channel_next() hands out the whole frames in it, in place. A frame cut by the end of a helping waits in a carry
+ * buffer of its channel, and the next helping completes it there. So an idle channel owns no buffer, and what
+ * channel_next() showed is valid until slab_reset(), which the loop calls when everything shown was used.
+ *
+ * Sending: channel_write() writes the caller's bytes now, as far as the socket takes them. channel_keep() copies what
+ * must wait; channel_drain() writes kept bytes when the socket is ready. Every kept run has a tag (the broker's edges)
+ * that is told when its bytes left. While anything is kept, channel_write() writes nothing: order is never broken.
+ */
+#ifndef BROOD_CHANNEL_H
+#define BROOD_CHANNEL_H
+
+#include "frame.h"
+#include "slab.h"
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct channel_run { /* kept bytes that belong together */
+	void *tag;
+	size_t bytes;
+	int fd; /* to pass with the first byte, owned; or -1 */
+};
+
+struct channel {
+	int in_fd, out_fd; /* the same for sockets */
+	const struct channel_ops *ops;
+	struct slab *slab;
+	size_t most; /* longest frame accepted */
+	/* receiving */
+	uint8_t *at, *end;    /* bytes of the last helping not yet handed out */
+	struct buffer *carry; /* the beginning of a frame, or NULL */
+	int *fds;             /* received descriptors in order, -1 for one that was lost; n_fds of them */
+	unsigned n_fds;
+	/* sending */
+	struct buffer_list kept;
+	struct buffer *kept_last; /* valid while kept is not empty */
+	size_t kept_bytes;
+	struct channel_run *runs; /* ring of the runs in kept */
+	unsigned runs_first, runs_count, runs_size;
+};
+
+/* Take over fd (a connected, non-blocking stream socket; or two FIFO ends). */
+void channel_init(struct channel *, int in_fd, int out_fd, struct slab *);
+/* Close the descriptors, also received and unsent ones, and give all buffers back. Twice is fine. */
+void channel_deinit(struct channel *);
+
+/*
+ * One helping. Above 0: so many bytes came. 0: end of file. -EAGAIN: nothing there. -ENOBUFS: slab_reset() first.
+ * Other negative errno: the connection is broken. Call channel_next() until it gives 0 before the next channel_read().
+ */
+ssize_t channel_read(struct channel *);
+
+/* The next whole frame, in place: 1. 0: read again. -EPROTO, -EMSGSIZE as frame_parse(); -ENOMEM. */
+int channel_next(struct channel *, struct frame *ret);
+
+/* The oldest received descriptor, now the caller's. -ENOENT: none came. -EMFILE: it was lost, we had none free. */
+int channel_take_fd(struct channel *);
+
+/* Bytes written, 0 if the socket is full or bytes are kept; or negative errno. Never raises SIGPIPE. */
+ssize_t channel_write(struct channel *, const struct iovec *, int n);
+
+/*
+ * Copy n bytes to be sent later, behind all others. fd: passed with the first of them and then closed, or -1; it is the
+ * channel's from now on, also on errors. -ENOMEM: nothing was kept. -ENOTSOCK: pipes pass no descriptors.
+ */
+int channel_keep(struct channel *, const void *, size_t n, void *tag, int fd);
+
+typedef void channel_left_fn(void *tag, size_t bytes);
+
+/*
+ * Write kept bytes as far as the socket takes them; `left` (or NULL) is told, and must not touch the channel.
+ * 0, or negative errno. What channel_deinit() throws away is not told.
+ */
+int channel_drain(struct channel *, channel_left_fn *left);
+
+/* Bytes wait to be written: ask for writability. */
+static inline int channel_wants_write(const struct channel *c)
+{
+	return c->kept_bytes > 0;
+}
+
+/*
+ * Write a frame with this body, at once if possible, else keep it with tag NULL. fd as in channel_keep(). -ENOMEM or
+ * the connection's error; after either the connection is of no more use, as half a frame may be on its way.
+ */
+int channel_send(struct channel *, const struct frame *head, const void *body, int fd);
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * error: the table of every reason that crosses the wire or reaches a program, in groups by who finds it out.
+ *
+ * Names are for programs and never change. Codes are for strerror(). Hints say what to do next; the text, what and why,
+ * is written where the error is found, because only there the particulars are known.
+ */
+#include "error.h"
+#include <errno.h>
+#include <string.h>
+
+static const struct error_reason reasons[] = {
+	/* a broker or library that closes a connection, because of what came over it */
+	{ "frame.magic", -EPROTO, "check that both ends speak the same version of brood" },
+	{ "frame.kind", -EPROTO, "check that both ends speak the same version of brood" },
+	{ "frame.length", -EMSGSIZE, "split the body: a frame carries at most 256 KiB, a control body 64 KiB" },
+	{ "control.malformed", -EBADMSG, "check that both ends use the same brood.proto" },
+	{ "control.limit", -EMSGSIZE, "ask for less at once" },
+	{ "control.unknown", -EOPNOTSUPP, "see control.proto for what this broker answers" },
+	{ "hello.expected", -EPROTO, "send HELLO as the first frame" },
+	{ "hello.timeout", -ETIMEDOUT, "send HELLO within 5 s after connecting" },
+	{ "hello.denied", -EACCES, "check the user, the cookie file or the ticket" },
+	{ "parent.unknown", -ESRCH, "start the parent first, or check the name with: brood ps" },
+	{ "adopt.denied", -EPERM, "only give children ids of your own block, and your own user" },
+	{ "died.denied", -EPERM, "only a process's parent may say that it died" },
+	{ "fenced", -ESTALE, "another connection took over this id; connect anew for an id of your own" },
+	{ "broker.full", -EMFILE, "raise the broker's limit of open files (LimitNOFILE=)" },
+
+	/* what became of the broker */
+	{ "broker.absent", -ENOENT, "start one with: broodd, or check BROOD_ADDRESS" },
+	{ "broker.refused", -ECONNREFUSED, "check that broodd runs and that the address is its own" },
+	{ "broker.lost", -ECONNRESET, "check the broker's log, and connect again" },
+	{ "broker.stopping", -ESHUTDOWN, "the broker is going down; connect again when it runs" },
+	{ "broker.restarting", -ECONNRESET, "wait: the connection comes back by itself" },
+	{ "broker.timeout", -ETIMEDOUT, "check the broker's log and load" },
+
+	/* names and addresses */
+	{ "name.taken", -EADDRINUSE, "see who has it with: brood ps" },
+	{ "name.invalid", -EINVAL, "use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _" },
+	{ "name.unknown", -ESRCH, "see which names there are with: brood ps, or wait for it with wait_ms" },
+	{ "name.lost", -EADDRINUSE, "see who has it with: brood ps" },
+	{ "address.invalid", -EINVAL, "write unix:/path/to/socket or tcp://127.0.0.1:7433" },
+	{ "address.unsupported", -EPROTONOSUPPORT, "use a unix: or tcp: address with this version" },
+
+	/* how a request or message ended */
+	{ "deadline", -ETIMEDOUT, "allow more time, or see what the receiver does" },
+	{ "cancelled", -ECANCELED, "" },
+	{ "unanswered", -ENOMSG,
+	  "the receiver's handler returned without a reply; make it answer or keep the message" },
+	{ "unhandled", -ENOSYS, "the receiver has no handler for messages; give it one" },
+	{ "undelivered", -ECONNRESET, "send it again if it must not be lost" },
+	{ "outcome.unknown", -ECONNRESET, "the receiver may or may not have handled it; ask before repeating" },
+	{ "request.failed", -EREMOTEIO, "see the receiver's text" },
+
+	/* what became of a peer */
+	{ "peer.exited", -ESRCH, "see its exit status; start it again if it is needed" },
+	{ "peer.left", -ECONNRESET, "it said goodbye; wait for it or find another" },
+	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
+	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
+	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
+	{ "peer.away", -EHOSTUNREACH, "wait: nothing is lost yet" },
+	{ "peer.protocol", -EPROTO, "check that both ends speak the same version of brood" },
+
+	/* starting a program */
+	{ "spawn.exec", -ENOENT, "check the path, its permissions and, for a script, its first line" },
+	{ "spawn.cwd", -ENOENT, "check that the directory exists and may be entered" },
+	{ "spawn.fork", -EAGAIN, "check the limits of processes and memory (ulimit -u, TasksMax=)" },
+	{ "spawn.group", -EPERM, "" },
+	{ "spawn.line", -EMFILE, "check the limit of open files (ulimit -n)" },
+	{ "spawn.stdio", -EBADF, "check that the descriptors given are open" },
+	{ "spawn.channel", -EMFILE, "check the limit of open files (ulimit -n)" },
+	{ "spawn.broker", -ENOTCONN, "start a broker, or spawn with BROOD_PLAIN, which needs none" },
+	{ "spawn.cancelled", -ECANCELED, "" },
+
+	/* calls that cannot be done */
+	{ "argument", -EINVAL, "see the function's description in brood.h" },
+	{ "window", -EAGAIN, "wait for DRAIN, or send with BROOD_BLOCK" },
+	{ "peer.plain", -ENOTCONN, "spawn it without BROOD_PLAIN to exchange messages" },
+	{ "kill.denied", -EPERM, "only the handle that spawned a process can signal it" },
+	{ "kill.failed", -EPERM, "" },
+
+	/* this process's own limits */
+	{ "memory", -ENOMEM, "" },
+	{ "limit", -ENOBUFS, "slow down, or wait for DRAIN" },
+};
+
+const struct error_reason *error_reason(const char *name)
+{
+	static const struct error_reason other = { "other", -EREMOTEIO, "" };
+	size_t i;
+
+	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (strcmp(reasons[i].name, name) == 0)
+			return &reasons[i];
+	return &other;
+}

@@ -1,0 +1,207 @@
+/*
+ * message: reads and writes the items in the body of a DATA frame.
+ *
+ * An item is a small head, for calls 16 bytes more, an optional extension, the body, and 1 to 8 zero bytes. Reading
+ * is one pass over bytes that a stranger wrote: every length is compared with what is left before it is used, and what
+ * an item says twice or contradicts itself in is malformed, never repaired. The surprising rule: the padding is
+ * checked too, because readers rely on a NUL behind every body.
+ */
+#include "message.h"
+#include "little.h"
+#include <errno.h>
+#include <string.h>
+
+/* Only the first of several fragments tells the length of the whole. */
+static int tells_total(const struct item *it)
+{
+	return it->more && !it->continued;
+}
+
+size_t item_extension_size(const struct item *it)
+{
+	size_t n = 0;
+
+	if (it->name)
+		n += 2u + it->name_length;
+	if (it->trace)
+		n += 2u + it->trace_length;
+	if (tells_total(it))
+		n += 2u + sizeof(uint64_t);
+	return (n + 7u) & ~(size_t)7u;
+}
+
+static uint8_t *put_entry(uint8_t *to, uint8_t tag, const void *bytes, uint8_t length)
+{
+	to[0] = tag;
+	to[1] = length;
+	memcpy(to + 2, bytes, length);
+	return to + 2 + length;
+}
+
+static void write_extension(uint8_t *to, const struct item *it, size_t size)
+{
+	const uint8_t *end = to + size;
+
+	if (it->name)
+		to = put_entry(to, ITEM_TYPE, it->name, it->name_length);
+	if (it->trace)
+		to = put_entry(to, ITEM_TRACE, it->trace, it->trace_length);
+	if (tells_total(it)) {
+		uint8_t total[8];
+
+		put64(total, it->total);
+		to = put_entry(to, ITEM_TOTAL, total, sizeof(total));
+	}
+	memset(to, 0, (size_t)(end - to));
+}
+
+uint8_t *item_write(uint8_t *to, const struct item *it)
+{
+	size_t extension = item_extension_size(it);
+	uint8_t *last = to + item_size(it->kind, extension, it->length) - 8;
+	uint64_t head = it->length | (uint64_t)it->type << 32;
+	unsigned bits = it->kind | (it->more ? ITEM_MORE : 0) | (it->continued ? ITEM_CONTINUED : 0);
+
+	put64(to, head | (uint64_t)bits << 48 | (uint64_t)(extension / 8) << 56);
+	to += ITEM_HEAD;
+	if (item_is_call(it->kind)) {
+		put64(to, it->correlation);
+		put64(to + 8, it->deadline);
+		to += ITEM_CALL;
+	}
+	if (extension > 0)
+		write_extension(to, it, extension);
+	/* The body's last bytes will overwrite the first of these eight. */
+	memset(last, 0, 8);
+	return to + extension;
+}
+
+/* Text that lies in the extension: not empty, without NUL, and said once. */
+static int take_text(const char **text, uint8_t *length, const uint8_t *bytes, uint8_t n)
+{
+	if (*text || n == 0 || memchr(bytes, 0, n))
+		return -EPROTO;
+	*text = (const char *)bytes;
+	*length = n;
+	return 0;
+}
+
+static int take_total(struct item *it, const uint8_t *bytes, uint8_t n)
+{
+	if (n != sizeof(uint64_t) || it->total != 0)
+		return -EPROTO;
+	it->total = get64(bytes);
+	return it->total == 0 || it->total > MESSAGE_MAX ? -EPROTO : 0;
+}
+
+static int take_entry(struct item *it, uint8_t tag, const uint8_t *bytes, uint8_t n)
+{
+	switch (tag) {
+	case ITEM_TYPE:
+		return take_text(&it->name, &it->name_length, bytes, n);
+	case ITEM_TRACE:
+		return take_text(&it->trace, &it->trace_length, bytes, n);
+	case ITEM_TOTAL:
+		return take_total(it, bytes, n);
+	default:
+		return 0; /* a later version's */
+	}
+}
+
+static int read_extension(struct item *it, const uint8_t *at, const uint8_t *end)
+{
+	int r;
+
+	while (at < end && at[0] != 0) {
+		if (end - at < 2 || end - at - 2 < at[1])
+			return -EPROTO;
+		r = take_entry(it, at[0], at + 2, at[1]);
+		if (r < 0)
+			return r;
+		at += 2 + at[1];
+	}
+	return 0;
+}
+
+/* A number that needs a name has one, a number that cannot have one has none. */
+static int type_is_sound(const struct item *it)
+{
+	if (it->type == 0)
+		return !it->name;
+	if (it->type == ITEM_UNNUMBERED)
+		return it->name != NULL;
+	return it->type <= ITEM_TYPES;
+}
+
+static int kind_is_sound(const struct item *it)
+{
+	switch (it->kind) {
+	case ITEM_MESSAGE:
+	case ITEM_REQUEST:
+	case ITEM_REPLY:
+	case ITEM_FAILURE:
+		return it->length <= ITEM_BODY_MAX;
+	case ITEM_CANCEL:
+	case ITEM_READY:
+	case ITEM_FIN:
+		return it->length == 0 && !it->more && !it->continued;
+	default:
+		return 0;
+	}
+}
+
+/* Whole messages and first fragments are named and sized by themselves; later fragments say nothing but their bytes. */
+static int extension_is_sound(struct item *it, size_t extension)
+{
+	if (it->continued)
+		return extension == 0;
+	if (tells_total(it))
+		return type_is_sound(it) && it->total > it->length;
+	if (it->total == 0)
+		it->total = it->length;
+	return type_is_sound(it) && it->total == it->length;
+}
+
+static void decode_head(const uint8_t *from, struct item *ret)
+{
+	unsigned bits = from[6];
+
+	memset(ret, 0, sizeof(*ret));
+	ret->length = get32(from);
+	ret->type = get16(from + 4);
+	ret->kind = bits & ITEM_KIND;
+	ret->more = (bits & ITEM_MORE) != 0;
+	ret->continued = (bits & ITEM_CONTINUED) != 0;
+}
+
+int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
+{
+	const uint8_t *from = *at;
+	size_t left = (size_t)(end - from), extension, size;
+
+	if (left == 0)
+		return 0;
+	if (left < ITEM_HEAD + 8)
+		return -EPROTO;
+	decode_head(from, ret);
+	if (!kind_is_sound(ret))
+		return -EPROTO;
+	extension = from[7] * (size_t)8;
+	size = item_size(ret->kind, extension, ret->length);
+	if (size > left)
+		return -EPROTO;
+	/* The last eight bytes end in the padding, which begins at the body's length modulo 8. */
+	if (get64(from + size - 8) >> (8 * (ret->length & 7u)) != 0)
+		return -EPROTO;
+	*at = from + size;
+	from += ITEM_HEAD;
+	if (item_is_call(ret->kind)) {
+		ret->correlation = get64(from);
+		ret->deadline = get64(from + 8);
+		from += ITEM_CALL;
+	}
+	ret->body = from + extension;
+	if (extension > 0 && read_extension(ret, from, ret->body) < 0)
+		return -EPROTO;
+	return extension_is_sound(ret, extension) ? 1 : -EPROTO;
+}

@@ -1,0 +1,83 @@
+/*
+ * message: what a DATA frame carries, one or more *items* back to back. Item i of a frame has the sequence number
+ * frame.sequence + i on its stream, so a run of small messages shares one routed head.
+ *
+ *   0 u32 length of the body     6 u8 kind and fragment bits     8 [u64 correlation, u64 deadline]  REQUEST, REPLY,
+ * FAILURE, CANCEL 4 u16 type number            7 u8 extension, in units of 8     [extension]  [body]  1 to 8 zero bytes
+ *
+ * The extension is a list of {u8 tag, u8 length, bytes}, ended by a zero tag or its end. A body is 8-aligned and always
+ * followed by at least one NUL. A message above ITEM_BODY_MAX is a run of items: all but the last have ITEM_MORE, all
+ * but the first ITEM_CONTINUED; only the first carries the extension, with ITEM_TOTAL in it.
+ */
+#ifndef BROOD_MESSAGE_H
+#define BROOD_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ITEM_HEAD 8u
+#define ITEM_CALL 16u                      /* correlation and deadline */
+#define ITEM_BODY_MAX (128u * 1024u - 64u) /* longest body of one item, the fragment size: two fit a frame */
+#define MESSAGE_MAX (64u * 1024u * 1024u)
+#define ITEM_TYPE_MAX 255u
+#define ITEM_TRACE_MAX 255u
+#define ITEM_EXTENSION_MAX 2040u
+
+enum item_kind {
+	ITEM_MESSAGE = 1,
+	ITEM_REQUEST = 2,
+	ITEM_REPLY = 3,
+	ITEM_FAILURE = 4, /* a reply that is an error; body is brood.Failure */
+	ITEM_CANCEL = 5,  /* nobody waits for this request's reply any more */
+	ITEM_READY = 6,   /* I am ready; no body */
+	ITEM_FIN = 7      /* my last item; no body */
+};
+#define ITEM_KIND 0x3fu
+#define ITEM_MORE 0x40u
+#define ITEM_CONTINUED 0x80u
+
+enum item_tag { ITEM_TYPE = 1, ITEM_TRACE = 2, ITEM_TOTAL = 3 };
+
+/* Type numbers 1 to ITEM_TYPES are bound by the first item that has both number and ITEM_TYPE; 0 is "untyped",
+ * ITEM_UNNUMBERED means the name is in the extension of this item only. */
+#define ITEM_TYPES 64u
+#define ITEM_UNNUMBERED 0xffffu
+
+struct item {
+	unsigned kind; /* enum item_kind, without the fragment bits */
+	int more, continued;
+	uint16_t type;        /* number */
+	uint32_t length;      /* of the body */
+	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL */
+	uint64_t deadline;    /* REQUEST: CLOCK_BOOTTIME in ms, 0: none */
+	const char *name;     /* ITEM_TYPE as it lies in the extension, not NUL-ended; NULL if absent */
+	const char *trace;    /* likewise */
+	uint8_t name_length, trace_length;
+	uint64_t total; /* ITEM_TOTAL, or length */
+	const uint8_t *body;
+};
+
+static inline int item_is_call(unsigned kind)
+{
+	return kind >= ITEM_REQUEST && kind <= ITEM_CANCEL;
+}
+
+/* Bytes that an item with this kind, extension and body takes in a frame; a multiple of 8. */
+static inline size_t item_size(unsigned kind, size_t extension, size_t length)
+{
+	return ITEM_HEAD + (item_is_call(kind) ? ITEM_CALL : 0) + extension + ((length + 8u) & ~(size_t)7u);
+}
+
+/* Bytes of extension that name, trace and total of `it` need; a multiple of 8. 0 if there is nothing to say. */
+size_t item_extension_size(const struct item *it);
+
+/*
+ * Write head, extension and padding of `it` to `to` (8-aligned, item_size() bytes) and return where its body of
+ * it->length bytes goes: the caller fills it.
+ */
+uint8_t *item_write(uint8_t *to, const struct item *it);
+
+/* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */
+int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * flow: see flow.h.
+ */
+#include "flow.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+void poll_once(brood *b)
+{
+	if (b)
+		assert_true(brood_process(b, 0) >= 0);
+	nap();
+}
+
+/* ---- transports -------------------------------------------------------------------------------------------------- */
+
+int on_unix(void **state)
+{
+	unsetenv("BROOD_TOKEN_FILE");
+	return fixture_setup(state);
+}
+
+int on_tcp(void **state)
+{
+	int rc = fixture_setup_tcp(state);
+	if (rc < 0)
+		return rc;
+	const struct fixture *f = *state;
+	setenv("BROOD_ADDRESS", f->tcp, 1);
+	setenv("BROOD_TOKEN_FILE", f->token_file, 1);
+	return 0;
+}
+
+/* ---- a parent and a child ---------------------------------------------------------------------------------------- */
+
+void family_connect(struct family *f)
+{
+	assert_int_equal(brood_connect(&f->b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &f->me)), 0);
+}
+
+void family_begin(struct family *f, const char *const *argv)
+{
+	family_connect(f);
+	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
+}
+
+void family_end(struct family *f)
+{
+	brood_close(f->b);
+	f->b = NULL;
+	f->kid = NULL;
+}
+
+struct brood_peer_info info_of(brood_peer *p)
+{
+	struct brood_peer_info i;
+	BROOD_INIT(i);
+	assert_int_equal(brood_info(p, &i), 0);
+	return i;
+}
+
+void say(brood_peer *to, const char *type, const char *text)
+{
+	assert_int_equal(brood_send(to, BROOD_MSG(type, text, strlen(text))), 0);
+}
+
+uint64_t ask_number(brood_peer *to, const char *type)
+{
+	brood_msg *m;
+	assert_int_equal(brood_call(to, BROOD_MSG(type, NULL, 0), PATIENCE_MS, &m), 0);
+	uint64_t n = strtoull(m->text, NULL, 10);
+	brood_msg_release(m);
+	return n;
+}
+
+/* ---- other processes --------------------------------------------------------------------------------------------- */
+
+int process_state(pid_t pid)
+{
+	char path[64], line[512] = "";
+	snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return 0;
+	size_t n = fread(line, 1, sizeof line - 1, f);
+	fclose(f);
+	line[n] = '\0';
+	const char *end = strrchr(line, ')'); /* the name may have blanks in it */
+	return end && end[1] ? end[2] : 0;
+}
+
+int process_is_dead(pid_t pid)
+{
+	int state = process_state(pid);
+	return state == 0 || state == 'Z' || state == 'X';
+}
+
+long process_status(pid_t pid, const char *key)
+{
+	char path[64], line[256];
+	long value = -1;
+	snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+	FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof line, f))
+		if (strncmp(line, key, strlen(key)) == 0)
+			value = strtol(line + strlen(key), NULL, 10);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static void exec_program(const char *const *argv, int out)
+{
+	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
+	if (out >= 0)
+		dup2(out, 1);
+	execv(argv[0], (char *const *)(uintptr_t)argv);
+	perror(argv[0]);
+	_exit(127);
+}
+
+pid_t start_program(const char *const *argv, int *out)
+{
+	int ends[2] = { -1, -1 };
+	assert_true(!out || pipe2(ends, O_CLOEXEC) == 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		exec_program(argv, ends[1]);
+	assert_true(pid > 0);
+	if (!out)
+		return pid;
+	close(ends[1]);
+	*out = ends[0];
+	return pid;
+}
+
+void read_numbers(int fd, long *to, size_t n)
+{
+	char line[1024] = "";
+	size_t have = 0;
+	while (!strchr(line, '\n')) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		ssize_t got = read(fd, line + have, sizeof line - 1 - have);
+		assert_true(got > 0);
+		have += (size_t)got;
+	}
+	char *at = line;
+	for (size_t i = 0; i < n; i++)
+		to[i] = strtol(at, &at, 10);
+}
+
+int wait_program(pid_t pid)
+{
+	int status = -1;
+	pid_t got = 0;
+	until_polled(NULL, (got = waitpid(pid, &status, WNOHANG)) != 0);
+	assert_int_equal(got, pid);
+	return status;
+}
+
+unsigned count_fds(void)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}

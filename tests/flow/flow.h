@@ -1,0 +1,97 @@
+/*
+ * flow: what the tests of the library share: a parent with one child, waiting for a condition, both transports, and a
+ * look at other processes. The child is the program child.c, whose first argument says how it behaves.
+ */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include "test.h"
+
+#include "diary.h"
+#include "fixture.h"
+#include <brood.h>
+#include <errno.h>
+#include <signal.h>
+
+#define PATIENCE_MS 20000 /* much longer than anything takes; a wait that ends here is a failure */
+
+uint64_t now_ms(void);
+void nap(void); /* a millisecond */
+
+/* Let the handle work until the condition holds. It is the handle that must wake up: nothing here polls. */
+#define until(b, condition)                                                                                            \
+	do {                                                                                                           \
+		uint64_t end_ = now_ms() + PATIENCE_MS;                                                                \
+		while (!(condition) && now_ms() < end_)                                                                \
+			assert_true(brood_process(b, (int)(end_ - now_ms()) + 1) >= 0);                                \
+		assert_true(condition);                                                                                \
+	} while (0)
+
+/* The same where the condition is about another process: the handle works and it is asked every millisecond. b may be
+ * NULL. */
+#define until_polled(b, condition)                                                                                     \
+	do {                                                                                                           \
+		uint64_t end_ = now_ms() + PATIENCE_MS;                                                                \
+		while (!(condition) && now_ms() < end_)                                                                \
+			poll_once(b);                                                                                  \
+		assert_true(condition);                                                                                \
+	} while (0)
+void poll_once(brood *);
+
+/* ---- transports -------------------------------------------------------------------------------------------------- */
+
+/* Setups: $BROOD_ADDRESS is the broker's Unix socket, or its TCP port (and $BROOD_TOKEN_FILE its cookie). */
+int on_unix(void **state);
+int on_tcp(void **state);
+
+#define ON_UNIX(test) { #test " (unix)", test, on_unix, fixture_teardown, NULL }
+#define ON_TCP(test)  { #test " (tcp)", test, on_tcp, fixture_teardown, NULL }
+#define ON_BOTH(test) ON_UNIX(test), ON_TCP(test)
+
+/* ---- a parent and a child ---------------------------------------------------------------------------------------- */
+
+/* KID_PROGRAM is the path of child.c's program. */
+#define KID(...) BROOD_ARGV(KID_PROGRAM, __VA_ARGS__)
+
+struct family {
+	brood *b;
+	brood_peer *kid;
+	struct diary me, d; /* what the handle and the child said */
+};
+
+/* Connect and start the child. Both have diaries, which may have `also` set before. */
+void family_begin(struct family *, const char *const *argv);
+/* Connect only. */
+void family_connect(struct family *);
+/* Close the handle. */
+void family_end(struct family *);
+
+/* What brood_info() says of it. */
+struct brood_peer_info info_of(brood_peer *);
+
+/* Send a text with this type; the call must succeed. */
+void say(brood_peer *, const char *type, const char *text);
+
+/* Ask the child for a number: brood_call() with this type must succeed with a decimal number. */
+uint64_t ask_number(brood_peer *, const char *type);
+
+/* ---- other processes --------------------------------------------------------------------------------------------- */
+
+/* Its state as in /proc/PID/stat: 'R', 'S', 'T', 'Z' ...; 0 if there is no such process. */
+int process_state(pid_t);
+/* It does not run (any more): no such process, or dead and not yet reaped. */
+int process_is_dead(pid_t);
+/* One number of /proc/PID/status, such as "VmRSS:" (KiB). -1 if there is none. */
+long process_status(pid_t, const char *key);
+
+/* Start a program without the library: its pid, and in *out the read end of its standard output (if out is not NULL). */
+pid_t start_program(const char *const *argv, int *out);
+/* Read a line with n numbers within PATIENCE_MS. */
+void read_numbers(int fd, long *to, size_t n);
+/* Its wait status, within PATIENCE_MS. */
+int wait_program(pid_t);
+
+/* Descriptors that this process has open. */
+unsigned count_fds(void);
+
+#endif

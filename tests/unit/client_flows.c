@@ -1,0 +1,350 @@
+/*
+ * outflow and inflow: one stream without sockets. What is appended comes out exactly once and in order, whatever the
+ * connection does: partial writes, lost frames, going back, acknowledgements that come late or never.
+ */
+#include "test.h"
+
+#include "inflow.h"
+#include "outflow.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ends { /* a stream, and the bytes under way */
+	struct outflow_pool pool;
+	struct outflow out;
+	struct inflow in;
+	uint8_t *wire;
+	size_t wire_bytes;
+	uint64_t got; /* messages delivered */
+	uint64_t cut; /* frames swallowed by the wire, as after a HOLD */
+	uint32_t random;
+};
+
+static int begin(void **state)
+{
+	struct ends *e = calloc(1, sizeof(*e));
+	assert_non_null(e);
+	assert_non_null(e->wire = malloc(32u << 20));
+	outflow_pool_init(&e->pool);
+	outflow_init(&e->out, &e->pool, 1u << 20);
+	inflow_init(&e->in);
+	e->random = 1;
+	*state = e;
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct ends *e = *state;
+	outflow_deinit(&e->out);
+	outflow_pool_deinit(&e->pool);
+	inflow_deinit(&e->in);
+	free(e->wire);
+	free(e);
+	return 0;
+}
+
+static uint32_t draw(struct ends *e, uint32_t below)
+{
+	e->random = e->random * 1664525u + 1013904223u;
+	return (e->random >> 8) % below;
+}
+
+/* Message number i: its length and every byte follow from i. */
+static size_t length_of(uint64_t i)
+{
+	return (size_t)(i * 7919 % 300) + (i % 50 == 0 ? 40000 : 0);
+}
+
+static int append(struct ends *e, uint64_t i)
+{
+	struct item it = { .kind = ITEM_MESSAGE, .length = (uint32_t)length_of(i), .total = length_of(i) };
+	if (!outflow_has_room(&e->out, it.length + 128))
+		return -EAGAIN;
+	assert_int_equal(outflow_type(&e->out, i % 3 ? "Job" : "Other", &it), 0);
+	uint8_t *body = outflow_append(&e->out, &it);
+	assert_non_null(body);
+	memset(body, (int)(i % 251), it.length);
+	return 0;
+}
+
+static void transmit(struct ends *e, size_t most)
+{
+	struct outflow_route route = { .destination = 9 };
+	struct iovec iov[8], rest;
+	int n = outflow_gather(&e->out, &route, iov, 8, most);
+	size_t shown = 0, taken;
+	uint8_t *to = e->wire + e->wire_bytes;
+	for (int i = 0; i < n; i++) {
+		memcpy(to + shown, iov[i].iov_base, iov[i].iov_len);
+		shown += iov[i].iov_len;
+	}
+	taken = shown ? 1 + draw(e, (uint32_t)shown) : 0;
+	outflow_advance(&e->out, taken, &rest);
+	if (rest.iov_len)
+		memcpy(to + taken, rest.iov_base, rest.iov_len);
+	e->wire_bytes += taken + rest.iov_len;
+}
+
+static void check_message(struct ends *e, const struct item *it)
+{
+	uint64_t i = ++e->got;
+	const char *type = inflow_type(&e->in, it);
+	assert_non_null(type);
+	assert_string_equal(type, i % 3 ? "Job" : "Other");
+	assert_int_equal(it->length, length_of(i));
+	for (size_t b = 0; b < it->length; b++)
+		assert_int_equal(it->body[b], i % 251);
+	assert_int_equal(it->body[it->length], 0);
+}
+
+static void receive_frame(struct ends *e, const struct frame *f)
+{
+	const uint8_t *at = f->body, *stop = f->body + f->length;
+	struct item it;
+	int rc;
+	assert_int_equal(f->kind, FRAME_DATA);
+	assert_int_equal(f->destination, 9);
+	for (uint64_t sequence = f->sequence; (rc = item_next(&at, stop, &it)) == 1; sequence++)
+		if (sequence == e->in.next) {
+			e->in.next++;
+			check_message(e, &it);
+		}
+	assert_int_equal(rc, 0);
+	if (f->flags & FRAME_ACK_NOW)
+		inflow_ask(&e->in, e->in.next - 1);
+}
+
+/* What is under way arrives, but for the frames that the wire swallows. */
+static void receive(struct ends *e, int lossy)
+{
+	struct frame f;
+	size_t at = 0;
+	int swallow = 0;
+	while (at < e->wire_bytes) {
+		assert_int_equal(frame_parse(e->wire + at, e->wire_bytes - at, FRAME_MAX, &f), 1);
+		at += f.size;
+		if (lossy && draw(e, 20) == 0)
+			swallow = 1; /* from here on, as a broker does between HOLD and GO */
+		if (swallow)
+			e->cut++;
+		else
+			receive_frame(e, &f);
+	}
+	e->wire_bytes = 0;
+}
+
+static void acknowledge(struct ends *e)
+{
+	uint64_t consumed = inflow_consumed(&e->in);
+	assert_int_equal(outflow_acknowledge(&e->out, consumed), consumed > e->out.acked);
+	inflow_tell(&e->in, consumed);
+}
+
+static void all_arrive_once_in_order(void **state)
+{
+	struct ends *e = *state;
+	const uint64_t all = 30000;
+	uint64_t next = 1;
+	for (unsigned round = 0; e->got < all; round++) {
+		for (unsigned n = draw(e, 200); n > 0 && next <= all && append(e, next) == 0; n--)
+			next++;
+		for (unsigned n = draw(e, 4); n > 0; n--)
+			transmit(e, 1 + draw(e, 300000));
+		receive(e, 1);
+		if (draw(e, 3) == 0)
+			acknowledge(e);
+		if (draw(e, 8) == 0)
+			outflow_rewind(&e->out); /* GO */
+		assert_true(round < 1000000);
+	}
+	acknowledge(e);
+	assert_int_equal(e->got, all);
+	assert_int_equal(outflow_unacknowledged(&e->out), 0);
+	assert_int_equal(e->out.written, e->out.freed);
+	assert_true(e->cut > 20); /* the test did lose frames */
+}
+
+static void window_holds_and_recovers(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .length = 1000, .total = 1000 };
+	uint64_t n = 0;
+	while (outflow_has_room(&e->out, 1200)) {
+		assert_non_null(outflow_append(&e->out, &it));
+		n++;
+	}
+	assert_in_range(n * 1000, (1u << 20) * 9 / 10, 1u << 20);
+	assert_false(outflow_has_recovered(&e->out));
+	while (outflow_pending(&e->out))
+		transmit(e, 1u << 20);
+	assert_int_equal(outflow_acknowledge(&e->out, n * 3 / 4), 1);
+	assert_true(outflow_has_recovered(&e->out));
+	assert_int_equal(outflow_acknowledge(&e->out, n + 1), -EPROTO); /* never sent */
+	assert_int_equal(outflow_acknowledge(&e->out, n / 2), 0);       /* old */
+}
+
+static void many_small_ones_are_bounded_by_number(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE };
+	uint64_t n = 0;
+	outflow_deinit(&e->out);
+	outflow_init(&e->out, &e->pool, 64u << 20);
+	while (outflow_has_room(&e->out, 16) && n < 2 * OUTFLOW_MESSAGES) {
+		assert_non_null(outflow_append(&e->out, &it));
+		n++;
+	}
+	assert_int_equal(n, OUTFLOW_MESSAGES);
+}
+
+/* A full window has asked for an acknowledgement that will open it: the sender never waits for nothing. */
+static void full_window_has_asked(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .length = 5000, .total = 5000 };
+	struct frame f;
+	uint64_t asked = 0;
+	while (outflow_has_room(&e->out, 5200))
+		assert_non_null(outflow_append(&e->out, &it));
+	while (outflow_pending(&e->out))
+		transmit(e, 1u << 20);
+	for (size_t at = 0; at < e->wire_bytes; at += f.size) {
+		assert_int_equal(frame_parse(e->wire + at, e->wire_bytes - at, FRAME_MAX, &f), 1);
+		if (f.flags & FRAME_ACK_NOW)
+			asked = f.sequence;
+	}
+	assert_true(asked > e->out.next / 2);
+}
+
+static void one_message_always_fits_an_empty_window(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE };
+	assert_true(outflow_has_room(&e->out, 64u << 20));
+	assert_non_null(outflow_append(&e->out, &it));
+	assert_false(outflow_has_room(&e->out, 64u << 20));
+}
+
+/* A message longer than the window goes out window by window. */
+static void long_message_respects_the_window_under_way(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .length = 128000, .total = 128000 };
+	assert_int_equal(outflow_reserve(&e->out, 8u << 20), 0);
+	for (int i = 0; i < 60; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	for (int i = 0; i < 200; i++)
+		transmit(e, 1u << 20);
+	assert_in_range(e->wire_bytes, 1u << 20, (1u << 20) + 2 * FRAME_MAX);
+	assert_int_equal(outflow_acknowledge(&e->out, e->out.reached), 1);
+	size_t before = e->wire_bytes;
+	transmit(e, 1u << 20);
+	assert_true(e->wire_bytes > before);
+}
+
+static void held_messages_hold_back_consumption(void **state)
+{
+	struct ends *e = *state;
+	struct inflow_hold a, b;
+	e->in.next = 2;
+	inflow_hold(&e->in, &a, 1);
+	e->in.next = 3;
+	inflow_hold(&e->in, &b, 2);
+	inflow_ask(&e->in, 2);
+	assert_int_equal(inflow_consumed(&e->in), 0);
+	assert_false(inflow_owes(&e->in));
+	inflow_release(&e->in, &b);
+	assert_int_equal(inflow_consumed(&e->in), 0);
+	inflow_release(&e->in, &a);
+	assert_int_equal(inflow_consumed(&e->in), 2);
+	assert_true(inflow_owes(&e->in));
+	inflow_tell(&e->in, 2);
+	assert_false(inflow_owes(&e->in));
+	inflow_ask(&e->in, 2); /* asked again: the answer was lost */
+	assert_true(inflow_owes(&e->in));
+}
+
+static struct item fragment(uint64_t total, const uint8_t *body, uint32_t length, int continued, int more)
+{
+	return (struct item){ .kind = ITEM_MESSAGE, .length = length, .total = continued ? length : total,
+			      .body = body, .continued = continued, .more = more };
+}
+
+static void fragments_are_put_together(void **state)
+{
+	struct ends *e = *state;
+	static const uint8_t text[] = "abcdefghij";
+	struct item a = fragment(10, text, 4, 0, 1), b = fragment(10, text + 4, 4, 1, 1), c = fragment(10, text + 8, 2, 1, 0);
+	assert_int_equal(inflow_assemble(&e->in, &a, "T"), 0);
+	assert_int_equal(inflow_assemble(&e->in, &b, "T"), 0);
+	assert_int_equal(inflow_assemble(&e->in, &c, "T"), 1);
+	uint8_t *whole = inflow_assembly_take(&e->in);
+	assert_string_equal((char *)whole, "abcdefghij");
+	free(whole);
+}
+
+static void false_fragments_are_refused(void **state)
+{
+	struct ends *e = *state;
+	static const uint8_t text[16];
+	struct item lone = fragment(10, text, 4, 1, 1), first = fragment(10, text, 8, 0, 1), more = fragment(10, text, 8, 1, 0);
+	struct item huge = fragment((uint64_t)MESSAGE_MAX + 1, text, 4, 0, 1), less = fragment(2, text, 4, 0, 1);
+	struct item early = fragment(10, text, 4, 0, 1), stop = fragment(10, text, 1, 1, 0);
+	assert_int_equal(inflow_assemble(&e->in, &lone, "T"), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &huge, "T"), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &less, "T"), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &first, "T"), 0);
+	assert_int_equal(inflow_assemble(&e->in, &more, "T"), -EPROTO); /* more than it said */
+	assert_int_equal(inflow_assemble(&e->in, &early, "T"), 0);
+	assert_int_equal(inflow_assemble(&e->in, &stop, "T"), -EPROTO); /* less than it said */
+}
+
+static void type_numbers_keep_their_meaning(void **state)
+{
+	struct ends *e = *state;
+	struct item bind = { .type = 3, .name = "Job", .name_length = 3 }, use = { .type = 3 }, never = { .type = 4 };
+	struct item other = { .type = 3, .name = "Evil", .name_length = 4 }, plain = { 0 };
+	struct item loose = { .type = ITEM_UNNUMBERED, .name = "Once", .name_length = 4 };
+	assert_null(inflow_type(&e->in, &use));
+	assert_string_equal(inflow_type(&e->in, &bind), "Job");
+	assert_string_equal(inflow_type(&e->in, &use), "Job");
+	assert_string_equal(inflow_type(&e->in, &bind), "Job"); /* sent again */
+	assert_null(inflow_type(&e->in, &other));
+	assert_null(inflow_type(&e->in, &never));
+	assert_string_equal(inflow_type(&e->in, &plain), "");
+	assert_string_equal(inflow_type(&e->in, &loose), "Once");
+}
+
+static void more_types_than_numbers(void **state)
+{
+	struct ends *e = *state;
+	char name[16];
+	for (unsigned i = 0; i < 2 * ITEM_TYPES; i++) {
+		struct item it = { .kind = ITEM_MESSAGE };
+		snprintf(name, sizeof(name), "type-%u", i);
+		assert_int_equal(outflow_type(&e->out, name, &it), 0);
+		assert_int_equal(it.type, i < ITEM_TYPES ? i + 1 : ITEM_UNNUMBERED);
+		assert_string_equal(inflow_type(&e->in, &it), name);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(all_arrive_once_in_order, begin, end),
+		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
+		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
+		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
+		cmocka_unit_test_setup_teardown(one_message_always_fits_an_empty_window, begin, end),
+		cmocka_unit_test_setup_teardown(long_message_respects_the_window_under_way, begin, end),
+		cmocka_unit_test_setup_teardown(held_messages_hold_back_consumption, begin, end),
+		cmocka_unit_test_setup_teardown(fragments_are_put_together, begin, end),
+		cmocka_unit_test_setup_teardown(false_fragments_are_refused, begin, end),
+		cmocka_unit_test_setup_teardown(type_numbers_keep_their_meaning, begin, end),
+		cmocka_unit_test_setup_teardown(more_types_than_numbers, begin, end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
