@@ -62,17 +62,24 @@ static int lock_home(struct start *start, int *status)
 	return 1;
 }
 
+/* A private broker's log is a file: whoever started it wants to see its own output, and failures, only. */
+static void open_log(struct start *start)
+{
+	int fd = -1;
+
+	log_init(&start->log, STDERR_FILENO, start->config.level);
+	if (start->config.private)
+		fd = openat(start->home.fd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		log_move(&start->log, fd, LOG_FILE_MOST);
+}
+
 /* From here on nobody watches stderr. */
 static void to_background(struct start *start)
 {
-	int fd = openat(start->home.fd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-
 	signal(SIGHUP, SIG_IGN);
-	if (fd >= 0) {
-		(void)dup2(fd, STDERR_FILENO);
-		log_move(&start->log, STDERR_FILENO, LOG_FILE_MOST);
-		close(fd);
-	}
+	if (start->log.fd != STDERR_FILENO)
+		(void)dup2(start->log.fd, STDERR_FILENO);
 	detach_done(start->detach_fd, 0);
 	start->detach_fd = -1;
 }
@@ -84,7 +91,7 @@ static int run(struct start *start)
 
 	if (lock_home(start, &status) != 0)
 		return status;
-	log_init(&start->log, STDERR_FILENO, start->config.level);
+	open_log(start);
 	log_say(&start->log, LOG_START, FIELD_TEXT("version", BROOD_VERSION));
 	if (broker_init(&start->broker, &start->config, &start->home, &start->log, why, sizeof(why)) < 0) {
 		broker_deinit(&start->broker);

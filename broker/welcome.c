@@ -38,17 +38,26 @@ static uint32_t ids_wanted(const Brood__Hello *hello)
 	return hello->ids < BLOCK_MOST ? hello->ids : BLOCK_MOST;
 }
 
-/* Who resumes shows its ticket again: for a spawned child one of its parent's block, so that it stays known as such. */
-static void mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
+/*
+ * Who resumes shows its ticket again. A spawned child gets one of its parent's block, so that it stays known as such.
+ * 0: its block is not remembered, so it has to keep the ticket it has.
+ */
+static int mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
 {
 	int spawned = p->spawned && p->parent;
-	uint64_t first = spawned ? registry_block_of(p->parent, p->id) : p->id;
 	struct ticket t = { .id = p->id, .parent = p->parent ? p->parent->id : 0, .uid = p->uid };
 	uint8_t block_key[TICKET_KEY];
 
-	t.first = first ? first : claim->ticket.first;
+	if (spawned)
+		t.first = registry_block_of(p->parent, p->id);
+	if (spawned && t.first == 0)
+		t.first = claim->ticket.first;
+	if (spawned && t.first == 0)
+		return 0;
 	ticket_block_key(w->identity->key, t.first, block_key);
 	ticket_mint(block_key, &t, ret);
+	explicit_bzero(block_key, sizeof(block_key));
+	return 1;
 }
 
 static void say_hello(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first, uint32_t n)
@@ -61,10 +70,8 @@ static void say_hello(struct welcome *w, const struct claim *claim, struct proce
 	ok.node = (char *)(uintptr_t)w->node;
 	ok.pid = (uint32_t)getpid();
 	ok.address = (char *)(uintptr_t)(p->transport == TRANSPORT_TCP ? w->tcp_address : w->unix_address);
-	if (p->level > 0) {
-		mint(w, p, claim, ticket);
+	if (p->level > 0 && mint(w, p, claim, ticket))
 		ok.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };
-	}
 	if (n > 0) {
 		ticket_block_key(w->identity->key, first, key);
 		ok.ids_key = (ProtobufCBinaryData){ sizeof(key), key };
@@ -115,14 +122,20 @@ static void hello_again(struct welcome *w, const struct claim *claim)
  * With a ticket.
  */
 
+/* Made by this broker or an earlier run of it, for an id that is not of a block: all in it is true. */
+static int is_brokers(const struct ticket *t)
+{
+	return t->first == 0;
+}
+
 /* Whether the parent named in it agrees that this ticket is from a block of its own. */
 static int parent_agrees(const struct claim *claim)
 {
 	const struct ticket *t = &claim->ticket;
 	const struct process *parent = claim->parent;
 
-	if (t->first == t->id || !parent || parent->state == PROCESS_AWAITED)
-		return 1; /* made by the broker; nobody to ask; or not back yet, and asked then */
+	if (is_brokers(t) || !parent || parent->state == PROCESS_AWAITED)
+		return 1; /* nobody to ask; or not back yet, and asked then */
 	if (registry_block_of(parent, t->id))
 		return 1;
 	return parent->uid == t->uid || parent->uid == 0; /* blocks are not remembered across runs */
@@ -144,7 +157,7 @@ static int tcp_user_is_proven(struct welcome *w, const struct claim *claim)
 
 	if (holds_cookie(w, claim))
 		return t->uid == w->router->owner;
-	if (t->first == t->id)
+	if (is_brokers(t))
 		return 1;
 	return parent && parent->state != PROCESS_AWAITED && (parent->uid == t->uid || parent->uid == 0);
 }
@@ -191,7 +204,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 
 	if (!ticket_check(w->identity->key, hello->ticket.data, hello->ticket.len, t))
 		return DENY(s, "the ticket is not genuine");
-	if (t->id - t->first >= BLOCK_MOST || t->id >> 32 == 0 || t->parent == t->id)
+	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id)
 		return DENY(s, "the ticket is for an id that is not of its block");
 	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
 	if (!claim->parent && router_awaits(w->router, t->parent))
@@ -251,7 +264,7 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
 	session_live(s, p);
 	p->level = 1;
 	p->pid = claim->hello->pid;
-	p->spawned = claim->ticket.first != claim->ticket.id;
+	p->spawned = !is_brokers(&claim->ticket);
 	registry_relate(p, claim->parent);
 	answer(w, claim, p, first);
 	if (claim->ticket.parent && !claim->parent)

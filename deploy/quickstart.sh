@@ -60,8 +60,8 @@ survey() {
 	filestats=$!
 	while kill -0 $filestats 2>/dev/null; do
 		if here build/bin/brood ps >"$home/ps.new" 2>/dev/null; then
-			rows=$(grep -c filestats "$home/ps.new") || true
-			[ "$rows" -le "$workers" ] || mv "$home/ps.new" "$home/ps"
+			rows=$(grep -c ' child ' "$home/ps.new") || true
+			[ "$rows" -lt "$workers" ] || mv "$home/ps.new" "$home/ps"
 			[ ! -f "$home/ps" ] || break
 		fi
 	done

@@ -27,19 +27,14 @@ static const struct error_reason reasons[] = {
 
 	/* what became of the broker */
 	{ "broker.absent", -ENOENT, "start one with: broodd, or check BROOD_ADDRESS" },
-	{ "broker.refused", -ECONNREFUSED, "check that broodd runs and that the address is its own" },
 	{ "broker.lost", -ECONNRESET, "check the broker's log, and connect again" },
 	{ "broker.stopping", -ESHUTDOWN, "the broker is going down; connect again when it runs" },
-	{ "broker.restarting", -ECONNRESET, "wait: the connection comes back by itself" },
-	{ "broker.timeout", -ETIMEDOUT, "check the broker's log and load" },
 
 	/* names and addresses */
 	{ "name.taken", -EADDRINUSE, "see who has it with: brood ps" },
 	{ "name.invalid", -EINVAL, "use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _" },
 	{ "name.unknown", -ESRCH, "see which names there are with: brood ps, or wait for it with wait_ms" },
-	{ "name.lost", -EADDRINUSE, "see who has it with: brood ps" },
 	{ "address.invalid", -EINVAL, "write unix:/path/to/socket or tcp://127.0.0.1:7433" },
-	{ "address.unsupported", -EPROTONOSUPPORT, "use a unix: or tcp: address with this version" },
 
 	/* how a request or message ended */
 	{ "deadline", -ETIMEDOUT, "allow more time, or see what the receiver does" },
@@ -48,7 +43,6 @@ static const struct error_reason reasons[] = {
 	  "the receiver's handler returned without a reply; make it answer or keep the message" },
 	{ "unhandled", -ENOSYS, "the receiver has no handler for messages; give it one" },
 	{ "undelivered", -ECONNRESET, "send it again if it must not be lost" },
-	{ "outcome.unknown", -ECONNRESET, "the receiver may or may not have handled it; ask before repeating" },
 	{ "request.failed", -EREMOTEIO, "see the receiver's text" },
 
 	/* what became of a peer */
@@ -57,7 +51,6 @@ static const struct error_reason reasons[] = {
 	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
 	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
-	{ "peer.away", -EHOSTUNREACH, "wait: nothing is lost yet" },
 	{ "peer.protocol", -EPROTO, "check that both ends speak the same version of brood" },
 
 	/* starting a program */
@@ -67,9 +60,7 @@ static const struct error_reason reasons[] = {
 	{ "spawn.group", -EPERM, "" },
 	{ "spawn.line", -EMFILE, "check the limit of open files (ulimit -n)" },
 	{ "spawn.stdio", -EBADF, "check that the descriptors given are open" },
-	{ "spawn.channel", -EMFILE, "check the limit of open files (ulimit -n)" },
 	{ "spawn.broker", -ENOTCONN, "start a broker, or spawn with BROOD_PLAIN, which needs none" },
-	{ "spawn.cancelled", -ECANCELED, "" },
 
 	/* calls that cannot be done */
 	{ "argument", -EINVAL, "see the function's description in brood.h" },
@@ -78,9 +69,8 @@ static const struct error_reason reasons[] = {
 	{ "kill.denied", -EPERM, "only the handle that spawned a process can signal it" },
 	{ "kill.failed", -EPERM, "" },
 
-	/* this process's own limits */
+	/* this process itself */
 	{ "memory", -ENOMEM, "" },
-	{ "limit", -ENOBUFS, "slow down, or wait for DRAIN" },
 };
 
 const struct error_reason *error_reason(const char *name)

@@ -7,7 +7,7 @@
  *   ticket    = {id, parent, first, uid, zero} and HMAC(block key of `first`, those 32 bytes)
  *
  * A client mints its children's tickets from its block key; the broker checks any ticket from its own key alone. A
- * ticket of a process the broker itself gave an id has first = id.
+ * ticket of a process the broker itself gave an id has first = 0: nobody gets the key of that block.
  */
 #ifndef BROOD_TICKET_H
 #define BROOD_TICKET_H

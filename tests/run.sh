@@ -2,7 +2,7 @@
 # run.sh [CTEST ARGUMENTS]: installs what is missing, builds in build/ and runs the tests, two at a time.
 #
 #   sh tests/run.sh                    all of them
-#   sh tests/run.sh -L unit            those with a label: unit, flow, fuzz, python, bench
+#   sh tests/run.sh -L unit            those with a label: unit, flow, fuzz, bench
 #   sh tests/run.sh -R channel -V      those whose name matches, with their output
 #
 # The last lines are CTest's own summary, and the exit status is CTest's.

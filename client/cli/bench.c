@@ -28,7 +28,7 @@ static const char help[] = "Example:\n"
 			   "  --via unix|tcp   how the processes reach the broker (default: unix)\n"
 			   "  --seconds S      length of one measurement (default: 0.5)\n"
 			   "  --rounds N       rounds, 1 to 99 (default: 5)\n"
-			   "  --only NAME,...  rows whose names begin so, such as one-way.64 or pool\n"
+			   "  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
 			   "  --json           one object per row, one row per line\n"
 			   "\n"
 			   "Exit status: 0 measured and nothing was lost, 1 failed, 2 wrong arguments.\n";
@@ -76,14 +76,14 @@ static const struct row rows[] = {
 };
 #define N_ROWS (sizeof rows / sizeof *rows)
 
-/* Does one of the names in the list, separated by commas, begin the row's name? */
+/* Is the row's name, or what is before a "." or "-" in it, in the list of names separated by commas? */
 static int wanted(const char *only, const char *name)
 {
 	if (!only)
 		return 1;
 	for (const char *at = only; *at; at += strcspn(at, ","), at += *at == ',') {
 		size_t n = strcspn(at, ",");
-		if (n > 0 && strncmp(at, name, n) == 0)
+		if (n > 0 && strncmp(at, name, n) == 0 && strchr(".-", name[n]))
 			return 1;
 	}
 	return 0;

@@ -102,23 +102,23 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 /* ---- the floor --------------------------------------------------------------------------------------------------- */
 
 /* Messages that are smaller are built one by one in a buffer that goes out when it is full. */
-static int write_some(const struct bench *m, const struct row *row, int fd, unsigned n)
+static int write_some(const struct bench *m, size_t size, int fd, unsigned n)
 {
 	static unsigned char buffer[GATHER];
 	size_t used = 0;
 	int rc = 0;
-	if (row->size >= GATHER) {
+	if (size >= GATHER) {
 		while (n-- > 0 && rc == 0)
-			rc = raw_write(fd, m->payload, row->size);
+			rc = raw_write(fd, m->payload, size);
 		return rc;
 	}
 	while (n-- > 0 && rc == 0) {
-		if (used + row->size > GATHER) {
+		if (used + size > GATHER) {
 			rc = raw_write(fd, buffer, used);
 			used = 0;
 		}
-		memcpy(buffer + used, m->payload, row->size);
-		used += row->size;
+		memcpy(buffer + used, m->payload, size);
+		used += size;
 	}
 	return rc < 0 ? rc : raw_write(fd, buffer, used);
 }
@@ -126,11 +126,12 @@ static int write_some(const struct bench *m, const struct row *row, int fd, unsi
 static int pour(struct bench *m, const struct row *row, int fd, struct sample *ret)
 {
 	uint64_t sent = 0, bytes = 0;
+	size_t size = bench_wire_size(row->size, 0);
 	unsigned n = stride(row);
 	int rc = 0;
 	struct run run = begin(m, m->relay);
 	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
-		rc = write_some(m, row, fd, n);
+		rc = write_some(m, size, fd, n);
 		sent += n;
 	}
 	shutdown(fd, SHUT_WR);
@@ -138,7 +139,7 @@ static int pour(struct bench *m, const struct row *row, int fd, struct sample *r
 		rc = -ECONNRESET;
 	if (rc < 0)
 		return bench_failed(row, "the relay broke", rc);
-	end(m, row, &run, sent, bytes / row->size, ret);
+	end(m, row, &run, sent, bytes / size, ret);
 	return 0;
 }
 

@@ -79,7 +79,7 @@ static int take_task(struct peer *p, const brood_event *ev)
 {
 	char place[TESTBED_PATH];
 	uint32_t index;
-	if (sscanf(ev->msg->text, "%15s %107s %zu", p->kind, place, &p->number) != 3 || p->number > BENCH_LARGEST)
+	if (sscanf(ev->msg->text, "%15s %107s %zu", p->kind, place, &p->number) != 3 || p->number > BENCH_ROOM)
 		return -EINVAL;
 	p->fd = raw_dial(place);
 	if (p->fd < 0)
@@ -116,7 +116,7 @@ static int take_message(const brood_event *ev)
 int bench_peer_worker(void)
 {
 	brood *b;
-	struct peer p = { .fd = -1, .buffer = malloc(BENCH_LARGEST) };
+	struct peer p = { .fd = -1, .buffer = malloc(BENCH_ROOM) };
 	if (!p.buffer ||
 	    brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = take_message), .data = &p)) < 0)
 		return 1;

@@ -79,8 +79,8 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 
 /* ---- the floor --------------------------------------------------------------------------------------------------- */
 
-#define FRAME (8u + SIZE)
-#define FRAMES 256u /* more than are ever outstanding */
+#define FRAME (8u + 16u + 72u) /* what brood puts on the wire for it, see bench_wire_size() */
+#define FRAMES 256u            /* more than are ever outstanding */
 
 struct floor {
 	int fd;
@@ -94,9 +94,9 @@ static int first_questions(struct bench *m, struct floor *f, unsigned outstandin
 	int rc = 0;
 	for (uint32_t i = 0; i < BENCH_WORKERS * outstanding && rc == 0; i++) {
 		unsigned char frame[FRAME];
-		uint32_t head[2] = { i % BENCH_WORKERS, SIZE };
+		uint32_t head[2] = { i % BENCH_WORKERS, FRAME - sizeof head };
 		memcpy(frame, head, sizeof head);
-		memcpy(frame + sizeof head, m->payload, SIZE);
+		memcpy(frame + sizeof head, m->payload, FRAME - sizeof head);
 		rc = raw_write(f->fd, frame, sizeof frame);
 		f->asked++;
 	}

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+size_t bench_wire_size(size_t body, int is_request)
+{
+	return 8 + (is_request ? 16u : 0u) + ((body + 8) & ~(size_t)7);
+}
+
 int bench_failed(const struct row *row, const char *what, int rc)
 {
 	fprintf(stderr, "brood bench: %s: %s: %s\n", row->name, what, strerror(-rc));
@@ -47,8 +52,6 @@ static int start_relays(struct bench *m, int tcp)
 	int rc = start_relay(m, "relay", m->relay_place, tcp, &relay);
 	if (rc == 0)
 		rc = start_relay(m, "switch", m->switch_place, tcp, &other);
-	if (rc == 0)
-		rc = brood_sync(m->bed.keeper, BENCH_WAIT_MS);
 	if (rc < 0)
 		return rc;
 	m->relay = pid_of(relay);
@@ -88,7 +91,7 @@ static int connect_to_broker(struct bench *m, int tcp)
 int bench_init(struct bench *m, double seconds, int tcp)
 {
 	ssize_t n = readlink("/proc/self/exe", m->self, sizeof m->self - 1);
-	m->payload = calloc(1, BENCH_LARGEST);
+	m->payload = calloc(1, BENCH_ROOM);
 	m->span_ns = (uint64_t)(seconds * 1e9);
 	if (n < 0 || !m->payload)
 		return n < 0 ? -errno : -ENOMEM;

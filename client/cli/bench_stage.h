@@ -15,6 +15,7 @@
 
 #define BENCH_WORKERS 8
 #define BENCH_LARGEST (1024u * 1024u)
+#define BENCH_ROOM (BENCH_LARGEST + 4096) /* with what a floor adds */
 #define BENCH_VALUES 4
 #define BENCH_CONTENDERS 3
 #define BENCH_WAIT_MS 10000 /* for what takes no time unless it hangs */
@@ -31,7 +32,7 @@ struct bench {
 	pid_t broker, relay;
 	char self[4096];                                            /* this program */
 	char relay_place[TESTBED_PATH], switch_place[TESTBED_PATH]; /* see raw.h */
-	unsigned char *payload;                                     /* BENCH_LARGEST bytes */
+	unsigned char *payload;                                     /* BENCH_ROOM bytes */
 	uint64_t span_ns;                                           /* one measurement lasts so long */
 };
 
@@ -67,6 +68,12 @@ struct row {
  */
 int bench_init(struct bench *, double seconds, int tcp);
 void bench_deinit(struct bench *);
+
+/*
+ * Bytes that a message with a body of this size takes on brood's wire: a head of 8 bytes, 16 more if it belongs to a
+ * request, and padding. The floors carry as many. What brood shares among many messages is not in it.
+ */
+size_t bench_wire_size(size_t body, int is_request);
 
 /* Say what went wrong in a measurement. Returns rc. */
 int bench_failed(const struct row *, const char *what, int rc);

@@ -12,7 +12,7 @@ int output_json_to(FILE *to, json_t *value)
 		fputs("brood: out of memory\n", stderr);
 		return -ENOMEM;
 	}
-	int failed = json_dumpf(value, to, JSON_COMPACT | JSON_ENCODE_ANY) < 0;
+	int failed = json_dumpf(value, to, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)) < 0;
 	json_decref(value);
 	failed |= putc('\n', to) == EOF;
 	failed |= fflush(to) == EOF;

@@ -74,14 +74,19 @@ static int make_directory(struct testbed *t, int tcp)
 
 static int start_broker(struct testbed *t)
 {
-	const char *const *argv = t->tcp[0] ? BROOD_ARGV(t->broker, "--directory", t->directory, "--listen", t->tcp)
-					    : BROOD_ARGV(t->broker, "--directory", t->directory);
+	const char *listen = t->tcp[0] ? "--listen" : NULL; /* NULL ends the list */
+	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "warn", listen, t->tcp);
 	int rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
-	if (rc == 0)
-		rc = brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
-	if (rc == 0)
-		rc = brood_sync(t->keeper, PATIENCE_MS);
-	return rc;
+	return rc < 0 ? rc : brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+}
+
+static int why_it_ended(const struct testbed *t)
+{
+	struct brood_peer_info info;
+	BROOD_INIT(info);
+	if (brood_info(t->process, &info) == 0 && info.exit)
+		fprintf(stderr, "brood: %s: %s\n", t->broker, info.exit->text);
+	return -ECHILD;
 }
 
 /* Its socket appears when it listens. */
@@ -94,7 +99,7 @@ static int await_broker(struct testbed *t)
 		if (stat(path, &st) == 0)
 			return 0;
 		if (brood_wait(t->process, STEP_MS) == 0)
-			return -ECHILD;
+			return why_it_ended(t);
 	}
 	return -ETIMEDOUT;
 }
@@ -109,7 +114,7 @@ int testbed_init(struct testbed *t, int tcp)
 		rc = start_broker(t);
 	if (rc == 0)
 		rc = await_broker(t);
-	if (rc < 0)
+	if (rc < 0 && rc != -ECHILD) /* of which more was said already */
 		fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
 	return rc;
 }

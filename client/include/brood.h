@@ -179,8 +179,8 @@ BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, cons
 BROOD_API void brood_close(brood *);
 
 /*
- * Wait until all that was asked so far is settled: connected, names registered, programs started, messages received by
- * the receiving libraries. 0: all well. Else the first failure since the last call, with its text in brood_last_error().
+ * Wait until all that was asked so far is settled: connected (if brood_connect() was given an address, or anything
+ * needed the broker), names registered, programs started, messages consumed by their receivers. 0: all well. Else the first failure since the last call, with its text in brood_last_error().
  * -ETIMEDOUT; with timeout 0, -EAGAIN while anything is unsettled. This is what makes blocking programs simple.
  */
 BROOD_API int brood_sync(brood *, int timeout_ms);

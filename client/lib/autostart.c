@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +25,10 @@ extern char **environ;
 static int own_file(char *to, size_t n)
 {
 	static const char here;
-	Dl_info info;
-	struct link_map *map = NULL;
-	if (dladdr1(&here, &info, (void **)&map, RTLD_DL_LINKMAP) && map && map->l_name[0]) {
-		int length = snprintf(to, n, "%s", map->l_name);
+	Dl_info mine, program;
+	if (dladdr(&here, &mine) && dladdr((void *)getauxval(AT_ENTRY), &program) &&
+	    mine.dli_fbase != program.dli_fbase) {
+		int length = snprintf(to, n, "%s", mine.dli_fname);
 		return length < 0 || (size_t)length >= n ? -ENAMETOOLONG : 0;
 	}
 	ssize_t length = readlink("/proc/self/exe", to, n - 1);

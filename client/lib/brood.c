@@ -167,8 +167,7 @@ static int no_child_left(void *handle)
 
 static void end(struct brood *h)
 {
-	if (link_is_up(h))
-		loop_flush(h, (int)h->flush_ms);
+	loop_flush(h, (int)h->flush_ms);
 	if (child_kill_all(h) > 0)
 		(void)loop_wait(h, -1, no_child_left, h); /* ends: every child has its grace, then SIGKILL */
 	destroy(h);

@@ -5,7 +5,6 @@
  * closed, or the copy would keep the children of its parent alive; everything else there is left alone.
  */
 #include "departure.h"
-#include "link.h"
 #include "loop.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -33,8 +32,7 @@ static void at_exit(void)
 {
 	struct brood *h;
 	while ((h = next_of_this_thread()))
-		if (link_is_up(h))
-			loop_flush(h, (int)h->flush_ms);
+		loop_flush(h, (int)h->flush_ms);
 }
 
 static void before_fork(void)

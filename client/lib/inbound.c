@@ -123,22 +123,43 @@ static void out_of_memory(struct brood *h)
 	handle_note(h, &f);
 }
 
+/* What it sends cannot be read, so nothing behind it can be: the relation ends, and both sides hear why. */
+static void broken(struct remote *r)
+{
+	struct fault f;
+	fault_set(&f, "peer.protocol", "%s sent something that cannot be read", peer_label(r->peer));
+	link_reset(r->h, r->id, r->in.next);
+	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+	parting_gone(r, &f);
+}
+
+/* A fragment: 1 if the message is whole now. */
+static int take_fragment(struct remote *r, const struct item *it, const char *type)
+{
+	int rc = inflow_assemble(&r->in, it, type);
+	if (rc == -EPROTO)
+		broken(r);
+	else if (rc < 0)
+		out_of_memory(r->h);
+	return rc == 1;
+}
+
 static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
 {
 	const char *type = it->continued ? "" : inflow_type(&r->in, it);
 	struct item whole = *it;
 	struct letter *m;
+	if (!type) {
+		broken(r);
+		return;
+	}
 	if (!it->more && !it->continued) {
-		m = letter_of_item(r, it, type ? type : "", sequence);
-	} else {
-		int rc = inflow_assemble(&r->in, it, type ? type : "");
-		if (rc <= 0) {
-			if (rc == -ENOMEM)
-				out_of_memory(r->h);
-			return;
-		}
+		m = letter_of_item(r, it, type, sequence);
+	} else if (take_fragment(r, it, type)) {
 		whole = r->in.assembly.first;
 		m = letter_of_assembly(r, sequence);
+	} else {
+		return;
 	}
 	if (m)
 		deliver(r, m, &whole);
@@ -201,7 +222,10 @@ static void step(struct brood *h)
 	struct cursor *c = &h->cursor;
 	struct remote *r = c->remote;
 	struct item it;
-	if (r->ended || !r->peer || item_next(&c->at, c->end, &it) != 1) {
+	int rc = r->ended || !r->peer ? 0 : item_next(&c->at, c->end, &it);
+	if (rc < 0)
+		broken(r);
+	if (rc != 1) {
 		cursor_close(h);
 		return;
 	}
@@ -266,6 +290,10 @@ static void routed(struct brood *h, const struct frame *f)
 	acknowledged(r, f->acknowledge);
 	if (f->kind == FRAME_DATA) {
 		cursor_open(h, r, f);
+	} else if (f->kind == FRAME_RESET) {
+		struct fault why;
+		fault_set(&why, "peer.protocol", "it cannot read what was sent to it");
+		parting_gone(r, &why);
 	} else if (f->kind == FRAME_PROBE) {
 		inflow_ask(&r->in, f->sequence - 1);
 		remote_touch(r);
@@ -274,6 +302,12 @@ static void routed(struct brood *h, const struct frame *f)
 
 /* ---- control frames ---------------------------------------------------------------------------------------------- */
 
+/* A child that connects by its ticket is not away before it came the first time. */
+static int is_expected(const struct brood_peer *p)
+{
+	return p->kind == PEER_CHILD && !p->ready;
+}
+
 static void on_hold(struct brood *h, const struct frame *f)
 {
 	struct remote *r = remote_find(h, f->source);
@@ -281,7 +315,7 @@ static void on_hold(struct brood *h, const struct frame *f)
 		return;
 	int was_away = r->hold == REMOTE_AWAY;
 	r->hold = f->flags & FRAME_AWAY ? REMOTE_AWAY : REMOTE_BUSY;
-	if (r->hold == REMOTE_AWAY && !was_away && r->peer) {
+	if (r->hold == REMOTE_AWAY && !was_away && r->peer && !is_expected(r->peer)) {
 		r->peer->away = 1;
 		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
 	}
@@ -298,7 +332,7 @@ static void on_go(struct brood *h, const struct frame *f)
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);
-	if (was_away && r->peer) {
+	if (was_away && r->peer && r->peer->away) {
 		r->peer->away = 0;
 		event_post(h, r->peer, BROOD_EVENT_BACK, NULL);
 	}
@@ -387,6 +421,7 @@ static void inbound_frame(struct brood *h, const struct frame *f)
 	case FRAME_DATA:
 	case FRAME_ACK:
 	case FRAME_PROBE:
+	case FRAME_RESET:
 		routed(h, f);
 		break;
 	case FRAME_HOLD:

@@ -33,7 +33,8 @@ void inflow_deinit(struct inflow *in)
 uint64_t inflow_consumed(const struct inflow *in)
 {
 	const struct inflow_hold *first = TAILQ_FIRST(&in->holds);
-	return first ? first->sequence - 1 : in->next - 1;
+	uint64_t open = in->handling ? in->handling : in->next;
+	return (first && first->sequence < open ? first->sequence : open) - 1;
 }
 
 int inflow_owes(const struct inflow *in)
@@ -54,10 +55,17 @@ void inflow_ask(struct inflow *in, uint64_t sequence)
 		in->asked = sequence;
 }
 
+/* Those that came while an older one was handled may be here before it. */
 void inflow_hold(struct inflow *in, struct inflow_hold *hold, uint64_t sequence)
 {
+	struct inflow_hold *before = TAILQ_LAST(&in->holds, inflow_holds);
 	hold->sequence = sequence;
-	TAILQ_INSERT_TAIL(&in->holds, hold, next);
+	while (before && before->sequence > sequence)
+		before = TAILQ_PREV(before, inflow_holds, next);
+	if (before)
+		TAILQ_INSERT_AFTER(&in->holds, before, hold, next);
+	else
+		TAILQ_INSERT_HEAD(&in->holds, hold, next);
 }
 
 void inflow_release(struct inflow *in, struct inflow_hold *hold)

@@ -30,7 +30,8 @@ struct inflow {
 	uint64_t next;  /* sequence that is taken next */
 	uint64_t told;  /* last acknowledged to the sender */
 	uint64_t asked; /* highest item for which an acknowledgement was asked */
-	struct inflow_holds holds;
+	uint64_t handling;          /* item whose handler runs, 0: none */
+	struct inflow_holds holds;  /* those that outlive their handler, by sequence */
 	char **types; /* bound names, by number - 1; [ITEM_TYPES] is the last unnumbered one */
 	struct inflow_assembly assembly;
 };
@@ -47,7 +48,20 @@ void inflow_tell(struct inflow *, uint64_t sequence);
 /* The sender asks for an acknowledgement of everything up to `sequence`; an old one is repeated. */
 void inflow_ask(struct inflow *, uint64_t sequence);
 
-/* The newest item taken is not consumed yet: hold it. */
+/* The item's handler begins, unless another one is waiting further up; ends. */
+static inline void inflow_begin(struct inflow *in, uint64_t sequence)
+{
+	if (!in->handling)
+		in->handling = sequence;
+}
+
+static inline void inflow_finish(struct inflow *in, uint64_t sequence)
+{
+	if (in->handling == sequence)
+		in->handling = 0;
+}
+
+/* The item outlives its handler, or waits for it: hold it. */
 void inflow_hold(struct inflow *, struct inflow_hold *, uint64_t sequence);
 void inflow_release(struct inflow *, struct inflow_hold *);
 

@@ -17,8 +17,13 @@ struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
 	if (!m)
 		return NULL;
 	h->current = NULL;
-	*m = (struct letter){ .h = h, .remote = r };
-	inflow_hold(&r->in, &m->hold, sequence);
+	m->h = h;
+	m->remote = r;
+	m->hold.sequence = sequence;
+	m->stays = m->kept = m->showing = 0;
+	m->body = m->type = m->trace = NULL;
+	m->unpacked = NULL;
+	inflow_begin(&r->in, sequence);
 	return m;
 }
 
@@ -48,6 +53,8 @@ int letter_stay(struct letter *m)
 	m->type = type;
 	m->msg.type = type;
 	m->stays = 1;
+	inflow_hold(&m->remote->in, &m->hold, m->hold.sequence);
+	inflow_finish(&m->remote->in, m->hold.sequence);
 	LIST_INSERT_HEAD(&m->h->letters, m, entry);
 	remote_ref(m->remote);
 	return 0;
@@ -63,26 +70,32 @@ static void release_unpacked(struct letter *m)
 	}
 }
 
-void letter_drop(struct letter *m)
+static void drop_stayed(struct letter *m)
 {
 	struct remote *r = m->remote;
 	inflow_release(&r->in, &m->hold);
 	if (inflow_owes(&r->in))
 		remote_touch(r);
-	release_unpacked(m);
-	free(m->body);
 	free(m->type);
+	LIST_REMOVE(m, entry);
+	remote_unref(r);
+}
+
+void letter_drop(struct letter *m)
+{
+	struct remote *r = m->remote;
+	if (m->unpacked)
+		release_unpacked(m);
+	free(m->body);
 	free(m->trace);
-	m->body = m->type = m->trace = NULL;
-	if (!m->stays && !m->h->current) {
+	if (m->stays)
+		drop_stayed(m);
+	else
+		inflow_finish(&r->in, m->hold.sequence);
+	if (m->h->current)
+		free(m);
+	else
 		m->h->current = m; /* for the next one */
-		return;
-	}
-	if (m->stays) {
-		LIST_REMOVE(m, entry);
-		remote_unref(r);
-	}
-	free(m);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */

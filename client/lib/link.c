@@ -101,6 +101,7 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	l->parent_name = copy_or_null(o->parent);
 	l->source.fd = address ? -1 : inherited_channel();
 	l->inherited = l->source.fd >= 0;
+	l->given = address != NULL;
 	if (!l->inherited)
 		find_broker(l, address, h->flags);
 }
@@ -200,6 +201,13 @@ void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int
 	send_body(h, kind, body, length, fd);
 	if (body != small)
 		free(body);
+}
+
+void link_reset(struct brood *h, uint64_t id, uint64_t expected)
+{
+	struct frame head = { .kind = FRAME_RESET, .destination = id, .sequence = expected };
+	(void)channel_send(&h->link.channel, &head, NULL, -1);
+	update_interest(h);
 }
 
 /* One remote's share of a write: data frames, or a bare acknowledgement. */

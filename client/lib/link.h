@@ -35,6 +35,9 @@ static inline int link_is_up(const struct brood *h)
 /* Write a control frame, with a descriptor to pass (then closed) or -1. Failures end the link. */
 void link_control(struct brood *, unsigned kind, const ProtobufCMessage *, int fd);
 
+/* Tell a process that its stream cannot be read on. */
+void link_reset(struct brood *, uint64_t id, uint64_t expected);
+
 /* Hand everything that waits to the kernel, as far as it takes it. */
 void link_pump(struct brood *);
 

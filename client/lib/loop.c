@@ -144,11 +144,17 @@ static void run_sources(struct brood *h, int timeout_ms)
 	}
 }
 
+/* Not in a turn inside a callback: what comes there waits its turn. */
+static void deliver(struct brood *h)
+{
+	if (h->dispatching && !h->in_callback && !h->blocking)
+		event_dispatch(h);
+}
+
 static void turn(struct brood *h, int timeout_ms)
 {
 	unsigned before = h->delivered;
-	if (h->dispatching)
-		event_dispatch(h);
+	deliver(h);
 	if (inbound_run(h))
 		return;
 	link_pump(h);
@@ -156,8 +162,7 @@ static void turn(struct brood *h, int timeout_ms)
 	(void)read_and_run(h);
 	if (h->timers.n)
 		timers_run(&h->timers, handle_now());
-	if (h->dispatching)
-		event_dispatch(h);
+	deliver(h);
 }
 
 static void ask_remote(struct remote *r)
@@ -168,19 +173,33 @@ static void ask_remote(struct remote *r)
 	remote_touch(r);
 }
 
+/* Those with an id are in the table; those that wait for one are only known by their peers. */
 static void ask_all(struct brood *h)
 {
+	struct brood_peer *p;
 	struct remote *r;
 	for (r = h->by_id; r; r = r->hh.next)
 		ask_remote(r);
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->remote && !p->remote->resolved)
+			ask_remote(p->remote);
 	link_kick(h);
+}
+
+static int has_open(const struct remote *r)
+{
+	return !r->ended && outflow_unacknowledged(&r->out) > 0;
 }
 
 int loop_is_flushed(struct brood *h)
 {
 	const struct brood_peer *p;
+	const struct remote *r;
+	for (r = h->by_id; r; r = r->hh.next)
+		if (has_open(r))
+			return 0;
 	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->remote && !p->remote->ended && outflow_unacknowledged(&p->remote->out))
+		if (p->remote && !p->remote->resolved && has_open(p->remote))
 			return 0;
 	return 1;
 }
@@ -240,6 +259,8 @@ static int written(void *handle)
 void loop_flush(struct brood *h, int timeout_ms)
 {
 	uint64_t end = handle_now() + (uint64_t)timeout_ms;
+	if (h->link.state == LINK_IDLE || h->link.state == LINK_DOWN)
+		return;
 	ask_all(h);
 	(void)loop_wait(h, timeout_ms, flushed, h);
 	uint64_t now = handle_now();
@@ -379,7 +400,8 @@ int brood_sync(brood *h, int timeout_ms)
 		return -ECHILD;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	int dispatch = !h->in_callback && !h->blocking;
-	link_need(h);
+	if (h->link.given)
+		link_need(h);
 	ask_all(h);
 	while (!settled(h) && !h->closing) {
 		if (now >= end)

@@ -17,16 +17,20 @@ static int set_trace(struct item *it, const char *trace)
 
 int out_read(const struct brood_out *from, struct body *body, struct item *it, unsigned *flags)
 {
-	struct brood_out o = { 0 };
-	if (!from || from->size < offsetof(struct brood_out, fill))
+	struct brood_out copy = { 0 };
+	const struct brood_out *o = from;
+	if (!o || o->size < offsetof(struct brood_out, fill))
 		return -EINVAL;
-	memcpy(&o, from, from->size < sizeof(o) ? from->size : sizeof(o));
-	if (o.length > MESSAGE_MAX)
+	if (o->size < sizeof(copy)) {
+		memcpy(&copy, from, from->size);
+		o = &copy;
+	}
+	if (o->length > MESSAGE_MAX)
 		return -EMSGSIZE;
-	if ((o.length && !o.body) || (o.type && strlen(o.type) > ITEM_TYPE_MAX) || o.flags & ~(BROOD_MORE | BROOD_BLOCK))
+	if ((o->length && !o->body) || o->flags & ~(BROOD_MORE | BROOD_BLOCK))
 		return -EINVAL;
-	*body = (struct body){ o.type, o.body, o.length, o.fill };
+	*body = (struct body){ o->type, o->body, o->length, o->fill };
 	if (flags)
-		*flags = o.flags;
-	return set_trace(it, o.trace);
+		*flags = o->flags;
+	return o->trace ? set_trace(it, o->trace) : 0;
 }

@@ -152,8 +152,11 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 		o->last_type = number;
 		return 0;
 	}
+	size_t length = strlen(name);
+	if (length > ITEM_TYPE_MAX)
+		return -EINVAL;
 	it->name = name;
-	it->name_length = (uint8_t)strlen(name);
+	it->name_length = (uint8_t)length;
 	if (o->n_types == ITEM_TYPES) {
 		it->type = ITEM_UNNUMBERED;
 		return 0;

@@ -138,8 +138,9 @@ static int put_short(struct remote *r, struct item *it, const struct body *b)
 {
 	it->length = (uint32_t)b->length;
 	it->total = b->length;
-	if (outflow_type(&r->out, b->type, it) < 0)
-		return -ENOMEM;
+	int rc = outflow_type(&r->out, b->type, it);
+	if (rc < 0)
+		return rc;
 	uint8_t *to = outflow_append(&r->out, it);
 	if (!to)
 		return -ENOMEM;

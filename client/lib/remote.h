@@ -27,7 +27,8 @@ struct body {
 /* Bytes that a message takes in the window, about. */
 size_t remote_cost(size_t length);
 
-/* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM and nothing happened. */
+/* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM, -EINVAL (type name too long)
+ * and nothing happened. */
 int remote_put(struct remote *, struct item *it, const struct body *);
 /* The same without body: READY, FIN, CANCEL. */
 int remote_signal(struct remote *, unsigned kind, uint64_t correlation);

@@ -84,7 +84,8 @@ static void push(struct brood_peer *p, unsigned flags)
 		names_wait(p);
 	if ((!h->gather && !(flags & BROOD_MORE)) || outflow_pending(&p->remote->out) >= GATHER_MAX)
 		link_pump(h);
-	loop_timer_changed(h);
+	if (h->foreign)
+		loop_timer_changed(h);
 }
 
 static int send_item(struct brood_peer *p, const struct brood_out *out, struct item *it, unsigned *flags)

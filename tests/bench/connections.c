@@ -226,9 +226,7 @@ static int await_path(const char *path)
 static int start_floor(struct testbed *bed, const char *self, struct server *s)
 {
 	testbed_path(bed, "floor", s->path);
-	if (brood_spawn(bed->keeper, NULL, BROOD_ARGV(self, "--serve", s->path), BROOD_SPAWN(.flags = BROOD_PLAIN)) <
-		    0 ||
-	    brood_sync(bed->keeper, 5000) < 0)
+	if (brood_spawn(bed->keeper, NULL, BROOD_ARGV(self, "--serve", s->path), BROOD_SPAWN(.flags = BROOD_PLAIN)) < 0)
 		return die("floor");
 	return await_path(s->path);
 }

@@ -139,6 +139,12 @@ class Readme(Case):
     def test_no_file(self):
         self.compare(self.refuses, "does not exist", files=("parent.c",))
 
+    def test_link(self):
+        self.file("tests/README.md", "See [this](x.md), [that](https://example.org/y) and [here](#z).\n")
+        self.compare(self.refuses, "tests/README.md links to x.md")
+        self.file("tests/x.md", "")
+        self.compare(self.passes)
+
     def test_not_shown(self):
         self.file("README.md", "Nothing.\n")
         self.refuses("does not show", "readme.py", self.top)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""readme.py SOURCE: the programs that README.md shows are the ones that are built and tested.
+"""readme.py SOURCE: the programs that README.md shows are the ones that are built and tested, and what any README links to
+exists.
 
 A C block in README.md is the whole of a file; the line before it names the file between backquotes."""
 import os
@@ -9,23 +10,41 @@ import sys
 SHOWN = ("client/examples/hello/parent.c", "client/examples/hello/child.c")
 
 
-def main():
-    source = sys.argv[1]
+FOLDERS = ("broker", "client", "proto", "tests", "deploy")
+
+
+def pages(source):
+    yield from (os.path.join(source, name) for name in os.listdir(source) if name.endswith(".md"))
+    for folder in FOLDERS:
+        for where, _, names in os.walk(os.path.join(source, folder)):
+            yield from (os.path.join(where, name) for name in names if name.endswith(".md"))
+
+
+def broken_links(source):
+    for page in pages(source):
+        for target in re.findall(r"\]\((?!\w+:)([^)#]+)", open(page).read()):
+            if not os.path.exists(os.path.join(os.path.dirname(page), target)):
+                yield f"{os.path.relpath(page, source)} links to {target}, which does not exist"
+
+
+def wrong_programs(source):
     readme = open(os.path.join(source, "README.md")).read()
     blocks = dict(re.findall(r"`([\w./-]+\.c)`[^\n]*\n\n```c\n(.*?)```", readme, flags=re.S))
-    wrong = 0
     for path in sorted({*SHOWN, *blocks}):
         file = os.path.join(source, path)
         if path not in blocks:
-            print(f"README.md does not show {path}")
+            yield f"README.md does not show {path}"
         elif not os.path.exists(file):
-            print(f"README.md shows {path}, which does not exist")
+            yield f"README.md shows {path}, which does not exist"
         elif blocks[path] != open(file).read():
-            print(f"README.md shows another {path} than the one in the tree")
-        else:
-            continue
-        wrong += 1
-    return 1 if wrong else 0
+            yield f"README.md shows another {path} than the one in the tree"
+
+
+def main():
+    found = [*wrong_programs(sys.argv[1]), *broken_links(sys.argv[1])]
+    for line in found:
+        print(line)
+    return 1 if found else 0
 
 
 sys.exit(main())

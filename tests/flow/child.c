@@ -46,6 +46,14 @@ static int run(void)
 	return rc < 0 ? -rc : 0;
 }
 
+/* Until a signal ends this process. */
+static int stay(void)
+{
+	while (pause() < 0)
+		;
+	return 0;
+}
+
 static int reply_number(brood_msg *m, uint64_t n)
 {
 	char text[24];
@@ -120,8 +128,7 @@ static int fork_one(brood_msg *m)
 {
 	pid_t pid = fork();
 	if (pid == 0)
-		for (;;)
-			pause();
+		stay();
 	return reply_number(m, (uint64_t)pid);
 }
 
@@ -292,15 +299,13 @@ static int be_mute(char **args)
 	(void)args;
 	connect_with(&working, 0);
 	MUST(brood_sync(me, -1));
-	for (;;)
-		pause();
+	return stay();
 }
 
 static int be_silent(char **args)
 {
 	(void)args;
-	for (;;)
-		pause();
+	return stay();
 }
 
 static volatile sig_atomic_t go_on;
@@ -324,12 +329,12 @@ static int be_pauser(char **args)
 	connect_with(NULL, 0);
 	signal(SIGUSR1, wake_up);
 	MUST(brood_on(parent, BROOD_ON(.message = work_or_pause), NULL));
-	for (;;) {
-		MUST(brood_process(me, -1));
+	while (brood_process(me, -1) >= 0) {
 		if (go_on)
 			MUST(brood_on(parent, BROOD_ON(.message = work_or_pause), NULL));
 		go_on = 0;
 	}
+	return 96;
 }
 
 static int be_not_ready(char **args)
@@ -381,8 +386,9 @@ static int do_burst(char **args)
 static int do_pour(char **args)
 {
 	connect_with(NULL, 0);
-	for (uint64_t i = 0;; i++)
-		MUST(numbered_send(parent, i, strtoul(args[0], NULL, 10), BROOD_BLOCK));
+	for (uint64_t i = 0; numbered_send(parent, i, strtoul(args[0], NULL, 10), BROOD_BLOCK) == 0; i++)
+		;
+	return 96;
 }
 
 /* Three messages, then the goodbye; the process lives on. Twice is refused, and so is a message after it. */
@@ -395,8 +401,9 @@ static int do_disconnect(char **args)
 	MUST(brood_disconnect(parent));
 	if (brood_disconnect(parent) != -ENOTCONN || numbered_send(parent, 3, 100, 0) != -ENOTCONN)
 		return 97;
-	for (;;)
-		MUST(brood_process(me, -1));
+	while (brood_process(me, -1) >= 0)
+		;
+	return 96;
 }
 
 /* Ask the parent; status 0 if it answered "yes", else the errno. */

@@ -26,7 +26,7 @@
 #define STOP_MS 10000
 
 /* The broker's own state, which outlives it. */
-static const char *const state_files[] = { "lock", "epoch", "key", "cookie", NULL };
+static const char *const state_files[] = { "lock", "epoch", "key", "cookie", "log", NULL };
 
 static void pause_ms(long ms)
 {
@@ -74,7 +74,7 @@ static int listens(const struct fixture *f)
 static void exec_broker(const struct fixture *f)
 {
 	const char *program = getenv("BROOD_BROKER");
-	const char *argv[] = { "broodd", "--directory", f->brood, f->tcp[0] ? "--listen" : NULL, f->tcp, NULL };
+	const char *argv[] = { "broodd", "--dir", f->brood, f->tcp[0] ? "--listen" : NULL, f->tcp, NULL };
 	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
 	dup2(f->log_fd, 1);
 	dup2(f->log_fd, 2);

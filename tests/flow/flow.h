@@ -48,6 +48,10 @@ int on_tcp(void **state);
 #define ON_TCP(test)  { #test " (tcp)", test, on_tcp, fixture_teardown, NULL }
 #define ON_BOTH(test) ON_UNIX(test), ON_TCP(test)
 
+/* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */
+#define RUN(name, tests)                                                                                               \
+	(cmocka_set_test_filter(argc > 1 ? argv[1] : NULL), cmocka_run_group_tests_name(name, tests, NULL, NULL))
+
 /* ---- a parent and a child ---------------------------------------------------------------------------------------- */
 
 /* KID_PROGRAM is the path of child.c's program. */

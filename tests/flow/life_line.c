@@ -172,7 +172,7 @@ static void *start_children(void *data)
 	return NULL;
 }
 
-static void limit(int resource, rlim_t most)
+static void limit(__rlimit_resource_t resource, rlim_t most)
 {
 	setrlimit(resource, &(struct rlimit){ .rlim_cur = most, .rlim_max = most });
 }
@@ -378,6 +378,8 @@ static void in_my_own_group_only_the_child_ends(void **state)
 	assert_int_equal(spawn_start(&plan, &kid, &why), 0);
 	assert_int_equal(getpgid(kid.pid), getpgrp());
 	life_line_deinit(&line); /* I am still here to see it */
+	struct pollfd ended = { .fd = kid.pidfd, .events = POLLIN };
+	assert_int_equal(poll(&ended, 1, WITHIN_MS), 1);
 	assert_int_equal(waitpid(kid.pid, &status, 0), kid.pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	close(kid.line_fd);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 20000 /* sanitizers on a busy machine are slow */
-#define SILENCE_MS  100
+#define SILENCE_MS 100
 
 /*
  * The broker.
@@ -34,13 +34,16 @@ void wire_broker_init(struct wire_broker *b)
 
 static void exec_broker(const struct wire_broker *b, const char *const *flags, int stderr_fd)
 {
-	const char *argv[24] = { BROODD, "--dir", b->dir };
+	const char *program = getenv("BROOD_BROKER");
+	const char *argv[24] = { "broodd", "--dir", b->dir };
 	int n = 3;
 
 	while (flags && *flags)
 		argv[n++] = *flags++;
 	dup2(stderr_fd, STDERR_FILENO);
-	execv(BROODD, (char **)(uintptr_t)argv);
+	if (program)
+		execv(program, (char **)(uintptr_t)argv);
+	perror(program ? program : "wire: BROOD_BROKER is not set");
 	_exit(127);
 }
 
@@ -77,8 +80,10 @@ void wire_broker_start(struct wire_broker *b, const char *const *flags)
 	if (b->pid == 0)
 		exec_broker(b, flags, fd);
 	close(fd);
-	for (int i = 0; i < PATIENCE_MS / 10 && !can_connect(b->socket); i++)
+	for (int i = 0; i < PATIENCE_MS / 10 && !can_connect(b->socket); i++) {
+		assert_int_equal(waitpid(b->pid, NULL, WNOHANG), 0);
 		usleep(10000);
+	}
 	assert_true(can_connect(b->socket));
 }
 
@@ -251,7 +256,8 @@ struct frame wire_expect(struct wire *w, enum frame_kind kind)
 	int r = wire_next(w, &f, PATIENCE_MS);
 
 	if (r != 1)
-		fail_msg("%s expected, but %s", frame_kind_name(kind), r == 0 ? "the connection ended" : "nothing came");
+		fail_msg("%s expected, but %s", frame_kind_name(kind),
+			 r == 0 ? "the connection ended" : "nothing came");
 	if (f.kind != kind)
 		fail_msg("%s expected, but %s came", frame_kind_name(kind), frame_kind_name(f.kind));
 	return f;

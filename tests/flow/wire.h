@@ -1,20 +1,14 @@
 /*
- * wire: a broker of one's own in a new directory, and clients that speak raw frames to it, for tests of the wire itself.
- * Every call that cannot do what it says fails the test.
+ * wire: a broker of one's own in a new directory, and clients that speak raw frames to it, for tests of the wire
+ * itself. The program is $BROOD_BROKER. Every call that cannot do what it says fails the test.
  */
 #ifndef BROOD_WIRE_H
 #define BROOD_WIRE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "address.h"
 #include "brood.pb-c.h"
 #include "channel.h"
+#include "test.h"
 #include "ticket.h"
 #include <sys/types.h>
 

@@ -101,7 +101,7 @@ BODILESS = {"CANCEL", "READY", "FIN"}
 NO_WINDOW = {"REPLY", "FAILURE", "CANCEL", "READY", "FIN"}
 MORE = 0x40
 CONTINUED = 0x80
-FRAGMENT = 128 * 1024
+FRAGMENT = 128 * 1024 - 64
 MESSAGE_MAX = 64 * 1024 * 1024
 TYPES = 64
 UNNUMBERED = 0xFFFF
@@ -488,7 +488,7 @@ class Client:
         gone = pb.Gone.FromString(frame.body)
         self.gone[gone.id] = gone.why
         self.out.pop(gone.id, None)
-        self.inflows.pop(gone.id, None)
+        # What came before stays: its inbox is emptied by the program as any other.
 
     def pump(self):
         """Make frames of what may go, and acknowledge what has no frame to ride on."""
@@ -500,7 +500,7 @@ class Client:
                 sequence, flags, body = made
                 self.write(Frame("DATA", flags, 0, destination, 0, sequence, self.acknowledge(destination), body))
         for source, inflow in self.inflows.items():
-            if inflow.owes():
+            if inflow.owes() and source not in self.gone:
                 self.write(Frame("ACK", destination=source, acknowledge=self.acknowledge(source)))
 
     def acknowledge(self, source):
@@ -553,7 +553,7 @@ class Client:
         """Wait until everything arrived, acknowledge, say goodbye."""
         self.wait(lambda: not any(out.log for out in self.out.values()), timeout)
         for source, inflow in self.inflows.items():
-            if inflow.told != inflow.consumed:
+            if inflow.told != inflow.consumed and source not in self.gone:
                 self.write(Frame("ACK", destination=source, acknowledge=self.acknowledge(source)))
         self.write(Frame("GOODBYE", body=pb.Goodbye(parting=pb.PARTING_LEAVING).SerializeToString()))
         while not self.ended:
@@ -583,6 +583,9 @@ def answer_all(client, inflow):
         if message.kind == "MESSAGE" and message.type == b"conform.stop":
             inflow.done(message)
             return True
+        if message.source in client.gone:
+            inflow.done(message)
+            continue
         if not answer(client, message):
             return False
         inflow.done(message)
@@ -592,13 +595,11 @@ def answer_all(client, inflow):
 def conform(address, name):
     client = Client(address)
     client.register(name)
-    stop = False
-    while not stop and not client.stopping:
+    # Messages may have come together with the answer to REGISTER, so look first, then wait.
+    while not any([answer_all(client, inflow) for inflow in client.inflows.values()]) and not client.stopping:
         client.turn(None)
         if client.ended:
             raise Refused("the connection ended")
-        for inflow in list(client.inflows.values()):
-            stop = stop or answer_all(client, inflow)
     client.leave()
 
 

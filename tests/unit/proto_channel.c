@@ -571,6 +571,36 @@ static void a_descriptor_goes_with_its_own_bytes(void **state)
 	tear_down();
 }
 
+static void a_descriptor_goes_once_however_many_writes_it_takes(void **state)
+{
+	static uint8_t stream[FRAME_MAX];
+	size_t n = make_frame(stream, 0, FRAME_BODY_MAX);
+	struct frame f;
+	int i, frames = 0, fd;
+
+	(void)state;
+	set_up();
+	for (i = 0; i < 8; i++) /* one run: only its first byte has a descriptor */
+		assert_int_equal(channel_keep(&there, stream, n, tag(1), i == 0 ? dup(0) : -1), 0);
+	assert_int_equal(there.runs_count, 1);
+	while (frames < 8) {
+		ssize_t got;
+
+		assert_int_equal(channel_drain(&there, NULL), 0);
+		got = channel_read(&here);
+		assert_true(got > 0 || got == -ENOBUFS);
+		while (channel_next(&here, &f) == 1)
+			frames++;
+		if (got == -ENOBUFS)
+			slab_reset(&slab);
+	}
+	fd = channel_take_fd(&here);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(channel_take_fd(&here), -ENOENT);
+	tear_down();
+}
+
 static void unsent_descriptors_are_closed(void **state)
 {
 	int ends[2];
@@ -867,6 +897,7 @@ int main(void)
 		cmocka_unit_test(kept_bytes_go_in_order_and_are_told),
 		cmocka_unit_test(many_runs_and_partial_writes_add_up),
 		cmocka_unit_test(a_descriptor_goes_with_its_own_bytes),
+		cmocka_unit_test(a_descriptor_goes_once_however_many_writes_it_takes),
 		cmocka_unit_test(unsent_descriptors_are_closed),
 		cmocka_unit_test(a_frame_is_sent_at_once_or_kept_whole),
 		cmocka_unit_test(more_pieces_than_one_call_takes_are_written),

@@ -97,7 +97,7 @@ static void print_totals(const struct wish *wish, const struct survey *s, const 
 	print_object(object);
 }
 
-/* Exit code: are there files that could not be read? */
+/* Exit code: is there something that could not be read? */
 static int print(const struct wish *wish, const struct survey *s)
 {
 	struct tally total;
@@ -113,7 +113,7 @@ static int print(const struct wish *wish, const struct survey *s)
 			print_file(wish, f);
 	}
 	print_totals(wish, s, &total, unreadable);
-	return unreadable > 0;
+	return unreadable + s->skipped > 0;
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */

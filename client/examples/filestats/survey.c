@@ -39,16 +39,31 @@ static int add_file(struct survey *s, const char *path)
 	return 0;
 }
 
+/* Take what the walk has come to. A directory that cannot be read is an error only if it is the one asked for. */
+static int visit(struct survey *s, const FTSENT *entry)
+{
+	switch (entry->fts_info) {
+	case FTS_F:
+		return add_file(s, entry->fts_path);
+	case FTS_DNR:
+	case FTS_ERR:
+	case FTS_NS:
+		if (entry->fts_level == FTS_ROOTLEVEL)
+			return -entry->fts_errno;
+		fprintf(stderr, "filestats: %s: %s\n", entry->fts_path, strerror(entry->fts_errno));
+		s->skipped++;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
 static int walk(struct survey *s, FTS *tree)
 {
 	FTSENT *entry;
 	int rc = 0;
-	while (rc == 0 && (entry = fts_read(tree)) != NULL) {
-		if (entry->fts_info == FTS_F)
-			rc = add_file(s, entry->fts_path);
-		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
-			fprintf(stderr, "filestats: %s: %s\n", entry->fts_path, strerror(entry->fts_errno));
-	}
+	while (rc == 0 && (entry = fts_read(tree)) != NULL)
+		rc = visit(s, entry);
 	return rc;
 }
 

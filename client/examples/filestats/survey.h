@@ -33,8 +33,9 @@ struct survey {
 	const char *program; /* starts as a worker when given --worker */
 	struct file *files;  /* in the order of find(1) */
 	size_t n_files, room;
-	size_t next;   /* files before this one were handed out at least once */
-	size_t *again; /* files whose worker died; room for all */
+	size_t skipped; /* directories that could not be read */
+	size_t next;    /* files before this one were handed out at least once */
+	size_t *again;  /* files whose worker died; room for all */
 	size_t n_again;
 	size_t finished; /* done or unreadable */
 	struct helper helpers[SURVEY_WORKERS];
