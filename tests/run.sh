@@ -17,6 +17,7 @@ quietly() {
 	fi
 }
 mkdir -p build
+echo "building in build/"
 quietly cmake --preset default -DBROOD_TESTS=ON
 quietly cmake --build build
 CTEST_PARALLEL_LEVEL=${CTEST_PARALLEL_LEVEL:-2} exec ctest --test-dir build --output-on-failure "$@"

@@ -36,7 +36,7 @@ static const char help[] = "Example:\n"
 			   "\n"
 			   "Exit status: 0 all checks passed, 1 some failed, 2 wrong arguments.\n";
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 5000
 #define QUIET_MS 1000
 #define WINDOW (4u * 1024 * 1024)  /* bytes that a client may have under way to one receiver */
 #define WINDOW_SLACK (256u * 1024) /* for heads, acknowledgements, and what the broker says itself */
@@ -128,6 +128,7 @@ static void take_child_event(struct conform *c, const brood_event *ev)
 		c->code = ev->exit->cause == BROOD_EXITED ? ev->exit->code : 128 + ev->exit->signo;
 	} else if (ev->type == BROOD_EVENT_ERROR) {
 		c->exited = c->left = 1;
+		c->code = 127;
 		fail(c, "%s", ev->error->text);
 	}
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define PATIENCE_MS 10000
+#define FLUSH_MS 100 /* each command has waited for what it sent before it closes */
 
 void session_explain(const char *command, const struct brood_error *error)
 {
@@ -18,7 +19,7 @@ void session_explain(const char *command, const struct brood_error *error)
 int session_open(const struct cli *cli, brood **ret)
 {
 	brood *b = NULL;
-	int rc = brood_connect(&b, cli->address, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
+	int rc = brood_connect(&b, cli->address, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART, .flush_ms = FLUSH_MS));
 	if (rc < 0) {
 		fprintf(stderr, "brood: %s\n", strerror(-rc));
 		return rc;

@@ -29,8 +29,8 @@ static void print(const Brood__Control__Status *s)
 {
 	char age[OUTPUT_SHORT], bytes[OUTPUT_SHORT], queued[OUTPUT_SHORT], memory[OUTPUT_SHORT];
 	printf("node       %s\n", s->node);
-	printf("broker     broodd %s, %s, pid %u, up %s\n", s->version, s->private_ ? "private" : "of the system",
-	       s->pid, output_age(s->up_ms, age));
+	printf("broker     broodd %s%s, pid %u, up %s\n", s->version, s->private_ ? ", private" : "", s->pid,
+	       output_age(s->up_ms, age));
 	printf("memory     %s\n", output_bytes(s->rss_kib * 1024, memory));
 	printf("processes  %u\n", s->processes);
 	printf("routed     %llu frames, %s\n", (unsigned long long)s->frames, output_bytes(s->bytes, bytes));

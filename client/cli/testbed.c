@@ -2,13 +2,16 @@
  * testbed: a temporary directory with a broker in it.
  *
  * The broker is a plain child of a handle that needs no broker itself, so it ends with this program, however this
- * program ends. In an orderly end it is told to stop first, and then the directory goes.
+ * program ends. In an orderly end it is told to stop first, and then the directory goes. Measuring takes long enough
+ * for people to interrupt it, so a signal handler removes the directory too; it knows it by the one static variable
+ * here.
  */
 #include "testbed.h"
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -17,6 +20,8 @@
 
 #define PATIENCE_MS 5000
 #define STEP_MS 5
+
+static char to_remove[sizeof((struct testbed *)NULL)->directory];
 
 char *testbed_path(const struct testbed *t, const char *name, char to[TESTBED_PATH])
 {
@@ -57,6 +62,34 @@ static unsigned free_port(void)
 	return ntohs(in.sin_port);
 }
 
+/* Everything that a broker or a bench puts there. Safe in a signal handler. */
+static void remove_directory(const char *path)
+{
+	static const char *const names[] = {
+		"sock", "cookie", "epoch", "key", "lock", "log", "relay", "switch", "floor"
+	};
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		unlinkat(fd, names[i], 0);
+	rmdir(path);
+	close(fd);
+}
+
+static void remove_and_die(int signo)
+{
+	remove_directory(to_remove);
+	raise(signo); /* which has its default action again */
+}
+
+static void remove_at_signal(const struct testbed *t)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = remove_and_die, .sa_flags = (int)SA_RESETHAND };
+	memcpy(to_remove, t->directory, sizeof to_remove);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		sigaction(signals[i], &action, NULL);
+}
+
 static int make_directory(struct testbed *t, int tcp)
 {
 	const char *parent = getenv("TMPDIR");
@@ -65,6 +98,7 @@ static int make_directory(struct testbed *t, int tcp)
 		t->directory[0] = '\0';
 		return n >= (int)sizeof t->directory ? -ENAMETOOLONG : -errno;
 	}
+	remove_at_signal(t);
 	snprintf(t->address, sizeof t->address, "unix:%s/sock", t->directory);
 	testbed_path(t, "cookie", t->token);
 	if (tcp)
@@ -119,22 +153,11 @@ int testbed_init(struct testbed *t, int tcp)
 	return rc;
 }
 
-static void remove_directory(const struct testbed *t)
-{
-	DIR *d = opendir(t->directory);
-	struct dirent *e;
-	while (d && (e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	rmdir(t->directory);
-}
-
 void testbed_deinit(struct testbed *t)
 {
 	brood_close(t->keeper);
 	if (t->directory[0])
-		remove_directory(t);
+		remove_directory(t->directory);
+	to_remove[0] = '\0';
 	*t = (struct testbed){ 0 };
 }

@@ -2,7 +2,7 @@
  * brood.h: child_process for C, the same on one host and across hosts.
  *
  * Model      A `brood` is one process as its broker sees it. Everything one can talk to is a `brood_peer`: a child,
- *            the parent, a name, a pool, the broker itself. Every event is a `brood_event`, every callback a `brood_fn`.
+ *            the parent, a name, the broker itself. Every event is a `brood_event`, every callback a `brood_fn`.
  * Results    0 or positive is success, negative is -errno. A call fails only for what is known at once (bad argument,
  *            no memory, full window, dead peer) and then nothing has happened and no callback follows. What is decided
  *            later, by a broker or a child, arrives as an event, or through brood_sync(). strerror(-rc) works.
@@ -85,17 +85,17 @@ struct brood_error {
 };
 
 enum brood_cause {
-	BROOD_EXITED = 1,     /* code */
-	BROOD_SIGNALED,       /* signo, core */
-	BROOD_START_FAILED,   /* stage, code is negative errno; there was no SPAWN and no EXIT event */
-	BROOD_GONE,           /* not spawned by brood: it left or vanished; its status cannot be known */
-	BROOD_STOLEN          /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
+	BROOD_EXITED = 1,   /* code */
+	BROOD_SIGNALED,     /* signo, core */
+	BROOD_START_FAILED, /* stage, code is negative errno; there was no SPAWN and no EXIT event */
+	BROOD_GONE,         /* not spawned by brood: it left or vanished; its status cannot be known */
+	BROOD_STOLEN        /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
 };
 
 enum brood_ended_by { /* why it was made to end, if it was */
-	BROOD_BY_ITSELF,
-	BROOD_BY_KILL,     /* brood_kill() or brood_close() here */
-	BROOD_BY_TIMEOUT   /* timeout_ms */
+		      BROOD_BY_ITSELF,
+		      BROOD_BY_KILL,   /* brood_kill() or brood_close() here */
+		      BROOD_BY_TIMEOUT /* timeout_ms */
 };
 
 struct brood_exit {
@@ -109,20 +109,20 @@ struct brood_exit {
 	uint64_t wall_ms, user_us, system_us, max_rss_kib;
 };
 
-struct brood_msg {      /* read only */
-	const char *type;   /* as the sender said, "" if untyped */
-	const void *body;   /* aligned to 8; followed by a NUL that does not count */
-	const char *text;   /* the same pointer */
+struct brood_msg {        /* read only */
+	const char *type; /* as the sender said, "" if untyped */
+	const void *body; /* aligned to 8; followed by a NUL that does not count */
+	const char *text; /* the same pointer */
 	size_t length;
-	brood_peer *from;   /* valid as long as the message */
-	int wants_reply;    /* a request; 0 again when nobody waits any more: answered, cancelled, peer gone */
-	int timeout_ms;     /* left for the answer, -1 if for ever */
-	const char *trace;  /* W3C traceparent as sent, or "" */
+	brood_peer *from;  /* valid as long as the message */
+	int wants_reply;   /* a request; 0 again when nobody waits any more: answered, cancelled, peer gone */
+	int timeout_ms;    /* left for the answer, -1 if for ever */
+	const char *trace; /* W3C traceparent as sent, or "" */
 };
 
 struct brood_event {
-	int type;         /* enum brood_event_type */
-	void *data;       /* of the table or call that asked for it; of the peer in brood_next() */
+	int type;   /* enum brood_event_type */
+	void *data; /* of the table or call that asked for it; of the peer in brood_next() */
 	brood *handle;
 	brood_peer *peer; /* whom it is about; brood_self() for the handle's own */
 	brood_msg *msg;   /* members that the type does not mention are NULL or 0 */
@@ -149,20 +149,22 @@ struct brood_options {
 	const struct brood_handlers *on; /* for the handle, and for every peer without a table of its own */
 	void *data;
 	unsigned flags;
-	const char *name;          /* register under this name at once */
-	const char *parent;        /* not spawned by brood: become a child of this address or name */
-	unsigned flush_ms;         /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
-	size_t window_bytes;       /* most bytes in flight to one peer; default 4 MiB; one message always fits */
-	const char *token_file;    /* tcp: the broker's cookie file; default $BROOD_TOKEN_FILE, else beside this user's broker */
+	const char *name;    /* register under this name at once */
+	const char *parent;  /* not spawned by brood: become a child of this address or name */
+	unsigned flush_ms;   /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
+	size_t window_bytes; /* most bytes in flight to one peer; default 4 MiB; one message always fits */
+	const char *
+		token_file; /* tcp: the broker's cookie file; default $BROOD_TOKEN_FILE, else beside this user's broker */
 };
 
 #define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
-#define BROOD_NOT_READY    (1u << 1) /* I will call brood_ready() */
-#define BROOD_OUTLIVE      (1u << 2) /* brood_run() does not end with my parent: tell me by DISCONNECT */
+#define BROOD_NOT_READY (1u << 1)    /* I will call brood_ready() */
+#define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent: tell me by DISCONNECT */
 
 /*
- * Make a handle. Never waits for the network: connecting, and reconnecting whenever needed, goes on behind all other
- * calls, which may be made at once. Handle events: READY at the first success, AWAY and BACK, ERROR if it is hopeless.
+ * Make a handle. Never waits for the network: connecting goes on behind all other calls, which may be made at once.
+ * Handle events: READY when connected, ERROR when that is hopeless or the connection is lost; this version does not
+ * reconnect, and calls that need the broker give -ENOTCONN from then on.
  * address: "unix:/path", "tcp://127.0.0.1:7433", or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
  * the system's broker if /run/brood exists, else this user's private broker, which is started if it does not run and
  * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker
@@ -180,8 +182,9 @@ BROOD_API void brood_close(brood *);
 
 /*
  * Wait until all that was asked so far is settled: connected (if brood_connect() was given an address, or anything
- * needed the broker), names registered, programs started, messages consumed by their receivers. 0: all well. Else the first failure since the last call, with its text in brood_last_error().
- * -ETIMEDOUT; with timeout 0, -EAGAIN while anything is unsettled. This is what makes blocking programs simple.
+ * needed the broker), names registered, programs started, messages consumed by their receivers. 0: all well. Else the
+ * first failure since the last call, with its text in brood_last_error(). -ETIMEDOUT; with timeout 0, -EAGAIN while
+ * anything is unsettled. This is what makes blocking programs simple.
  */
 BROOD_API int brood_sync(brood *, int timeout_ms);
 
@@ -237,7 +240,8 @@ struct brood_find_options {
 	size_t size;
 	const struct brood_handlers *on;
 	void *data;
-	unsigned wait_ms; /* messages wait this long for the name to appear; default: they come back as errors at once */
+	unsigned
+		wait_ms; /* messages wait this long for the name to appear; default: they come back as errors at once */
 };
 
 /*
@@ -250,7 +254,15 @@ BROOD_API int brood_find(brood *, brood_peer **ret, const char *name, const stru
 /* Replace a peer's table and data. NULL removes it. */
 BROOD_API int brood_on(brood_peer *, const struct brood_handlers *, void *data);
 
-enum brood_state { BROOD_STARTING = 1, BROOD_RUNNING, BROOD_IS_READY, BROOD_IS_AWAY, BROOD_ENDING, BROOD_IS_EXITED, BROOD_IS_CLOSED };
+enum brood_state {
+	BROOD_STARTING = 1,
+	BROOD_RUNNING,
+	BROOD_IS_READY,
+	BROOD_IS_AWAY,
+	BROOD_ENDING,
+	BROOD_IS_EXITED,
+	BROOD_IS_CLOSED
+};
 
 struct brood_peer_info {
 	size_t size;
@@ -263,8 +275,8 @@ struct brood_peer_info {
 	const char *node;    /* host it runs on, as its broker is called */
 	const char *const *argv;
 	const struct brood_exit *exit; /* NULL while it lives */
-	uint64_t sent, received;        /* messages, so far */
-	uint64_t queued, queued_bytes;  /* messages and bytes accepted and not yet consumed by it */
+	uint64_t sent, received;       /* messages, so far */
+	uint64_t queued, queued_bytes; /* messages and bytes accepted and not yet consumed by it */
 };
 
 /* Works on any peer at any time, after CLOSE too: the way to ask pid, connected, killed, exit code, arguments. */
@@ -288,16 +300,22 @@ BROOD_API void brood_release(brood_peer *);
 
 enum brood_stdio_kind { BROOD_STDIO_END, BROOD_STDIO_NULL, BROOD_STDIO_MINE };
 
-struct brood_stdio {  /* this one never grows */
-	int fd;           /* in the child: 0, 1 or 2 */
+struct brood_stdio { /* this one never grows */
+	int fd;      /* in the child: 0, 1 or 2 */
 	int kind;
 	int other;        /* reserved */
 	brood_peer *peer; /* reserved */
 };
 
 /* A list of these; what is not listed is NUL (0) and MINE (1, 2). */
-#define BROOD_NUL(fd)  { (fd), BROOD_STDIO_NULL, -1, 0 } /* /dev/null */
-#define BROOD_MINE(fd) { (fd), BROOD_STDIO_MINE, -1, 0 } /* same number here */
+#define BROOD_NUL(fd)                                                                                                  \
+	{                                                                                                              \
+		(fd), BROOD_STDIO_NULL, -1, 0                                                                          \
+	} /* /dev/null */
+#define BROOD_MINE(fd)                                                                                                 \
+	{                                                                                                              \
+		(fd), BROOD_STDIO_MINE, -1, 0                                                                          \
+	} /* same number here */
 
 /*
  * How to start a program. argv[0] is looked up in PATH (of the child's environment) unless it has a slash. No shell,
@@ -312,16 +330,16 @@ struct brood_spawn_options {
 	const char *const *env;     /* "K=V", NULL-ended; replaces. NULL: mine */
 	const char *const *env_add; /* added to that; "K" alone removes */
 	const char *cwd;
-	const char *name;           /* register the child under it */
+	const char *name; /* register the child under it */
 	const struct brood_stdio *stdio;
-	unsigned timeout_ms;        /* of life, then as brood_kill(p, 0, BROOD_TREE | BROOD_THEN_KILL) */
-	unsigned grace_ms;          /* from the first signal to SIGKILL; default 2,000 */
-	int kill_signal;            /* default SIGTERM */
+	unsigned timeout_ms; /* of life, then as brood_kill(p, 0, BROOD_TREE | BROOD_THEN_KILL) */
+	unsigned grace_ms;   /* from the first signal to SIGKILL; default 2,000 */
+	int kill_signal;     /* default SIGTERM */
 };
 
-#define BROOD_PLAIN    (1u << 0) /* knows nothing of brood: no channel, no broker */
+#define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker */
 #define BROOD_DETACHED (1u << 1) /* outlives me, in a session of its own; implies UNREF */
-#define BROOD_UNREF    (1u << 2) /* does not keep brood_run() running */
+#define BROOD_UNREF (1u << 2)    /* does not keep brood_run() running */
 
 /*
  * Start a program with a channel that its brood_connect(…, NULL, …) finds, ready for messages at once: they wait in
@@ -329,7 +347,8 @@ struct brood_spawn_options {
  * (no such file, no descriptors, no broker) are events: ERROR, then CLOSE. ret may be NULL. The child dies with me unless
  * detached, however I die: the kernel sees to it (see client/README.md, "The life line").
  */
-BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *const *argv, const struct brood_spawn_options *);
+BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *const *argv,
+					const struct brood_spawn_options *);
 
 /*
  * Signal a process (0: its kill_signal), with BROOD_TREE everything it started, with BROOD_THEN_KILL also SIGKILL after
@@ -337,7 +356,7 @@ BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *c
  * handle did not spawn.
  */
 BROOD_API int brood_kill(brood_peer *, int signo, unsigned flags);
-#define BROOD_TREE      (1u << 0)
+#define BROOD_TREE (1u << 0)
 #define BROOD_THEN_KILL (1u << 1)
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
@@ -353,8 +372,8 @@ struct brood_out {
 	const char *trace; /* W3C traceparent, up to 255 bytes, carried along */
 };
 
-#define BROOD_MORE    (1u << 0) /* more follows at once: gather */
-#define BROOD_BLOCK   (1u << 1) /* wait for room instead of -EAGAIN */
+#define BROOD_MORE (1u << 0)  /* more follows at once: gather */
+#define BROOD_BLOCK (1u << 1) /* wait for room instead of -EAGAIN */
 
 /*
  * Exactly once and in order while both processes and their broker live. The window is the only limit: -EAGAIN, and DRAIN
@@ -369,7 +388,8 @@ BROOD_API BROOD_CHECKED int brood_send(brood_peer *to, const struct brood_out *)
  * "cancelled" ...). timeout_ms is above 0 or -1. Returns an id (> 0) for brood_cancel(), after which done is called with
  * -ECANCELED. Else as brood_send().
  */
-BROOD_API BROOD_CHECKED int64_t brood_request(brood_peer *to, const struct brood_out *, int timeout_ms, brood_fn *done, void *data);
+BROOD_API BROOD_CHECKED int64_t brood_request(brood_peer *to, const struct brood_out *, int timeout_ms, brood_fn *done,
+					      void *data);
 BROOD_API int brood_cancel(brood *, int64_t request);
 
 /* Ask and wait. 0 and *ret (yours), or the error; other events wait meanwhile. -ETIMEDOUT, -ECONNRESET, ... */
@@ -390,13 +410,14 @@ BROOD_API void brood_msg_release(brood_msg *);
 #define BROOD_TEXT(s) BROOD_MSG("text", (s), strlen(s))
 
 #ifndef __cplusplus
-#define BROOD_ARGV(...)    ((const char *const[]){ __VA_ARGS__, NULL })
-#define BROOD_STDIO(...)   ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
-#define BROOD_ON(...)      (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
+#define BROOD_ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
+#define BROOD_ON(...) (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
 #define BROOD_OPTIONS(...) (&(const struct brood_options){ .size = sizeof(struct brood_options), __VA_ARGS__ })
-#define BROOD_FIND(...)    (&(const struct brood_find_options){ .size = sizeof(struct brood_find_options), __VA_ARGS__ })
-#define BROOD_SPAWN(...)   (&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), __VA_ARGS__ })
-#define BROOD_MSG(t, b, ...) \
+#define BROOD_FIND(...) (&(const struct brood_find_options){ .size = sizeof(struct brood_find_options), __VA_ARGS__ })
+#define BROOD_SPAWN(...)                                                                                               \
+	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), __VA_ARGS__ })
+#define BROOD_MSG(t, b, ...)                                                                                           \
 	(&(const struct brood_out){ .size = sizeof(struct brood_out), .type = (t), .body = (b), .length = __VA_ARGS__ })
 #else
 static inline struct brood_out brood_out_(const char *type, const void *body, size_t length)

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLUSH_MS    5000u
-#define WINDOW      (4u * 1024u * 1024u)
-#define WINDOW_MIN  4096u
+#define FLUSH_MS 5000u
+#define WINDOW (4u * 1024u * 1024u)
+#define WINDOW_MIN 4096u
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
@@ -91,7 +91,8 @@ int brood_connect(brood **ret, const char *address, const struct brood_options *
 	init_members(h, &o);
 	h->end = end;
 	link_init(h, address, &o, &inbound_link_up);
-	if ((rc = loop_init(h)) < 0 || (rc = make_relations(h, &o)) < 0 || (o.name && (rc = brood_register(h, o.name)) < 0)) {
+	if ((rc = loop_init(h)) < 0 || (rc = make_relations(h, &o)) < 0 ||
+	    (o.name && (rc = brood_register(h, o.name)) < 0)) {
 		destroy(h);
 		return rc;
 	}

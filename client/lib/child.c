@@ -65,8 +65,8 @@ static void describe_exit(struct child *c)
 	if (x->cause == BROOD_EXITED)
 		snprintf(p->exit_text, sizeof(p->exit_text), "exited with code %d%s%s", x->code, why, missing);
 	else if (x->cause == BROOD_SIGNALED)
-		snprintf(p->exit_text, sizeof(p->exit_text), "killed by signal %d (%s)%s%s%s", x->signo, strsignal(x->signo),
-			 x->core ? ", core dumped" : "", why, missing);
+		snprintf(p->exit_text, sizeof(p->exit_text), "killed by signal %d (%s)%s%s%s", x->signo,
+			 strsignal(x->signo), x->core ? ", core dumped" : "", why, missing);
 	else
 		snprintf(p->exit_text, sizeof(p->exit_text),
 			 "ended; this program took its status (waitpid(-1), or SIGCHLD ignored)%s", missing);
@@ -233,16 +233,17 @@ static void life_over(struct timer *t)
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
-static void start_failed(struct child *c, const char *stage, int code)
+/* `what`: what failed, with its reason. */
+static void start_failed(struct child *c, const char *stage, int code, const char *what)
 {
 	struct brood_peer *p = c->peer;
 	struct fault f;
 	char name[32];
 	snprintf(name, sizeof(name), "spawn.%s", stage);
-	fault_set_code(&f, code, name, "cannot start %s: %s%s%s", c->plan->argv[0], strcmp(stage, "cwd") == 0 ? c->plan->cwd : "",
-		       strcmp(stage, "cwd") == 0 ? ": " : "", strerror(-code));
+	fault_set_code(&f, code, name, "cannot start %s: %s", c->plan->argv[0], what);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
-	p->exit = (struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };
+	p->exit =
+		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };
 	p->has_exit = 1;
 	if (p->remote) {
 		parting_report(p->remote, &f);
@@ -253,7 +254,8 @@ static void start_failed(struct child *c, const char *stage, int code)
 	finish(c);
 }
 
-/* A channel for the child: mine is what the broker gets (or, over TCP, only what BIRTH goes through), its is the child's. */
+/* A channel for the child: mine is what the broker gets (or, over TCP, only what BIRTH goes through), its is the
+ * child's. */
 struct pair {
 	int mine, its;
 };
@@ -308,7 +310,8 @@ static void adopt(struct child *c, struct pair *s)
 	m.id = c->peer->remote->id;
 	m.uid = (uint32_t)getuid();
 	m.pid = (uint32_t)c->peer->pid;
-	m.title = (char *)(uintptr_t)c->plan->argv[0];
+	const char *slash = strrchr(c->plan->argv[0], '/');
+	m.title = (char *)(uintptr_t)(slash && slash[1] ? slash + 1 : c->plan->argv[0]);
 	m.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	link_control(h, FRAME_ADOPT, &m.base, fd);
 	if (fd >= 0)
@@ -380,6 +383,14 @@ static void running(struct child *c)
 	event_post(h, c->peer, BROOD_EVENT_SPAWN, NULL);
 }
 
+static void not_started(struct child *c, const struct spawn_failure *why)
+{
+	char what[160];
+	const char *cwd = strcmp(why->stage, "cwd") == 0 ? c->plan->cwd : NULL;
+	snprintf(what, sizeof(what), "%s%s%s", cwd ? cwd : "", cwd ? ": " : "", strerror(-why->code));
+	start_failed(c, why->stage, why->code, what);
+}
+
 static void start(struct child *c)
 {
 	struct pair s = { -1, -1 };
@@ -394,7 +405,7 @@ static void start(struct child *c)
 		rc = exec_child(c, &s, &why);
 	if (rc < 0) {
 		pair_close(&s);
-		start_failed(c, why.stage, why.code);
+		not_started(c, &why);
 		return;
 	}
 	running(c);
@@ -429,7 +440,7 @@ void child_no_broker(struct brood *h, const struct fault *f)
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
 		if (c->state == CHILD_PLANNED) {
-			start_failed(c, "broker", f->error.code);
+			start_failed(c, "broker", f->error.code, f->error.text);
 		} else if (c->state == CHILD_REAPED) {
 			c->missing = 1;
 			tell_exit(c);
@@ -490,7 +501,7 @@ static void begin(struct brood *h, struct child *c)
 	}
 	link_need(h);
 	if (h->failed)
-		start_failed(c, "broker", h->failed);
+		start_failed(c, "broker", h->failed, "there is no broker any more");
 	else if (c->state == CHILD_PLANNED && link_is_up(h) && link_need_ids(h))
 		start(c);
 	link_kick(h);
@@ -504,7 +515,8 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 		return -EINVAL;
 	int rc = plan_make(argv, options, &plan, &why);
 	if (rc < 0)
-		return handle_fail(h, rc, rc == -EINVAL ? "argument" : "memory", "cannot spawn: %s", rc == -EINVAL ? why : "out of memory");
+		return handle_fail(h, rc, rc == -EINVAL ? "argument" : "memory", "cannot spawn: %s",
+				   rc == -EINVAL ? why : "out of memory");
 	struct brood_peer *p = child_new(h, plan);
 	if (!p) {
 		free(plan);
@@ -535,7 +547,7 @@ int brood_kill(brood_peer *p, int signo, unsigned flags)
 	if (!c)
 		return handle_fail(p->h, -EPERM, "kill.denied", "%s was not spawned by this handle", peer_label(p));
 	if (c->state == CHILD_PLANNED) {
-		start_failed(c, "cancelled", -ECANCELED);
+		start_failed(c, "cancelled", -ECANCELED, "cancelled");
 		return 0;
 	}
 	if (c->state != CHILD_RUNNING)
@@ -559,7 +571,7 @@ unsigned child_kill_all(struct brood *h)
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
 		if (c->state == CHILD_PLANNED)
-			start_failed(c, "cancelled", -ECANCELED);
+			start_failed(c, "cancelled", -ECANCELED, "cancelled");
 		else if (c->state == CHILD_RUNNING && !(c->plan->flags & BROOD_DETACHED))
 			(void)signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, BROOD_BY_KILL);
 	}

@@ -164,10 +164,13 @@ static void call_reply(struct brood *h, brood_fn *done, const struct brood_event
 		settle(m, 0, "unanswered");
 }
 
-void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *data, struct letter *m, const struct fault *f)
+void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *data, struct letter *m,
+		 const struct fault *f)
 {
 	if (m && may_call(h)) {
-		struct brood_event e = { .type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg };
+		struct brood_event e = {
+			.type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg
+		};
 		call_reply(h, done, &e, m);
 	} else if (m) {
 		queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data);

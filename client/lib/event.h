@@ -17,7 +17,8 @@ void event_post(struct brood *, struct brood_peer *, int type, const struct faul
 void event_message(struct brood *, struct brood_peer *, struct letter *);
 
 /* The answer to a request: letter or fault. */
-void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data, struct letter *, const struct fault *);
+void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data, struct letter *,
+		 const struct fault *);
 
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);

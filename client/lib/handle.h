@@ -42,16 +42,16 @@ struct remote {
 	struct brood *h;
 	uint64_t id;
 	unsigned refs;
-	int resolved;  /* id is known and the remote is in the table; until then what is sent waits in `out` */
-	int ended;     /* no frame goes or comes any more */
+	int resolved; /* id is known and the remote is in the table; until then what is sent waits in `out` */
+	int ended;    /* no frame goes or comes any more */
 	enum remote_hold hold;
 	struct outflow out;
 	struct inflow in;
 	TAILQ_ENTRY(remote) dirty_entry;
-	int dirty;     /* in the list of those with something to transmit */
-	int probe;     /* ask for an acknowledgement of everything */
+	int dirty; /* in the list of those with something to transmit */
+	int probe; /* ask for an acknowledgement of everything */
 	int fin_sent, fin_received;
-	int want_drain; /* -EAGAIN was said */
+	int want_drain;          /* -EAGAIN was said */
 	uint64_t sent, received; /* messages */
 	struct brood_peer *peer; /* gets its events; NULL: none (any more) */
 	LIST_HEAD(, request) requests;
@@ -77,9 +77,9 @@ struct brood_peer {
 	pid_t pid;
 	int ready, away, disconnected, closed;
 	struct child *child;
-	struct timer waiting;  /* NAME: how long messages wait for a holder */
+	struct timer waiting; /* NAME: how long messages wait for a holder */
 	unsigned wait_ms;
-	int absent;            /* NAME: the broker said that nobody holds it */
+	int absent; /* NAME: the broker said that nobody holds it */
 	struct brood_exit exit;
 	int has_exit;
 	char exit_text[256];
@@ -91,14 +91,14 @@ TAILQ_HEAD(peer_list, brood_peer);
 struct letter {
 	struct brood_msg msg; /* first: what programs see */
 	struct brood *h;
-	struct remote *remote; /* counted while it stays */
+	struct remote *remote;    /* counted while it stays */
 	LIST_ENTRY(letter) entry; /* of those that stay */
 	struct inflow_hold hold;
 	uint64_t correlation, deadline;
-	int stays;    /* outlives its handler: kept by the program or queued */
-	int kept;     /* times brood_msg_keep() was called */
-	int showing;  /* its handler runs, or brood_next() shows it */
-	void *body;   /* malloc, or NULL: it lies in the slab */
+	int stays;   /* outlives its handler: kept by the program or queued */
+	int kept;    /* times brood_msg_keep() was called */
+	int showing; /* its handler runs, or brood_next() shows it */
+	void *body;  /* malloc, or NULL: it lies in the slab */
 	char *type, *trace;
 	struct unpacked *unpacked; /* by brood_msg_pb() */
 };
@@ -112,7 +112,8 @@ struct event_item {
 };
 TAILQ_HEAD(event_list, event_item);
 
-/* Where reading stands: items of one frame. Part of the handle, so that a blocking call inside a callback goes on there. */
+/* Where reading stands: items of one frame. Part of the handle, so that a blocking call inside a callback goes on
+ * there. */
 struct cursor {
 	struct remote *remote; /* counted; NULL: no frame open */
 	const uint8_t *at, *end;
@@ -125,12 +126,12 @@ struct cursor {
 struct request {
 	LIST_ENTRY(request) entry; /* of its remote */
 	struct brood *h;
-	struct remote *remote;     /* counted; NULL: slot is free */
-	struct brood_peer *peer;   /* counted */
+	struct remote *remote;   /* counted; NULL: slot is free */
+	struct brood_peer *peer; /* counted */
 	struct timer deadline;
 	brood_fn *done;
 	void *data;
-	struct call *call;         /* brood_call() waits for it; then there is no done */
+	struct call *call; /* brood_call() waits for it; then there is no done */
 	uint32_t slot, generation;
 	uint32_t next_free;
 };
@@ -155,8 +156,8 @@ enum link_state {
 	LINK_CONNECTING, /* connect() is under way */
 	LINK_GREETING,   /* HELLO sent, or BIRTH awaited */
 	LINK_UP,
-	LINK_LEAVING,    /* GOODBYE said */
-	LINK_DOWN        /* for good */
+	LINK_LEAVING, /* GOODBYE said */
+	LINK_DOWN     /* for good */
 };
 
 struct link {
@@ -165,15 +166,15 @@ struct link {
 	struct channel channel;
 	struct slab slab;
 	int slab_made;
-	unsigned interest;   /* epoll events asked for */
-	char address[128];   /* of the broker, as text */
+	unsigned interest; /* epoll events asked for */
+	char address[128]; /* of the broker, as text */
 	int address_kind;
-	int inherited;       /* the channel came from my parent */
-	int given;           /* the program itself said where the broker is */
+	int inherited; /* the channel came from my parent */
+	int given;     /* the program itself said where the broker is */
 	int autostart, started;
 	char *token_file, *parent_name;
-	struct timer timer;  /* next try, or patience with a silent broker */
-	uint64_t give_up;    /* when trying ends */
+	struct timer timer;    /* next try, or patience with a silent broker */
+	uint64_t give_up;      /* when trying ends */
 	struct source starter; /* pidfd of the private broker's first process */
 	uint8_t ticket[TICKET_SIZE];
 	size_t ticket_size;
@@ -183,8 +184,8 @@ struct link {
 	uint64_t first_id;
 	uint8_t ids_key[TICKET_KEY];
 	int asked_ids;
-	int readable;        /* there is something to read */
-	int heard;           /* a frame came behind BIRTH, so the channel reaches a broker */
+	int readable; /* there is something to read */
+	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
 	const struct link_up *up;
 };
 
@@ -197,14 +198,14 @@ struct registered_name {
 /* ---- me ---------------------------------------------------------------------------------------------------------- */
 
 struct brood {
-	LIST_ENTRY(brood) entry; /* of all handles of this process */
-	unsigned generation;     /* of forks; a copy refuses */
-	pthread_t thread;        /* that made it */
-	int listed;              /* in the list that exit(3) flushes */
+	LIST_ENTRY(brood) entry;     /* of all handles of this process */
+	unsigned generation;         /* of forks; a copy refuses */
+	pthread_t thread;            /* that made it */
+	int listed;                  /* in the list that exit(3) flushes */
 	void (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
 	int epoll_fd, wake_fd, timer_fd;
-	uint64_t timer_due;      /* what timer_fd is set to; UINT64_MAX: nothing */
-	int foreign;             /* somebody else's loop waits for epoll_fd */
+	uint64_t timer_due; /* what timer_fd is set to; UINT64_MAX: nothing */
+	int foreign;        /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
 	struct source wake_source, timer_source;
 	volatile int stop, wake; /* asked by brood_stop(), brood_wake() */
@@ -215,8 +216,8 @@ struct brood {
 	unsigned delivered;
 	struct link link;
 	struct cursor cursor;
-	struct letter *current;  /* memory for the next message, or NULL while a handler sees it */
-	void **pinned;           /* old slab memory that callbacks further up still see */
+	struct letter *current; /* memory for the next message, or NULL while a handler sees it */
+	void **pinned;          /* old slab memory that callbacks further up still see */
 	unsigned n_pinned;
 	struct remote *by_id, *last_remote;
 	struct remote_list dirty;
@@ -231,12 +232,12 @@ struct brood {
 	struct life_line line;
 	unsigned flags, flush_ms;
 	size_t window;
-	unsigned counting;  /* children that keep brood_run() running */
+	unsigned counting;           /* children that keep brood_run() running */
 	LIST_HEAD(, letter) letters; /* that outlive their handler */
-	int known;          /* the broker has said who I am */
-	int stopping;       /* the broker ends: finish, then leave */
-	int failed;         /* negative errno: no broker any more */
-	struct fault last, first; /* of the last call; the first since brood_sync() */
+	int known;                   /* the broker has said who I am */
+	int stopping;                /* the broker ends: finish, then leave */
+	int failed;                  /* negative errno: no broker any more */
+	struct fault last, first;    /* of the last call; the first since brood_sync() */
 };
 
 /* How often this process is a forked copy; differs from the handle's in a copy. */
@@ -254,7 +255,8 @@ void handle_unwatch(struct brood *, struct source *);
 void handle_poke(const struct brood *);
 
 /* Note a failed call for brood_last_error(), and return its code. */
-int handle_fail(struct brood *, int code, const char *name, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int handle_fail(struct brood *, int code, const char *name, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Note an asynchronous failure for brood_sync(). */
 void handle_note(struct brood *, const struct fault *);
 

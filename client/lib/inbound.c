@@ -332,6 +332,7 @@ static void on_go(struct brood *h, const struct frame *f)
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);
+	remote_ask(r); /* if it was asked before, that was not heard either */
 	if (was_away && r->peer && r->peer->away) {
 		r->peer->away = 0;
 		event_post(h, r->peer, BROOD_EVENT_BACK, NULL);
@@ -507,4 +508,6 @@ static void on_down(struct brood *h, const struct fault *f)
 	child_no_broker(h, f);
 }
 
-const struct link_up inbound_link_up = { .up = on_up, .frame = inbound_frame, .stopping = on_stopping, .down = on_down };
+const struct link_up inbound_link_up = {
+	.up = on_up, .frame = inbound_frame, .stopping = on_stopping, .down = on_down
+};

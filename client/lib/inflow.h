@@ -27,12 +27,12 @@ struct inflow_assembly { /* a message of several items, under construction */
 };
 
 struct inflow {
-	uint64_t next;  /* sequence that is taken next */
-	uint64_t told;  /* last acknowledged to the sender */
-	uint64_t asked; /* highest item for which an acknowledgement was asked */
-	uint64_t handling;          /* item whose handler runs, 0: none */
-	struct inflow_holds holds;  /* those that outlive their handler, by sequence */
-	char **types; /* bound names, by number - 1; [ITEM_TYPES] is the last unnumbered one */
+	uint64_t next;             /* sequence that is taken next */
+	uint64_t told;             /* last acknowledged to the sender */
+	uint64_t asked;            /* highest item for which an acknowledgement was asked */
+	uint64_t handling;         /* item whose handler runs, 0: none */
+	struct inflow_holds holds; /* those that outlive their handler, by sequence */
+	char **types;              /* bound names, by number - 1; [ITEM_TYPES] is the last unnumbered one */
 	struct inflow_assembly assembly;
 };
 

@@ -134,8 +134,8 @@ void letter_settle(struct letter *m, int rc, const char *unanswered)
 		(void)answer_failure(m, rc, "request.failed", strerror(-rc));
 	else if (m->msg.wants_reply && !m->kept)
 		(void)answer_failure(m, error_reason(unanswered)->code, unanswered,
-				     strcmp(unanswered, "unhandled") == 0 ? "nobody handles messages there" :
-									    "its handler returned without an answer");
+				     strcmp(unanswered, "unhandled") == 0 ? "nobody handles messages there"
+									  : "its handler returned without an answer");
 	if (!m->kept)
 		letter_drop(m);
 }

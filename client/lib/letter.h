@@ -1,20 +1,22 @@
 /*
  * letter: one received message, from the slab to its release. While its handler runs its body lies in the slab; what
- * outlives its handler (kept by the program, or waiting for its turn) is copied out once. The struct itself never moves,
- * so a program may go on using the pointer that it kept. In steady state one struct serves all messages.
+ * outlives its handler (kept by the program, or waiting for its turn) is copied out once. The struct itself never
+ * moves, so a program may go on using the pointer that it kept. In steady state one struct serves all messages.
  */
 #ifndef BROOD_LETTER_H
 #define BROOD_LETTER_H
 
 #include "handle.h"
 
-/* A letter for the item just taken, held until letter_drop(); the caller fills msg, correlation, deadline. NULL: no memory. */
+/* A letter for the item just taken, held until letter_drop(); the caller fills msg, correlation, deadline. NULL: no
+ * memory. */
 struct letter *letter_take(struct brood *, struct remote *, uint64_t sequence);
 
 /* It must outlive its handler: copy it out of the slab. -ENOMEM. Twice is fine. */
 int letter_stay(struct letter *);
 
-/* The handler returned `rc` (0 if there is none): answer an open request, with this name if the handler was silent; release unless kept. */
+/* The handler returned `rc` (0 if there is none): answer an open request, with this name if the handler was silent;
+ * release unless kept. */
 void letter_settle(struct letter *, int rc, const char *unanswered);
 
 /* Consumed: the sender's window grows. Frees what stayed. */

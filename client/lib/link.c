@@ -27,10 +27,10 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
-#define CHILD_IDS   64   /* ids asked for at once */
-#define SLAB_SIZE   (2 * SLAB_HELPING)
-#define PIECES      64   /* iovecs per write ... */
-#define HELPING     (256u * 1024u) /* ... and bytes */
+#define CHILD_IDS 64     /* ids asked for at once */
+#define SLAB_SIZE (2 * SLAB_HELPING)
+#define PIECES 64              /* iovecs per write ... */
+#define HELPING (256u * 1024u) /* ... and bytes */
 
 static void dial_again(struct timer *);
 
@@ -178,8 +178,8 @@ static void update_interest(struct brood *h)
 	l->interest = want;
 }
 
-/* Failures to write are not looked at: what the broker said last may still be readable and names the reason, and the end
- * of file behind it ends the link. */
+/* Failures to write are not looked at: what the broker said last may still be readable and names the reason, and the
+ * end of file behind it ends the link. */
 static void send_body(struct brood *h, unsigned kind, const uint8_t *body, size_t length, int fd)
 {
 	struct frame head = { .kind = (uint8_t)kind, .length = (uint32_t)length };
@@ -228,7 +228,9 @@ struct batch {
 
 static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
 {
-	struct frame f = { .kind = (uint8_t)kind, .destination = route->destination, .acknowledge = route->acknowledge };
+	struct frame f = { .kind = (uint8_t)kind,
+			   .destination = route->destination,
+			   .acknowledge = route->acknowledge };
 	f.sequence = kind == FRAME_PROBE ? s->remote->out.next : 0;
 	frame_write_head(b->bare[b->n_bare], &f);
 	b->iov[b->pieces++] = (struct iovec){ b->bare[b->n_bare], FRAME_HEAD };
@@ -464,8 +466,8 @@ static void lost_patience(struct brood *h)
 	struct fault f;
 	long pid = h->link.inherited ? 0 : lock_holder(&h->link);
 	if (pid)
-		fault_set_code(&f, -ETIMEDOUT, "broker.absent", "the broker at %s (pid %ld) accepts but does not answer",
-			       h->link.address, pid);
+		fault_set_code(&f, -ETIMEDOUT, "broker.absent",
+			       "the broker at %s (pid %ld) accepts but does not answer", h->link.address, pid);
 	else
 		fault_set_code(&f, -ETIMEDOUT, "broker.absent", "the broker at %s does not answer",
 			       h->link.inherited ? "the inherited channel" : h->link.address);

@@ -10,10 +10,10 @@
 
 /* Who is told what the link learns; given at creation. */
 struct link_up {
-	void (*up)(struct brood *);                                /* the broker knows me: id, node, ids are set */
-	void (*frame)(struct brood *, const struct frame *);       /* anything but HELLO_OK, BIRTH, GOODBYE */
-	void (*stopping)(struct brood *);                          /* the broker is about to end */
-	void (*down)(struct brood *, const struct fault *);        /* for good */
+	void (*up)(struct brood *);                          /* the broker knows me: id, node, ids are set */
+	void (*frame)(struct brood *, const struct frame *); /* anything but HELLO_OK, BIRTH, GOODBYE */
+	void (*stopping)(struct brood *);                    /* the broker is about to end */
+	void (*down)(struct brood *, const struct fault *);  /* for good */
 };
 
 /* Decide where the broker is, without contacting it. Never fails: a bad address is told by down() later. */

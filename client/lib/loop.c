@@ -82,7 +82,8 @@ void loop_timer_changed(struct brood *h)
 	uint64_t due = timers_next(&h->timers);
 	if (!h->foreign || due >= h->timer_due)
 		return;
-	struct itimerspec at = { .it_value = { .tv_sec = (time_t)(due / 1000), .tv_nsec = (long)(due % 1000) * 1000000 + 1 } };
+	struct itimerspec at = { .it_value = { .tv_sec = (time_t)(due / 1000),
+					       .tv_nsec = (long)(due % 1000) * 1000000 + 1 } };
 	(void)timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 	h->timer_due = due;
 }
@@ -165,24 +166,16 @@ static void turn(struct brood *h, int timeout_ms)
 	deliver(h);
 }
 
-static void ask_remote(struct remote *r)
-{
-	if (r->ended || r->probe || !outflow_unacknowledged(&r->out))
-		return;
-	r->probe = 1;
-	remote_touch(r);
-}
-
 /* Those with an id are in the table; those that wait for one are only known by their peers. */
 static void ask_all(struct brood *h)
 {
 	struct brood_peer *p;
 	struct remote *r;
 	for (r = h->by_id; r; r = r->hh.next)
-		ask_remote(r);
+		remote_ask(r);
 	TAILQ_FOREACH (p, &h->peers, entry)
 		if (p->remote && !p->remote->resolved)
-			ask_remote(p->remote);
+			remote_ask(p->remote);
 	link_kick(h);
 }
 
@@ -242,7 +235,8 @@ int loop_wait(struct brood *h, int timeout_ms, int (*done)(void *), void *data)
 	return finished;
 }
 
-/* ---- waiting and flushing ----------------------------------------------------------------------------------------- */
+/* ---- waiting and flushing -----------------------------------------------------------------------------------------
+ */
 
 static int flushed(void *handle)
 {
@@ -310,8 +304,8 @@ static int parent_counts(const struct brood *h)
 static int alive(const struct brood *h)
 {
 	enum link_state s = h->link.state;
-	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || !LIST_EMPTY(&h->letters) || parent_counts(h) ||
-	       !TAILQ_EMPTY(&h->ready) || (s > LINK_IDLE && s < LINK_UP);
+	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || !LIST_EMPTY(&h->letters) ||
+	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || (s > LINK_IDLE && s < LINK_UP);
 }
 
 int brood_run(brood *h)
@@ -405,7 +399,8 @@ int brood_sync(brood *h, int timeout_ms)
 	ask_all(h);
 	while (!settled(h) && !h->closing) {
 		if (now >= end)
-			return handle_fail(h, timeout_ms ? -ETIMEDOUT : -EAGAIN, "deadline", "not everything is settled yet");
+			return handle_fail(h, timeout_ms ? -ETIMEDOUT : -EAGAIN, "deadline",
+					   "not everything is settled yet");
 		h->blocking += !dispatch;
 		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
 		h->blocking -= !dispatch;

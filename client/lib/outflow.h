@@ -64,8 +64,8 @@ int outflow_has_room(const struct outflow *, size_t bytes);
 int outflow_has_recovered(const struct outflow *);
 
 /*
- * Set it->type, and it->name if the receiver does not know the number yet, for a type name. 0, -ENOMEM, -EINVAL (too long).
- * Names beyond ITEM_TYPES travel with each item.
+ * Set it->type, and it->name if the receiver does not know the number yet, for a type name. 0, -ENOMEM, -EINVAL (too
+ * long). Names beyond ITEM_TYPES travel with each item.
  */
 int outflow_type(struct outflow *, const char *name, struct item *it);
 

@@ -29,8 +29,8 @@ static void report_messages(struct remote *r, const struct fault *why)
 	(void)outflow_each(&r->out, count_message, &lost);
 	if (lost == 0)
 		return;
-	fault_set_code(&f, why->error.code, "undelivered", "%" PRIu64 " message%s to %s: %s; %s", lost, lost == 1 ? "" : "s",
-		       peer_label(r->peer), why->error.text,
+	fault_set_code(&f, why->error.code, "undelivered", "%" PRIu64 " message%s to %s: %s; %s", lost,
+		       lost == 1 ? "" : "s", peer_label(r->peer), why->error.text,
 		       unsent >= lost ? "not delivered" : "some may have arrived");
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
 }

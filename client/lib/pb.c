@@ -1,6 +1,6 @@
 /*
- * pb: protobuf-c bodies of received messages, unpacked behind the guard: what came in is never given to protobuf-c as it
- * is. What was unpacked belongs to its message.
+ * pb: protobuf-c bodies of received messages, unpacked behind the guard: what came in is never given to protobuf-c as
+ * it is. What was unpacked belongs to its message.
  */
 #include "guard.h"
 #include "letter.h"

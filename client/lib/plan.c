@@ -85,7 +85,8 @@ static void build(struct builder *b, const char *const *argv, const struct brood
 	add_pointer(b, NULL);
 	size_t env_at = b->n_pointers;
 	add_environment(b, base, o->env_add, p ? p->birth : NULL);
-	char *file = add_text(b, o->file ? o->file : argv[0]), *cwd = add_optional(b, o->cwd), *name = add_optional(b, o->name);
+	char *file = add_text(b, o->file ? o->file : argv[0]), *cwd = add_optional(b, o->cwd),
+	     *name = add_optional(b, o->name);
 	if (!p)
 		return;
 	p->argv = (const char **)(void *)start;
@@ -100,7 +101,8 @@ static int set_stdio(struct plan *p, const struct brood_stdio *list, const char 
 	p->stdio[0] = BROOD_STDIO_NULL;
 	p->stdio[1] = p->stdio[2] = BROOD_STDIO_MINE;
 	for (; list && list->kind != BROOD_STDIO_END; list++) {
-		if (list->fd < 0 || list->fd > 2 || (list->kind != BROOD_STDIO_NULL && list->kind != BROOD_STDIO_MINE)) {
+		if (list->fd < 0 || list->fd > 2 ||
+		    (list->kind != BROOD_STDIO_NULL && list->kind != BROOD_STDIO_MINE)) {
 			*why = "stdio: only 0, 1 and 2, as BROOD_NUL() or BROOD_MINE()";
 			return -EINVAL;
 		}
@@ -158,7 +160,8 @@ int plan_make(const char *const *argv, const struct brood_spawn_options *options
 	struct plan *p = malloc(sizeof(*p) + b.n_pointers * sizeof(char *) + b.n_text);
 	if (!p)
 		return -ENOMEM;
-	b = (struct builder){ .pointers = (char **)(void *)(p + 1), .text = (char *)(p + 1) + b.n_pointers * sizeof(char *) };
+	b = (struct builder){ .pointers = (char **)(void *)(p + 1),
+			      .text = (char *)(p + 1) + b.n_pointers * sizeof(char *) };
 	build(&b, argv, &o, p);
 	set_numbers(p, &o);
 	int rc = set_stdio(p, o.stdio, why);

@@ -14,7 +14,7 @@ struct plan {
 	int stdio[3];             /* enum brood_stdio_kind of 0, 1, 2 */
 	unsigned flags, timeout_ms, grace_ms;
 	int kill_signal;
-	char birth[64];           /* "BROOD_FD=3:inode" */
+	char birth[64]; /* "BROOD_FD=3:inode" */
 };
 
 /* 0 and *ret (one block: free(3) it); -EINVAL with what is wrong in *why; -ENOMEM. */

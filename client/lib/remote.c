@@ -88,6 +88,14 @@ void remote_touch(struct remote *r)
 	TAILQ_INSERT_TAIL(&r->h->dirty, r, dirty_entry);
 }
 
+void remote_ask(struct remote *r)
+{
+	if (r->ended || r->probe || !outflow_unacknowledged(&r->out))
+		return;
+	r->probe = 1;
+	remote_touch(r);
+}
+
 struct outflow_route remote_route(const struct remote *r)
 {
 	return (struct outflow_route){ .destination = r->id, .acknowledge = inflow_consumed(&r->in) };

@@ -27,14 +27,16 @@ struct body {
 /* Bytes that a message takes in the window, about. */
 size_t remote_cost(size_t length);
 
-/* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM, -EINVAL (type name too long)
- * and nothing happened. */
+/* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM, -EINVAL (type
+ * name too long) and nothing happened. */
 int remote_put(struct remote *, struct item *it, const struct body *);
 /* The same without body: READY, FIN, CANCEL. */
 int remote_signal(struct remote *, unsigned kind, uint64_t correlation);
 
 /* Something may have to be transmitted: remember it for the next link_pump(). */
 void remote_touch(struct remote *);
+/* Ask it to acknowledge all that it was sent. */
+void remote_ask(struct remote *);
 /* What it consumed: the number that goes out with the next frame to it. */
 struct outflow_route remote_route(const struct remote *);
 

@@ -13,7 +13,8 @@ int64_t request_open(struct brood_peer *, int timeout_ms, brood_fn *done, void *
 /* Undo request_open(): it was never sent, nobody is told. */
 void request_forget(struct brood *, int64_t id);
 
-/* An answer came: letter, or fault. 0, or -ENOENT if nobody waits for it (any more): the letter is the caller's then. */
+/* An answer came: letter, or fault. 0, or -ENOENT if nobody waits for it (any more): the letter is the caller's then.
+ */
 int request_answer(struct brood *, struct remote *, uint64_t correlation, struct letter *, const struct fault *);
 
 /* End this one with a fault and tell the other side that nobody waits. -ENOENT. */

@@ -63,6 +63,7 @@ static int find_room(struct brood_peer *p, size_t length, unsigned flags)
 	size_t cost = remote_cost(length);
 	if (outflow_has_room(&p->remote->out, cost))
 		return 0;
+	remote_ask(p->remote); /* a message longer than the window waits for the last acknowledgement too */
 	if (flags & BROOD_BLOCK)
 		return wait_for_room(p, cost);
 	p->remote->want_drain = 1;
@@ -120,7 +121,8 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */
 
-static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data, struct call *call)
+static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
+		   struct call *call)
 {
 	struct item it = { .kind = ITEM_REQUEST };
 	unsigned flags;

@@ -9,3 +9,4 @@ function(library_flow name)
 endfunction()
 
 library_flow(messages)
+library_flow(requests)

@@ -504,9 +504,9 @@ static void keep_until_full(unsigned most)
 	n_kept = 0;
 	keep_most = most;
 	family_begin(&f, KID("pour", "10000"));
-	until(f.b, n_kept > 0);
+	until(f.b, diary_messages(&f.d) >= 400);
 	uint64_t came = received_in_peace(&f);
-	assert_in_range(came, WINDOW / 10000 / 2, WINDOW / 10000);
+	assert_true(came <= WINDOW / 10000);
 	assert_int_equal(numbered_read(kept[0]), 0);
 	keep_most = 0;
 	while (n_kept > 0)

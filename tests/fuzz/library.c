@@ -66,8 +66,8 @@ static size_t birth(uint8_t *to)
 	Brood__Birth m = BROOD__BIRTH__INIT;
 	m.id = (uint64_t)7 << 32 | 2;
 	m.parent = (uint64_t)7 << 32 | 1;
-	m.node = (char *)(uintptr_t)"here";
-	m.address = (char *)(uintptr_t)"";
+	m.node = (char *)(uintptr_t) "here";
+	m.address = (char *)(uintptr_t) "";
 	size_t n = protobuf_c_message_pack(&m.base, to + FRAME_HEAD);
 	struct frame f = { .kind = FRAME_BIRTH, .length = (uint32_t)n };
 	frame_write_head(to, &f);
@@ -109,7 +109,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	int fd = inherited();
 	size_t length = birth(bytes);
 	memcpy(bytes + length, data + 1, n - 1);
-	must(brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = on_message, .any = on_any), .data = &r, .flush_ms = 1)) == 0);
+	must(brood_connect(&b, NULL,
+			   BROOD_OPTIONS(.on = BROOD_ON(.message = on_message, .any = on_any), .data = &r,
+					 .flush_ms = 1)) == 0);
 	must(send(fd, bytes, length + n - 1, MSG_DONTWAIT) > 0);
 	shutdown(fd, SHUT_WR);
 	work(b, &r);

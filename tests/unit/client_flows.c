@@ -269,15 +269,20 @@ static void held_messages_hold_back_consumption(void **state)
 
 static struct item fragment(uint64_t total, const uint8_t *body, uint32_t length, int continued, int more)
 {
-	return (struct item){ .kind = ITEM_MESSAGE, .length = length, .total = continued ? length : total,
-			      .body = body, .continued = continued, .more = more };
+	return (struct item){ .kind = ITEM_MESSAGE,
+			      .length = length,
+			      .total = continued ? length : total,
+			      .body = body,
+			      .continued = continued,
+			      .more = more };
 }
 
 static void fragments_are_put_together(void **state)
 {
 	struct ends *e = *state;
 	static const uint8_t text[] = "abcdefghij";
-	struct item a = fragment(10, text, 4, 0, 1), b = fragment(10, text + 4, 4, 1, 1), c = fragment(10, text + 8, 2, 1, 0);
+	struct item a = fragment(10, text, 4, 0, 1), b = fragment(10, text + 4, 4, 1, 1),
+		    c = fragment(10, text + 8, 2, 1, 0);
 	assert_int_equal(inflow_assemble(&e->in, &a, "T"), 0);
 	assert_int_equal(inflow_assemble(&e->in, &b, "T"), 0);
 	assert_int_equal(inflow_assemble(&e->in, &c, "T"), 1);
@@ -290,7 +295,8 @@ static void false_fragments_are_refused(void **state)
 {
 	struct ends *e = *state;
 	static const uint8_t text[16];
-	struct item lone = fragment(10, text, 4, 1, 1), first = fragment(10, text, 8, 0, 1), more = fragment(10, text, 8, 1, 0);
+	struct item lone = fragment(10, text, 4, 1, 1), first = fragment(10, text, 8, 0, 1),
+		    more = fragment(10, text, 8, 1, 0);
 	struct item huge = fragment((uint64_t)MESSAGE_MAX + 1, text, 4, 0, 1), less = fragment(2, text, 4, 0, 1);
 	struct item early = fragment(10, text, 4, 0, 1), stop = fragment(10, text, 1, 1, 0);
 	assert_int_equal(inflow_assemble(&e->in, &lone, "T"), -EPROTO);

@@ -1,0 +1,10 @@
+# The command line, by shell scripts: they see what people see.
+add_executable(conform_client conform_client.c)
+target_link_libraries(conform_client PRIVATE Brood::brood)
+
+foreach(script cli conform)
+	add_test(NAME flow.${script} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/${script}.sh $<TARGET_FILE:brood_cli>
+		$<TARGET_FILE:conform_client>)
+	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 120
+		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>")
+endforeach()

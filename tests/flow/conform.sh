@@ -1,0 +1,36 @@
+#!/bin/sh
+# conform.sh BROOD CLIENT: `brood conform` passes a client that does it right, and fails each mistake at its check.
+set -u
+brood=$1
+client=$2
+failures=0
+
+wrong() {
+	echo "$*"
+	failures=$((failures + 1))
+}
+
+output=$("$brood" conform -- "$client") || wrong "a good client fails: $output"
+[ "$(echo "$output" | grep -c '^ok')" -eq 12 ] || wrong "not 12 checks: $output"
+
+# found MISTAKE CHECK: the first check that fails is this one.
+found() {
+	output=$("$brood" conform -- "$client" "$1") && wrong "$1 passes"
+	first=$(echo "$output" | grep -m 1 '^FAIL')
+	case $first in
+	*"$2"*) ;;
+	*) wrong "$1 fails with \"$first\" instead of \"$2\"" ;;
+	esac
+}
+found --lose "100,000 messages in order, beyond a window: number"
+found --retype "sends a message back: number 0 came back with type \"conform.other\""
+found --shorten "bodies of 1 MiB, in fragments: number 0 came back with 1048575 bytes"
+found --silent "answers a request: a request ended with:"
+found --rude "says goodbye: its connection ended without a goodbye"
+found --badly "exits with 0: it ended with 3"
+
+output=$("$brood" conform --json -- /nonexistent/client) && wrong "no client passes"
+[ "$(echo "$output" | grep -c '"ok":false')" -eq 12 ] || wrong "a client that does not start: $output"
+"$brood" conform 2>/dev/null
+[ $? -eq 2 ] || wrong "no arguments are no mistake"
+exit $((failures > 0))
