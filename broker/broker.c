@@ -221,17 +221,15 @@ static int listen_at_home(struct broker *b, char *why, size_t n)
 	return listener_add(&b->listeners, &home, why, n);
 }
 
-/* Sockets that the service manager made replace the one in the directory. */
-static int listen_as_told(struct broker *b, char *why, size_t n)
+/* What the command line and the service manager say; *inherited is the number of sockets that the latter made. */
+static int listen_as_told(struct broker *b, int *inherited, char *why, size_t n)
 {
-	int first, inherited = notify_sockets(&first), r = 0;
-	unsigned i;
+	int first, r = 0;
 
-	for (int fd = first; r == 0 && fd < first + inherited; fd++)
+	*inherited = notify_sockets(&first);
+	for (int fd = first; r == 0 && fd < first + *inherited; fd++)
 		r = listener_inherit(&b->listeners, fd, why, n);
-	if (inherited == 0)
-		r = listen_at_home(b, why, n);
-	for (i = 0; r == 0 && i < b->config->n_listen; i++)
+	for (unsigned i = 0; r == 0 && i < b->config->n_listen; i++)
 		r = listener_add(&b->listeners, &b->config->listen[i], why, n);
 	return r;
 }
@@ -239,7 +237,7 @@ static int listen_as_told(struct broker *b, char *why, size_t n)
 /* TCP needs the cookie, and a place where scripts find the port. */
 static int publish_tcp(struct broker *b, char *why, size_t n)
 {
-	const char *text = b->welcome.tcp_address;
+	const char *text = listener_text(&b->listeners, ADDRESS_TCP);
 	char line[ADDRESS_TEXT + 1];
 	int r;
 
@@ -254,6 +252,23 @@ static int publish_tcp(struct broker *b, char *why, size_t n)
 	r = home_write(b->home, "tcp", line, strlen(line));
 	if (r < 0)
 		snprintf(why, n, "file %s/tcp: %s; choose another directory with --dir", b->home->path, strerror(-r));
+	return r;
+}
+
+/*
+ * The socket in the directory comes last: whoever sees it finds the cookie and the port there, too. Inherited sockets
+ * replace it.
+ */
+static int listen_everywhere(struct broker *b, char *why, size_t n)
+{
+	int inherited, r = listen_as_told(b, &inherited, why, n);
+
+	if (r == 0)
+		r = publish_tcp(b, why, n);
+	if (r == 0 && inherited == 0)
+		r = listen_at_home(b, why, n);
+	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
+	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
 	return r;
 }
 
@@ -292,12 +307,7 @@ int broker_init(struct broker *b, const struct config *config, const struct home
 		snprintf(why, n, "cannot start: %s; free memory and descriptors, then try again", strerror(-r));
 		return r;
 	}
-	r = listen_as_told(b, why, n);
-	if (r < 0)
-		return r;
-	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
-	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
-	r = publish_tcp(b, why, n);
+	r = listen_everywhere(b, why, n);
 	if (r == 0)
 		say_ready(b);
 	return r;

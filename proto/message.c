@@ -166,12 +166,31 @@ static void decode_head(const uint8_t *from, struct item *ret)
 {
 	unsigned bits = from[6];
 
-	memset(ret, 0, sizeof(*ret));
 	ret->length = get32(from);
 	ret->type = get16(from + 4);
 	ret->kind = bits & ITEM_KIND;
 	ret->more = (bits & ITEM_MORE) != 0;
 	ret->continued = (bits & ITEM_CONTINUED) != 0;
+	ret->correlation = ret->deadline = ret->total = 0;
+	ret->name = ret->trace = NULL;
+	ret->name_length = ret->trace_length = 0;
+}
+
+/* Most items are whole messages without extension, of which nothing but their size and padding is to be checked. */
+static int next_plain(const uint8_t **at, size_t left, struct item *ret)
+{
+	const uint8_t *from = *at;
+	uint64_t head = get64(from);
+	uint32_t length = (uint32_t)head, type = (uint32_t)(head >> 32) & 0xffffu;
+	size_t size = ITEM_HEAD + ((length + (size_t)8) & ~(size_t)7);
+
+	if (head >> 48 != ITEM_MESSAGE || length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
+	    get64(from + size - 8) >> (8 * (length & 7u)) != 0)
+		return 0;
+	*ret = (struct item){ .kind = ITEM_MESSAGE, .type = (uint16_t)type, .length = length, .total = length };
+	ret->body = from + ITEM_HEAD;
+	*at = from + size;
+	return 1;
 }
 
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
@@ -183,6 +202,8 @@ int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
 		return 0;
 	if (left < ITEM_HEAD + 8)
 		return -EPROTO;
+	if (next_plain(at, left, ret))
+		return 1;
 	decode_head(from, ret);
 	if (!kind_is_sound(ret))
 		return -EPROTO;

@@ -43,11 +43,6 @@ static brood_fn *handler(const struct brood_peer *table, int type)
 	return fn ? fn : table->on.any;
 }
 
-int event_interrupted(const struct brood *h)
-{
-	return h->closing || (h->running && h->stop);
-}
-
 static int may_call(const struct brood *h)
 {
 	return h->dispatching && !h->in_callback && !h->blocking && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
@@ -128,7 +123,8 @@ void event_post(struct brood *h, struct brood_peer *p, int type, const struct fa
 static void settle(struct letter *m, int rc, const char *unanswered)
 {
 	m->showing = 0;
-	letter_settle(m, rc, unanswered);
+	if (!letter_is_done(m))
+		letter_settle(m, rc, unanswered);
 }
 
 static void call_message(struct brood *h, const struct brood_peer *table, struct brood_event *e, struct letter *m)

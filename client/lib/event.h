@@ -24,7 +24,10 @@ void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data
 void event_dispatch(struct brood *);
 
 /* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one. */
-int event_interrupted(const struct brood *);
+static inline int event_interrupted(const struct brood *h)
+{
+	return h->closing || (h->running && h->stop);
+}
 
 /* The next kept event for brood_next(); the one shown before is settled. NULL: none. */
 const struct brood_event *event_show(struct brood *);

@@ -144,25 +144,28 @@ static int take_fragment(struct remote *r, const struct item *it, const char *ty
 	return rc == 1;
 }
 
+static void take_fragments(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
+{
+	if (!take_fragment(r, it, type))
+		return;
+	struct item first = r->in.assembly.first;
+	struct letter *m = letter_of_assembly(r, sequence);
+	if (m)
+		deliver(r, m, &first);
+	else
+		out_of_memory(r->h);
+}
+
 static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
 {
-	const char *type = it->continued ? "" : inflow_type(&r->in, it);
-	struct item whole = *it;
+	const char *type = it->continued ? "" : inflow_known_type(&r->in, it);
 	struct letter *m;
-	if (!type) {
+	if (!type)
 		broken(r);
-		return;
-	}
-	if (!it->more && !it->continued) {
-		m = letter_of_item(r, it, type, sequence);
-	} else if (take_fragment(r, it, type)) {
-		whole = r->in.assembly.first;
-		m = letter_of_assembly(r, sequence);
-	} else {
-		return;
-	}
-	if (m)
-		deliver(r, m, &whole);
+	else if (it->more || it->continued)
+		take_fragments(r, it, type, sequence);
+	else if ((m = letter_of_item(r, it, type, sequence)))
+		deliver(r, m, it);
 	else
 		out_of_memory(r->h);
 }

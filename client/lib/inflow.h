@@ -69,6 +69,14 @@ void inflow_release(struct inflow *, struct inflow_hold *);
  * bound. */
 const char *inflow_type(struct inflow *, const struct item *);
 
+/* The same, short for the usual case: a number that was bound before. */
+static inline const char *inflow_known_type(struct inflow *in, const struct item *it)
+{
+	if (!it->name && it->type > 0 && it->type <= ITEM_TYPES && in->types)
+		return in->types[it->type - 1];
+	return inflow_type(in, it);
+}
+
 /*
  * Add a fragment. 1: the message is whole: assembly.bytes (malloc, NUL-ended, now the caller's after
  * inflow_assembly_take()). 0: more to come. -EPROTO, -ENOMEM.

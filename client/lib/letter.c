@@ -86,8 +86,10 @@ void letter_drop(struct letter *m)
 	struct remote *r = m->remote;
 	if (m->unpacked)
 		release_unpacked(m);
-	free(m->body);
-	free(m->trace);
+	if (m->body)
+		free(m->body);
+	if (m->trace)
+		free(m->trace);
 	if (m->stays)
 		drop_stayed(m);
 	else

@@ -19,6 +19,16 @@ int letter_stay(struct letter *);
  * release unless kept. */
 void letter_settle(struct letter *, int rc, const char *unanswered);
 
+/* 1 if nothing is to be settled: a plain message that its handler is done with. It is dropped then. */
+static inline int letter_is_done(struct letter *m)
+{
+	if (m->kept || m->stays || m->msg.wants_reply || m->unpacked || m->body || m->trace || m->h->current)
+		return 0;
+	inflow_finish(&m->remote->in, m->hold.sequence);
+	m->h->current = m;
+	return 1;
+}
+
 /* Consumed: the sender's window grows. Frees what stayed. */
 void letter_drop(struct letter *);
 

@@ -13,6 +13,7 @@
 #define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
+#define MARK_MOST  (128u * 1024u)
 #define SPARE_MAX (6u * 1024u * 1024u)
 
 void outflow_pool_init(struct outflow_pool *p)
@@ -78,6 +79,8 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	memset(o, 0, sizeof(*o));
 	o->pool = pool;
 	o->window = window;
+	/* A quarter of the window, but not so much that the blocks under way fall out of the processor's cache. */
+	o->mark = window / 4 < MARK_MOST ? window / 4 : MARK_MOST;
 	o->next = 1;
 	TAILQ_INIT(&o->blocks);
 }
@@ -97,21 +100,9 @@ void outflow_deinit(struct outflow *o)
 	memset(o, 0, sizeof(*o));
 }
 
-uint64_t outflow_unacknowledged(const struct outflow *o)
-{
-	return o->next - 1 - o->acked;
-}
-
 uint64_t outflow_unsent(const struct outflow *o)
 {
 	return o->next - 1 - o->reached;
-}
-
-int outflow_has_room(const struct outflow *o, size_t bytes)
-{
-	if (outflow_unacknowledged(o) == 0)
-		return 1;
-	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES;
 }
 
 int outflow_has_recovered(const struct outflow *o)
@@ -248,7 +239,7 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 	b->used += (uint32_t)size;
 	o->written += size;
 	b->last = o->next++;
-	if (o->written - o->marked_position >= o->window / 4 || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
+	if (o->written - o->marked_position >= o->mark || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
 		(void)outflow_mark(o);
 	return body;
 }

@@ -103,12 +103,6 @@ struct outflow_route remote_route(const struct remote *r)
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */
 
-size_t remote_cost(size_t length)
-{
-	size_t fragments = length / ITEM_BODY_MAX + 1;
-	return length + fragments * (FRAME_HEAD + ITEM_HEAD + ITEM_CALL + 8);
-}
-
 static int put_fragments(struct remote *r, struct item *it, const struct body *b, const uint8_t *bytes)
 {
 	size_t left = b->length;

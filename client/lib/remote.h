@@ -25,7 +25,11 @@ struct body {
 };
 
 /* Bytes that a message takes in the window, about. */
-size_t remote_cost(size_t length);
+static inline size_t remote_cost(size_t length)
+{
+	size_t fragments = length <= ITEM_BODY_MAX ? 1 : length / ITEM_BODY_MAX + 1;
+	return length + fragments * (FRAME_HEAD + ITEM_HEAD + ITEM_CALL + 8);
+}
 
 /* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM, -EINVAL (type
  * name too long) and nothing happened. */

@@ -18,7 +18,7 @@ static brood *me;
 static brood_peer *parent;
 
 static struct {
-	uint64_t messages, bytes, next, wrong;
+	uint64_t messages, bytes, next, wrong, sent;
 	brood_msg *kept[16384];
 	unsigned n_kept;
 } worker;
@@ -174,14 +174,14 @@ static int release_kept(brood_msg *m)
 	return 0;
 }
 
-/* "COUNT SIZE" */
+/* "COUNT SIZE": numbered messages, each stream going on where the last one ended. */
 static int stream(brood_msg *m)
 {
 	char *at;
 	uint64_t n = strtoull(m->text, &at, 10);
 	size_t size = strtoul(at, NULL, 10);
 	for (uint64_t i = 0; i < n; i++)
-		MUST(numbered_send(m->from, i, size, BROOD_BLOCK));
+		MUST(numbered_send(m->from, worker.sent++, size, BROOD_BLOCK));
 	return 0;
 }
 
@@ -200,6 +200,7 @@ static int close_handle(brood_msg *m)
 {
 	(void)m;
 	brood_close(me);
+	me = NULL;
 	return 0;
 }
 
@@ -260,6 +261,34 @@ static int be_worker(char **args)
 {
 	(void)args;
 	connect_with(&working, 0);
+	return run();
+}
+
+/* "COUNT": a worker that ends well if so many numbered messages came, in order. */
+static int be_tally(char **args)
+{
+	(void)be_worker(args);
+	return worker.wrong || worker.next != strtoull(args[0], NULL, 10);
+}
+
+static const char *record_file;
+
+/* How many messages came in order so far, as a text in a file. */
+static int record(const brood_event *e)
+{
+	char text[24];
+	if (strcmp(e->msg->type, "numbered") == 0)
+		take_numbered(e->msg);
+	int n = snprintf(text, sizeof text, "%llu", worker.wrong ? 0ull : (unsigned long long)worker.next);
+	int fd = open(record_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	MUST(write(fd, text, (size_t)n));
+	return close(fd);
+}
+
+static int be_recorder(char **args)
+{
+	record_file = args[0];
+	connect_with(BROOD_ON(.message = record), 0);
 	return run();
 }
 
@@ -473,7 +502,8 @@ static brood_peer *start_for(char letter)
 	else if (letter == 's')
 		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "late", "silent"), NULL));
 	else if (letter == 'a')
-		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "server", "aloof"), BROOD_SPAWN(.flags = BROOD_DETACHED)));
+		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "server", "aloof"),
+				 BROOD_SPAWN(.flags = BROOD_DETACHED, .stdio = BROOD_STDIO(BROOD_NUL(1)))));
 	else
 		MUST(brood_spawn(me, &p, quiet, letter == 'd' ? detached : plain));
 	return p;
@@ -517,6 +547,8 @@ static const struct {
 	int n_args; /* at least */
 } behaviours[] = {
 	{ "worker", be_worker, 0 },
+	{ "tally", be_tally, 1 },
+	{ "record", be_recorder, 1 },
 	{ "echo", be_echo, 0 },
 	{ "deaf", be_deaf, 0 },
 	{ "mute", be_mute, 0 },

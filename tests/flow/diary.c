@@ -9,12 +9,12 @@ const struct brood_handlers *const diary_table = &table;
 
 static void write_letter(struct diary *d, int type)
 {
-	static const char letters[] = "?SRmdab!DECJw";
+	static const char letters[] = "?SRmd  !DECJw";
 	size_t n = strlen(d->order);
 	if (type == BROOD_EVENT_REPLY || n + 1 == sizeof d->order)
 		return;
 	char letter = letters[type];
-	if (letter == 'm' && n > 0 && d->order[n - 1] == 'm')
+	if (letter == ' ' || (letter == 'm' && n > 0 && d->order[n - 1] == 'm'))
 		return;
 	d->order[n] = letter;
 	d->order[n + 1] = '\0';

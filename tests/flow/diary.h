@@ -12,8 +12,10 @@
 #include "numbered.h"
 
 struct diary {
-	/* S spawn, R ready, m messages (a run of them is one letter), d drain, a away, b back, ! error, D disconnect, E exit,
-	 * C close, J join, w wake */
+	/*
+	 * S spawn, R ready, m messages (a run of them is one letter), d drain, ! error, D disconnect, E exit, C close, J join,
+	 * w wake. Not in it: away and back, which may come or not, depending on who sees a death first.
+	 */
 	char order[256];
 	unsigned n[BROOD_EVENT_REPLY + 1]; /* events, by type */
 	uint64_t bytes;                    /* of messages */

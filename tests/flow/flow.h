@@ -18,24 +18,25 @@
 uint64_t now_ms(void);
 void nap(void); /* a millisecond */
 
-/* Let the handle work until the condition holds. It is the handle that must wake up: nothing here polls. */
-#define until(b, condition)                                                                                            \
+/* Do `work` until the condition holds. The rest of the time is `left_`, in ms. */
+#define until_by(condition, work)                                                                                      \
 	do {                                                                                                           \
-		uint64_t end_ = now_ms() + PATIENCE_MS;                                                                \
-		while (!(condition) && now_ms() < end_)                                                                \
-			assert_true(brood_process(b, (int)(end_ - now_ms()) + 1) >= 0);                                \
-		assert_true(condition);                                                                                \
+		uint64_t end_ = now_ms() + PATIENCE_MS, at_;                                                           \
+		int holds_;                                                                                            \
+		while (!(holds_ = (condition)) && (at_ = now_ms()) < end_) {                                           \
+			int left_ = (int)(end_ - at_);                                                                 \
+			(void)left_;                                                                                   \
+			work;                                                                                          \
+		}                                                                                                      \
+		_assert_true((LargestIntegralType)holds_, #condition, __FILE__, __LINE__);                             \
 	} while (0)
+
+/* Let the handle work until the condition holds. It is the handle that must wake up: nothing here polls. */
+#define until(b, condition) until_by(condition, assert_true(brood_process(b, left_ + 1) >= 0))
 
 /* The same where the condition is about another process: the handle works and it is asked every millisecond. b may be
  * NULL. */
-#define until_polled(b, condition)                                                                                     \
-	do {                                                                                                           \
-		uint64_t end_ = now_ms() + PATIENCE_MS;                                                                \
-		while (!(condition) && now_ms() < end_)                                                                \
-			poll_once(b);                                                                                  \
-		assert_true(condition);                                                                                \
-	} while (0)
+#define until_polled(b, condition) until_by(condition, poll_once(b))
 void poll_once(brood *);
 
 /* ---- transports -------------------------------------------------------------------------------------------------- */
@@ -87,6 +88,13 @@ int process_state(pid_t);
 int process_is_dead(pid_t);
 /* One number of /proc/PID/status, such as "VmRSS:" (KiB). -1 if there is none. */
 long process_status(pid_t, const char *key);
+
+/* Memory that a process may have grown by and still counts as not growing: sanitizers never give memory back at once. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEMORY_SLACK_KIB (64 * 1024)
+#else
+#define MEMORY_SLACK_KIB (2 * 1024)
+#endif
 
 /* Start a program without the library: its pid, and in *out the read end of its standard output (if out is not NULL). */
 pid_t start_program(const char *const *argv, int *out);

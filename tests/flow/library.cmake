@@ -10,3 +10,4 @@ endfunction()
 
 library_flow(messages)
 library_flow(requests)
+library_flow(endings)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,6 +41,8 @@ static void exec_broker(const struct wire_broker *b, const char *const *flags, i
 
 	while (flags && *flags)
 		argv[n++] = *flags++;
+	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L); /* it does not outlive a test that is killed */
+	dup2(stderr_fd, STDOUT_FILENO);
 	dup2(stderr_fd, STDERR_FILENO);
 	if (program)
 		execv(program, (char **)(uintptr_t)argv);

@@ -28,6 +28,8 @@ static int work(const brood_event *ev)
 
 int main(void)
 {
-	brood *b;
-	return brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = work))) < 0 || brood_run(b) < 0;
+	brood *b = NULL;
+	int failed = brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = work))) < 0 || brood_run(b) < 0;
+	brood_close(b);
+	return failed;
 }

@@ -1,0 +1,208 @@
+/*
+ * broker_registry: processes, families, names and watches, without a broker.
+ */
+#include "registry.h"
+#include "test.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char told[1024]; /* what watchers heard: "watcher:name=holder " */
+
+static void named(void *data, struct process *watcher, const struct name *name)
+{
+	size_t used = strlen(told);
+
+	assert_string_equal(data, "data");
+	snprintf(told + used, sizeof(told) - used, "%d:%s=%d ", (int)watcher->id, name->text,
+		 name->holder ? (int)name->holder->id : 0);
+}
+
+static void assert_told(const char *text)
+{
+	assert_string_equal(told, text);
+	told[0] = '\0';
+}
+
+static int begin(void **state)
+{
+	static struct registry r;
+
+	registry_init(&r, named, (char[]){ "data" });
+	told[0] = '\0';
+	*state = &r;
+	return 0;
+}
+
+static int end(void **state)
+{
+	registry_deinit(*state);
+	return 0;
+}
+
+static void test_processes(void **state)
+{
+	struct registry *r = *state;
+	struct process *p = registry_add(r, 7, 1000);
+
+	assert_ptr_equal(registry_find(r, 7), p);
+	assert_null(registry_find(r, 8));
+	assert_null(registry_find(r, 0));
+	assert_true(p->id == 7 && p->uid == 1000);
+	registry_remove(r, p);
+	assert_null(registry_find(r, 7));
+}
+
+static void test_titles_are_cut_between_characters(void **state)
+{
+	struct process *p = registry_add(*state, 1, 0);
+
+	registry_entitle(p, "short");
+	assert_string_equal(p->title, "short");
+	registry_entitle(p, "0123456789012345678901\xc3\xa4");
+	assert_string_equal(p->title, "0123456789012345678901");
+	registry_entitle(p, "012345678901234567890\xc3\xa4");
+	assert_string_equal(p->title, "012345678901234567890\xc3\xa4");
+}
+
+static void test_families(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 0), *b = registry_add(r, 2, 0), *c = registry_add(r, 3, 0);
+
+	registry_relate(b, a);
+	registry_relate(c, a);
+	assert_true(registry_related(a, b) && registry_related(b, a));
+	assert_false(registry_related(b, c));
+	registry_relate(c, b);
+	assert_true(registry_related(b, c));
+	assert_false(registry_related(a, c));
+	registry_remove(r, b);
+	assert_null(c->parent);
+	assert_true(LIST_EMPTY(&a->children));
+}
+
+static void test_blocks(void **state)
+{
+	struct process *p = registry_add(*state, 1, 0);
+
+	assert_int_equal(registry_grant(p, 100, 10), 0);
+	assert_int_equal(registry_grant(p, 200, 1), 0);
+	assert_true(registry_block_of(p, 99) == 0);
+	assert_true(registry_block_of(p, 100) == 100);
+	assert_true(registry_block_of(p, 109) == 100);
+	assert_true(registry_block_of(p, 110) == 0);
+	assert_true(registry_block_of(p, 200) == 200);
+	assert_true(registry_block_of(p, 201) == 0);
+	for (unsigned i = 0; i < BLOCKS_MOST; i++)
+		assert_int_equal(registry_grant(p, 1000 + 10 * i, 10), 0);
+	assert_true(registry_block_of(p, 100) == 0); /* forgotten */
+	assert_true(registry_block_of(p, 1000) == 1000);
+}
+
+static void test_names(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 1000), *b = registry_add(r, 2, 1000), *c = registry_add(r, 3, 1001);
+	char text[16];
+
+	assert_int_equal(registry_name_take(r, a, "resize"), 0);
+	assert_int_equal(registry_name_take(r, a, "resize"), 0);
+	assert_int_equal(registry_name_take(r, b, "resize"), -EADDRINUSE);
+	assert_int_equal(registry_name_take(r, b, "Resize"), -EINVAL);
+	assert_int_equal(registry_name_take(r, b, ""), -EINVAL);
+	/* Another user's is another name. */
+	assert_int_equal(registry_name_take(r, c, "resize"), 0);
+	assert_ptr_equal(registry_name_holder(r, 1000, "resize"), a);
+	assert_ptr_equal(registry_name_holder(r, 1001, "resize"), c);
+	assert_null(registry_name_holder(r, 1002, "resize"));
+	registry_name_drop(r, b, "resize"); /* not b's */
+	assert_ptr_equal(registry_name_holder(r, 1000, "resize"), a);
+	assert_int_equal(registry_name_take(r, a, "second"), 0);
+	assert_string_equal(registry_names(a, text, sizeof(text)), "second resize");
+	assert_string_equal(registry_names(a, text, 10), "second");
+	registry_name_drop(r, a, "");
+	assert_null(registry_name_holder(r, 1000, "resize"));
+	assert_null(registry_name_holder(r, 1000, "second"));
+	assert_int_equal(registry_name_take(r, b, "resize"), 0);
+	registry_remove(r, b);
+	assert_null(registry_name_holder(r, 1000, "resize"));
+}
+
+static void test_names_are_limited(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 0);
+	char name[16];
+
+	for (unsigned i = 0; i < NAMES_MOST; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(registry_name_take(r, a, name), 0);
+	}
+	assert_int_equal(registry_name_take(r, a, "more"), -ENOSPC);
+	assert_int_equal(registry_name_take(r, a, "n0"), 0);
+	registry_name_drop(r, a, "n1");
+	assert_int_equal(registry_name_take(r, a, "more"), 0);
+}
+
+static void test_watches(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 0), *b = registry_add(r, 2, 0), *w = registry_add(r, 9, 0);
+
+	assert_int_equal(registry_watch(r, w, "resize"), 0);
+	assert_told("9:resize=0 ");
+	assert_int_equal(registry_watch(r, w, "No Name"), -EINVAL);
+	assert_told("");
+	assert_int_equal(registry_name_take(r, a, "resize"), 0);
+	assert_told("9:resize=1 ");
+	assert_int_equal(registry_watch(r, w, "resize"), 0);
+	assert_told("9:resize=1 ");
+	registry_name_take(r, b, "resize");
+	registry_name_take(r, a, "resize");
+	assert_told("");
+	registry_remove(r, a);
+	assert_told("9:resize=0 ");
+	registry_unwatch(r, w, "resize");
+	registry_name_take(r, b, "resize");
+	assert_told("");
+	assert_int_equal(registry_watch(r, w, "resize"), 0);
+	assert_told("9:resize=2 ");
+	registry_remove(r, w);
+	registry_name_drop(r, b, "resize");
+	assert_told("");
+	assert_null(r->names); /* nothing is kept of names that nobody holds or watches */
+}
+
+static void test_watches_are_limited(void **state)
+{
+	struct registry *r = *state;
+	struct process *w = registry_add(r, 1, 0);
+	char name[16];
+
+	for (unsigned i = 0; i < WATCHES_MOST; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(registry_watch(r, w, name), 0);
+		told[0] = '\0';
+	}
+	assert_int_equal(registry_watch(r, w, "more"), -ENOSPC);
+	assert_told("");
+	assert_null(registry_name_holder(r, 0, "more"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_processes, begin, end),
+		cmocka_unit_test_setup_teardown(test_titles_are_cut_between_characters, begin, end),
+		cmocka_unit_test_setup_teardown(test_families, begin, end),
+		cmocka_unit_test_setup_teardown(test_blocks, begin, end),
+		cmocka_unit_test_setup_teardown(test_names, begin, end),
+		cmocka_unit_test_setup_teardown(test_names_are_limited, begin, end),
+		cmocka_unit_test_setup_teardown(test_watches, begin, end),
+		cmocka_unit_test_setup_teardown(test_watches_are_limited, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,469 @@
+/*
+ * broker_router: routing without sockets. A fake sink writes down what it got, as words: "data<-1", "HOLD(2)", ...
+ */
+#include "guard.h"
+#include "message.h"
+#include "router.h"
+#include "test.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPOCH 100u
+#define ID(n) ((uint64_t)EPOCH << 32 | (n))
+#define OLD(n) ((uint64_t)(EPOCH - 1) << 32 | (n))
+#define OWNER 500u
+
+struct fake {
+	struct sink sink;
+	struct edge *edge; /* of the latest frame */
+	const uint8_t *bytes;
+	char got[512];
+};
+
+struct bench {
+	struct registry registry;
+	struct router router;
+	struct fake fakes[8];
+	struct process *p[8]; /* 0 to 3 of uid 1000, 4 of 1001, 5 of the owner, 6 of root */
+};
+
+static void fake_put(struct sink *sink, struct edge *edge, const uint8_t *bytes, size_t n)
+{
+	struct fake *fake = (struct fake *)sink;
+	size_t used = strlen(fake->got);
+	struct frame f;
+
+	assert_int_equal(frame_parse((uint8_t *)(uintptr_t)bytes, n, FRAME_MAX, &f), 1);
+	assert_int_equal(edge != NULL, frame_is_routed(f.kind));
+	fake->edge = edge;
+	fake->bytes = bytes;
+	if (edge) {
+		snprintf(fake->got + used, sizeof(fake->got) - used, "data<-%d ", (int)(uint32_t)f.source);
+	} else if (f.kind == FRAME_GONE) {
+		Brood__Gone *gone;
+
+		assert_int_equal(
+			guard_unpack(&brood__gone__descriptor, f.body, f.length, 1, (ProtobufCMessage **)&gone), 0);
+		snprintf(fake->got + used, sizeof(fake->got) - used, "GONE(%d,%d) ", (int)(uint32_t)gone->id,
+			 gone->why);
+		guard_free(&gone->base);
+	} else {
+		snprintf(fake->got + used, sizeof(fake->got) - used, "%s(%d%s) ", frame_kind_name(f.kind),
+			 (int)(uint32_t)f.source, f.flags & FRAME_AWAY ? ",away" : "");
+	}
+}
+
+#define assert_got(b, i, text)                                                                                         \
+	do {                                                                                                           \
+		assert_string_equal((b)->fakes[i].got, text);                                                          \
+		(b)->fakes[i].got[0] = '\0';                                                                           \
+	} while (0)
+
+static void named(void *data, struct process *watcher, const struct name *name)
+{
+	(void)data;
+	(void)watcher;
+	(void)name;
+}
+
+static int begin(void **state)
+{
+	static const uint32_t users[] = { 1000, 1000, 1000, 1000, 1001, OWNER, 0 };
+	struct bench *b = calloc(1, sizeof(*b));
+
+	registry_init(&b->registry, named, NULL);
+	router_init(&b->router, &b->registry, OWNER, EPOCH, 1);
+	for (unsigned i = 0; i < 7; i++) {
+		b->fakes[i].sink.put = fake_put;
+		b->p[i] = registry_add(&b->registry, ID(i + 1), users[i]);
+		router_attach(&b->router, b->p[i], &b->fakes[i].sink);
+	}
+	*state = b;
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct bench *b = *state;
+
+	router_deinit(&b->router);
+	registry_deinit(&b->registry);
+	free(b);
+	return 0;
+}
+
+/* Route a frame with `items` small messages from one of ours. */
+static int route(struct bench *b, unsigned from, uint64_t to, uint64_t sequence, unsigned items)
+{
+	static _Alignas(8) uint8_t bytes[FRAME_MAX];
+	struct item it = { .kind = ITEM_MESSAGE };
+	struct frame f = { .kind = FRAME_DATA, .destination = to, .sequence = sequence, .source = 0xbad };
+	uint8_t *at = bytes + FRAME_HEAD;
+
+	for (; items > 0; items--) {
+		item_write(at, &it);
+		at += item_size(it.kind, 0, 0);
+	}
+	f.length = (uint32_t)(at - bytes - FRAME_HEAD);
+	frame_write_head(bytes, &f);
+	assert_int_equal(frame_parse(bytes, sizeof(bytes), FRAME_MAX, &f), 1);
+	return router_route(&b->router, b->p[from], &f);
+}
+
+static void send(struct bench *b, unsigned from, unsigned to)
+{
+	assert_int_equal(route(b, from, ID(to + 1), 1, 1), 0);
+}
+
+static void test_routes_in_place_and_stamps(void **state)
+{
+	struct bench *b = *state;
+	struct frame f;
+
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	assert_int_equal(frame_parse((uint8_t *)(uintptr_t)b->fakes[1].bytes, FRAME_MAX, FRAME_MAX, &f), 1);
+	assert_true(f.source == ID(1));
+	send(b, 1, 0);
+	send(b, 0, 2);
+	send(b, 0, 1);
+	send(b, 0, 0);
+	assert_got(b, 0, "data<-2 data<-1 ");
+	assert_got(b, 1, "data<-1 ");
+	assert_got(b, 2, "data<-1 ");
+	assert_true(b->router.frames == 5);
+}
+
+static void test_users(void **state)
+{
+	struct bench *b = *state;
+
+	send(b, 0, 4);
+	assert_got(b, 0, "GONE(5,4) ");
+	assert_got(b, 4, "");
+	send(b, 4, 0);
+	assert_got(b, 4, "GONE(1,4) ");
+	for (unsigned mighty = 5; mighty < 7; mighty++) {
+		send(b, 4, mighty);
+		send(b, mighty, 4);
+		assert_got(b, 4, mighty == 5 ? "data<-6 " : "data<-7 ");
+		assert_got(b, mighty, "data<-5 ");
+	}
+	/* Parent and child may be of two users. */
+	registry_relate(b->p[4], b->p[0]);
+	send(b, 0, 4);
+	send(b, 4, 0);
+	assert_got(b, 0, "data<-5 ");
+	assert_got(b, 4, "data<-1 ");
+}
+
+static void test_nobody_is_told_once_per_helping(void **state)
+{
+	struct bench *b = *state;
+
+	router_begin(&b->router);
+	for (int i = 0; i < 3; i++)
+		route(b, 0, ID(99), 1, 1);
+	assert_got(b, 0, "GONE(99,4) ");
+	router_begin(&b->router);
+	route(b, 0, ID(99), 1, 1);
+	assert_got(b, 0, "GONE(99,4) ");
+	route(b, 0, (uint64_t)(EPOCH + 1) << 32 | 1, 1, 1); /* of the future */
+	assert_got(b, 0, "GONE(1,4) ");
+}
+
+static struct edge *edge_between(struct bench *b, unsigned from, unsigned to)
+{
+	send(b, from, to);
+	b->fakes[to].got[0] = '\0';
+	return b->fakes[to].edge;
+}
+
+static void test_hold_and_go(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1);
+
+	edge_charge(e, SHARE_MOST);
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 "); /* at the limit is not above it */
+	edge_charge(e, 1);
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	send(b, 0, 1);
+	assert_got(b, 0, ""); /* once */
+	assert_got(b, 1, "");
+	send(b, 2, 1); /* others are not concerned */
+	send(b, 0, 2);
+	assert_got(b, 1, "data<-3 ");
+	assert_got(b, 2, "data<-1 ");
+	edge_uncharge(e, SHARE_MOST / 2 + 1);
+	assert_got(b, 0, ""); /* at half is not below it */
+	edge_uncharge(e, 1);
+	assert_got(b, 0, "GO(2) ");
+	edge_uncharge(e, SHARE_MOST / 2 - 1);
+	assert_got(b, 0, "");
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	assert_true(b->router.holds == 1 && b->router.queued == 0);
+	edge_uncharge(NULL, 5); /* notes are nobody's */
+}
+
+static void test_share_shrinks_with_the_number_of_senders(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1),
+		    *others[] = { edge_between(b, 2, 1), edge_between(b, 3, 1), edge_between(b, 5, 1),
+				  edge_between(b, 6, 1), edge_between(b, 1, 1) };
+
+	edge_charge(e, 6u << 20);
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	for (unsigned i = 0; i < 5; i++)
+		edge_charge(others[i], 1);
+	send(b, 0, 1); /* 32 MiB / 6 */
+	assert_got(b, 0, "HOLD(2) ");
+	for (unsigned i = 0; i < 5; i++)
+		edge_uncharge(others[i], 1);
+	edge_uncharge(e, 2u << 20);
+	assert_got(b, 0, "");
+	edge_uncharge(e, 1);
+	assert_got(b, 0, "GO(2) ");
+}
+
+/* When the whole broker is full, a frame each is all there is. */
+static void test_total(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1), *huge = edge_between(b, 2, 3);
+
+	edge_charge(e, FRAME_MAX + 1);
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	edge_charge(huge, TOTAL_MOST);
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	edge_uncharge(huge, TOTAL_MOST);
+	edge_uncharge(e, 1);
+	assert_got(b, 0, "GO(2) ");
+}
+
+static void test_the_dead_are_never_held(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1);
+
+	edge_charge(e, SHARE_MOST + 1);
+	b->p[0]->dying = 1;
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	b->p[0]->dying = 0;
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	b->p[0]->dying = 1;
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	assert_got(b, 0, "");
+}
+
+static void test_lost_and_back(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1);
+
+	edge_charge(e, SHARE_MOST + 1);
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	send(b, 1, 0);
+	assert_got(b, 0, "data<-2 ");
+	router_detach(&b->router, b->p[1]);
+	assert_got(b, 0, "HOLD(2,away) ");
+	assert_true(b->router.queued == 0);
+	send(b, 0, 1);
+	send(b, 2, 1);
+	assert_got(b, 0, "");
+	assert_got(b, 2, "HOLD(2,away) ");
+	send(b, 2, 1);
+	assert_got(b, 2, "");
+	router_attach(&b->router, b->p[1], &b->fakes[1].sink);
+	assert_got(b, 0, "GO(2) ");
+	assert_got(b, 2, "GO(2) ");
+	send(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+}
+
+/* Who comes back begins again: it hears HOLD anew from those that are still shut. */
+static void test_resumed_sender_is_told_again(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1);
+
+	edge_charge(e, SHARE_MOST + 1);
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	router_detach(&b->router, b->p[0]);
+	router_attach(&b->router, b->p[0], &b->fakes[0].sink);
+	send(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+}
+
+static void test_end_tells_everybody_once(void **state)
+{
+	struct bench *b = *state;
+
+	registry_relate(b->p[1], b->p[0]); /* a child that never spoke */
+	registry_relate(b->p[0], b->p[2]); /* a parent that did */
+	send(b, 0, 3);
+	send(b, 3, 0);
+	send(b, 0, 2);
+	send(b, 0, 0);
+	b->fakes[0].got[0] = b->fakes[2].got[0] = b->fakes[3].got[0] = '\0';
+	router_end(&b->router, b->p[0], BROOD__WHY__WHY_LEFT, NULL);
+	router_sweep(&b->router);
+	assert_got(b, 0, "");
+	assert_got(b, 1, "GONE(1,1) ");
+	assert_got(b, 2, "GONE(1,1) ");
+	assert_got(b, 3, "GONE(1,1) ");
+	assert_got(b, 4, "");
+	registry_remove(&b->registry, b->p[0]);
+	send(b, 3, 0);
+	assert_got(b, 3, "GONE(1,4) ");
+}
+
+static void test_end_spares_the_exception(void **state)
+{
+	struct bench *b = *state;
+
+	registry_relate(b->p[0], b->p[2]);
+	send(b, 0, 2);
+	send(b, 0, 3);
+	router_end(&b->router, b->p[0], BROOD__WHY__WHY_EXITED, b->p[2]);
+	assert_got(b, 2, "data<-1 ");
+	assert_got(b, 3, "data<-1 GONE(1,2) ");
+	registry_remove(&b->registry, b->p[0]);
+}
+
+/* An edge lives as long as its bytes wait or a sink may charge it, whoever ended. AddressSanitizer watches. */
+static void test_edges_outlive_their_source(void **state)
+{
+	struct bench *b = *state;
+	struct edge *waiting = edge_between(b, 0, 1), *fresh = edge_between(b, 0, 2);
+
+	edge_charge(waiting, 1000);
+	router_end(&b->router, b->p[0], BROOD__WHY__WHY_LEFT, NULL);
+	registry_remove(&b->registry, b->p[0]);
+	edge_charge(fresh, 500); /* the turn's flush found the socket full */
+	router_sweep(&b->router);
+	edge_uncharge(waiting, 400);
+	router_sweep(&b->router);
+	assert_int_equal(b->router.queued, 1100);
+	edge_uncharge(waiting, 600);
+	edge_uncharge(fresh, 500);
+	assert_int_equal(b->router.queued, 0);
+	assert_false(LIST_EMPTY(&b->p[1]->port->in));
+	router_sweep(&b->router);
+	assert_true(LIST_EMPTY(&b->p[1]->port->in));
+	assert_true(LIST_EMPTY(&b->p[2]->port->in));
+}
+
+static void test_edges_end_with_their_destination(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1), *orphan = edge_between(b, 2, 1);
+
+	edge_charge(e, 1000);
+	edge_charge(orphan, 1000);
+	router_end(&b->router, b->p[2], BROOD__WHY__WHY_LEFT, NULL);
+	router_end(&b->router, b->p[1], BROOD__WHY__WHY_LEFT, NULL);
+	assert_int_equal(b->router.queued, 0);
+	edge_charge(e, 5); /* of this turn: nothing any more */
+	router_sweep(&b->router);
+	assert_int_equal(b->p[0]->port->out.count, 0);
+	registry_remove(&b->registry, b->p[1]);
+	registry_remove(&b->registry, b->p[2]);
+}
+
+static void test_lost_destination_forgets_orphans(void **state)
+{
+	struct bench *b = *state;
+	struct edge *orphan = edge_between(b, 0, 1);
+
+	edge_charge(orphan, 1000);
+	router_end(&b->router, b->p[0], BROOD__WHY__WHY_LEFT, NULL);
+	registry_remove(&b->registry, b->p[0]);
+	router_sweep(&b->router);
+	router_detach(&b->router, b->p[1]);
+	router_sweep(&b->router);
+	assert_int_equal(b->router.queued, 0);
+	assert_true(LIST_EMPTY(&b->p[1]->port->in));
+}
+
+static void test_earlier_runs_are_awaited(void **state)
+{
+	struct bench *b = *state;
+	struct process *p;
+
+	route(b, 0, OLD(9), 1, 1);
+	route(b, 4, OLD(9), 1, 1);
+	route(b, 0, OLD(9), 2, 1);
+	assert_got(b, 0, "HOLD(9,away) ");
+	assert_got(b, 4, "HOLD(9,away) ");
+	p = registry_find(&b->registry, OLD(9));
+	assert_int_equal(p->state, PROCESS_AWAITED);
+	assert_int_equal(b->router.n_awaited, 1);
+	/* It is back, and now it is known whose it is. */
+	p->uid = 1000;
+	b->fakes[7].sink.put = fake_put;
+	router_attach(&b->router, p, &b->fakes[7].sink);
+	assert_int_equal(b->router.n_awaited, 0);
+	assert_got(b, 0, "GO(9) ");
+	assert_got(b, 4, "GONE(9,4) ");
+	route(b, 0, OLD(9), 1, 1);
+	assert_got(b, 7, "data<-1 ");
+	b->router.grace = 0;
+	route(b, 0, OLD(10), 1, 1);
+	assert_got(b, 0, "GONE(10,4) ");
+	router_sweep(&b->router);
+	p->sink = NULL;
+}
+
+static void test_last(void **state)
+{
+	struct bench *b = *state;
+
+	assert_true(router_last(b->p[0], ID(2)) == 0);
+	route(b, 0, ID(2), 5, 1);
+	assert_true(router_last(b->p[0], ID(2)) == 5);
+	route(b, 0, ID(2), 3, 1); /* said again */
+	assert_true(router_last(b->p[0], ID(2)) == 5);
+	edge_charge(b->fakes[1].edge, SHARE_MOST + 1);
+	route(b, 0, ID(2), 6, 10); /* dropped, and counted item by item */
+	assert_true(router_last(b->p[0], ID(2)) == 15);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_routes_in_place_and_stamps, begin, end),
+		cmocka_unit_test_setup_teardown(test_users, begin, end),
+		cmocka_unit_test_setup_teardown(test_nobody_is_told_once_per_helping, begin, end),
+		cmocka_unit_test_setup_teardown(test_hold_and_go, begin, end),
+		cmocka_unit_test_setup_teardown(test_share_shrinks_with_the_number_of_senders, begin, end),
+		cmocka_unit_test_setup_teardown(test_total, begin, end),
+		cmocka_unit_test_setup_teardown(test_the_dead_are_never_held, begin, end),
+		cmocka_unit_test_setup_teardown(test_lost_and_back, begin, end),
+		cmocka_unit_test_setup_teardown(test_resumed_sender_is_told_again, begin, end),
+		cmocka_unit_test_setup_teardown(test_end_tells_everybody_once, begin, end),
+		cmocka_unit_test_setup_teardown(test_end_spares_the_exception, begin, end),
+		cmocka_unit_test_setup_teardown(test_edges_outlive_their_source, begin, end),
+		cmocka_unit_test_setup_teardown(test_edges_end_with_their_destination, begin, end),
+		cmocka_unit_test_setup_teardown(test_lost_destination_forgets_orphans, begin, end),
+		cmocka_unit_test_setup_teardown(test_earlier_runs_are_awaited, begin, end),
+		cmocka_unit_test_setup_teardown(test_last, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
