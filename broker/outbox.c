@@ -119,11 +119,13 @@ int outbox_copy(struct outbox *out, const uint8_t *bytes, size_t n)
 {
 	struct outbox_copy *copy = malloc(sizeof(*copy) + n);
 
-	if (!copy || add_piece(out, NULL, copy->bytes, n) < 0) {
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy->bytes, bytes, n);
+	if (add_piece(out, NULL, copy->bytes, n) < 0) {
 		free(copy);
 		return -ENOMEM;
 	}
-	memcpy(copy->bytes, bytes, n);
 	STAILQ_INSERT_TAIL(&out->copies, copy, next);
 	return 0;
 }

@@ -2,8 +2,9 @@
  * bench_one_way: as many messages as will go, from us through the broker to a child that counts them.
  *
  * A measurement ends when the child has said how many it received, so nothing is counted that was only sent. The floor
- * sends the same messages, small ones gathered into writes of 64 KiB, and the child counts bytes. The processor time is
- * that of all three processes.
+ * does the least that an exchange of messages is: each is built behind a head with its length, small ones gathered into
+ * writes of 64 KiB, and the child finds and counts each by its head; the relay between them looks at nothing. The
+ * processor time is that of all three processes.
  */
 #include "bench_rows.h"
 #include "raw.h"
@@ -101,45 +102,48 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 
 /* ---- the floor --------------------------------------------------------------------------------------------------- */
 
-/* Messages that are smaller are built one by one in a buffer that goes out when it is full. */
-static int write_some(const struct bench *m, size_t size, int fd, unsigned n)
+/* A head of 8 bytes that says how far it is to the next, and the body. */
+static void build(const struct bench *m, unsigned char *to, size_t size, size_t wire)
 {
-	static unsigned char buffer[GATHER];
+	const uint64_t head = wire;
+	memcpy(to, &head, sizeof head);
+	memcpy(to + sizeof head, m->payload, size);
+}
+
+/* One by one in a buffer that goes out when it is full. */
+static int write_some(const struct bench *m, size_t size, size_t wire, int fd, unsigned n)
+{
+	static unsigned char buffer[GATHER + BENCH_ROOM];
 	size_t used = 0;
 	int rc = 0;
-	if (size >= GATHER) {
-		while (n-- > 0 && rc == 0)
-			rc = raw_write(fd, m->payload, size);
-		return rc;
-	}
 	while (n-- > 0 && rc == 0) {
-		if (used + size > GATHER) {
-			rc = raw_write(fd, buffer, used);
-			used = 0;
-		}
-		memcpy(buffer + used, m->payload, size);
-		used += size;
+		build(m, buffer + used, size, wire);
+		used += wire;
+		if (used + wire <= GATHER)
+			continue;
+		rc = raw_write(fd, buffer, used);
+		used = 0;
 	}
-	return rc < 0 ? rc : raw_write(fd, buffer, used);
+	return rc < 0 || used == 0 ? rc : raw_write(fd, buffer, used);
 }
 
 static int pour(struct bench *m, const struct row *row, int fd, struct sample *ret)
 {
-	uint64_t sent = 0, bytes = 0;
-	size_t size = bench_wire_size(row->size, 0);
+	uint64_t sent = 0, received = 0;
+	size_t wire = bench_wire_size(row->size, 0);
 	unsigned n = stride(row);
 	int rc = 0;
 	struct run run = begin(m, m->relay);
 	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
-		rc = write_some(m, size, fd, n);
+		rc = write_some(m, row->size, wire, fd, n);
 		sent += n;
 	}
 	shutdown(fd, SHUT_WR);
-	if (rc == 0 && raw_read(fd, &bytes, sizeof bytes, 1) <= 0)
+	if (rc == 0 && raw_read(fd, &received, sizeof received, 1) <= 0)
 		rc = -ECONNRESET;
 	if (rc < 0)
 		return bench_failed(row, "the relay broke", rc);
-	end(m, row, &run, sent, bytes / size, ret);
+	end(m, row, &run, sent, received, ret);
 	return 0;
 }
 

@@ -30,13 +30,30 @@ static void serve_echo(struct peer *p, int poll_first)
 			return;
 }
 
+/* Count whole messages by their heads: how much of the buffer they are. `skip` bytes of a long one are still to come. */
+static void count_messages(struct peer *p, size_t n, size_t *have, size_t *skip, uint64_t *count)
+{
+	size_t at = *skip < n ? *skip : n, all = n;
+	uint64_t wire;
+	*skip -= at;
+	while (all - at >= sizeof wire) {
+		memcpy(&wire, p->buffer + at, sizeof wire);
+		++*count;
+		*skip = wire > all - at ? wire - (all - at) : 0;
+		at = *skip ? all : at + wire;
+	}
+	*have = all - at;
+	memmove(p->buffer, p->buffer + at, *have);
+}
+
 static void serve_sink(struct peer *p)
 {
-	uint64_t bytes = 0;
+	uint64_t count = 0;
+	size_t have = 0, skip = 0;
 	long n;
-	while ((n = raw_some(p->fd, p->buffer, BUFFER, 1)) > 0)
-		bytes += (uint64_t)n;
-	raw_write(p->fd, &bytes, sizeof bytes);
+	while ((n = raw_some(p->fd, p->buffer + have, BUFFER - have, 1)) > 0)
+		count_messages(p, have + (size_t)n, &have, &skip, &count);
+	raw_write(p->fd, &count, sizeof count);
 }
 
 /* Send all whole frames that came back as they are, and keep the rest. */

@@ -52,6 +52,9 @@ static int make_relations(struct brood *h, const struct brood_options *o)
 		h->parent = peer_with_remote(h, PEER_PARENT);
 		if (!h->parent)
 			return -ENOMEM;
+		/* Now, so that no message can come before it. */
+		if (!(h->flags & BROOD_NOT_READY) && remote_signal(h->parent->remote, ITEM_READY, 0) < 0)
+			return -ENOMEM;
 	}
 	return peer_set_table(h->self, o->on, o->data);
 }

@@ -43,17 +43,17 @@ struct remote {
 	uint64_t id;
 	unsigned refs;
 	int resolved; /* id is known and the remote is in the table; until then what is sent waits in `out` */
-	int ended;    /* no frame goes or comes any more */
 	enum remote_hold hold;
 	struct outflow out;
 	struct inflow in;
 	TAILQ_ENTRY(remote) dirty_entry;
-	int dirty; /* in the list of those with something to transmit */
-	int probe; /* ask for an acknowledgement of everything */
-	int fin_sent, fin_received;
-	int want_drain;          /* -EAGAIN was said */
-	uint64_t sent, received; /* messages */
-	struct brood_peer *peer; /* gets its events; NULL: none (any more) */
+	int dirty;                               /* in the list of those with something to transmit */
+	int probe;                               /* ask for an acknowledgement of everything */
+	unsigned fin_sent : 1, fin_received : 1; /* one side said that it sends no more */
+	unsigned ended : 1;                      /* no frame goes or comes any more */
+	int want_drain;                          /* -EAGAIN was said */
+	uint64_t sent, received;                 /* messages */
+	struct brood_peer *peer;                 /* gets its events; NULL: none (any more) */
 	LIST_HEAD(, request) requests;
 	UT_hash_handle hh;
 };

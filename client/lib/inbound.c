@@ -463,8 +463,6 @@ static void meet_parent(struct brood *h)
 		return;
 	remote_resolve(p->remote, h->link.parent);
 	p->ready = 1;
-	if (!(h->flags & BROOD_NOT_READY))
-		(void)remote_signal(p->remote, ITEM_READY, 0);
 	event_post(h, p, BROOD_EVENT_READY, NULL);
 }
 

@@ -13,7 +13,8 @@
 #define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
-#define MARK_MOST  (128u * 1024u)
+#define FRAME_USUAL (64u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
+#define MARK_MOST (128u * 1024u)
 #define SPARE_MAX (6u * 1024u * 1024u)
 
 void outflow_pool_init(struct outflow_pool *p)
@@ -210,10 +211,9 @@ int outflow_reserve(struct outflow *o, size_t bytes)
 static struct outflow_block *block_for(struct outflow *o, size_t item)
 {
 	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
-	size_t need = item + (o->open ? 0 : FRAME_HEAD);
-	int fits = b && b->size - b->used >= need &&
-		   (!o->open || b->used - o->open_offset - FRAME_HEAD + item <= FRAME_BODY_MAX);
-	if (!fits) {
+	if (o->open && b->used - o->open_offset - FRAME_HEAD + item > FRAME_USUAL)
+		frame_close(o);
+	if (!b || b->size - b->used < item + (o->open ? 0 : FRAME_HEAD)) {
 		if (o->open)
 			frame_close(o);
 		b = block_add(o, item);

@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SHORT_MAX  (16u * 1024u) /* messages that share blocks */
+#define SHORT_MAX (16u * 1024u)   /* messages that share blocks */
 #define GATHER_MAX (128u * 1024u) /* bytes that gather before they are pushed out all the same */
 
 static int why_not(struct brood_peer *p)
@@ -30,7 +30,7 @@ static int why_not(struct brood_peer *p)
 	return handle_fail(h, -ENOTCONN, "peer.left", "%s is disconnected", peer_label(p));
 }
 
-static int may_send(const struct brood_peer *p)
+static inline int may_send(const struct brood_peer *p)
 {
 	const struct remote *r = p->remote;
 	const struct brood *h = p->h;
@@ -77,7 +77,7 @@ static int refused(struct brood_peer *p, int code)
 			   strerror(-code));
 }
 
-static void push(struct brood_peer *p, unsigned flags)
+static inline void push(struct brood_peer *p, unsigned flags)
 {
 	struct brood *h = p->h;
 	if (h->link.state == LINK_IDLE)
@@ -234,7 +234,7 @@ int brood_ready(brood *h)
 		return -EINVAL;
 	int waits = h->flags & BROOD_NOT_READY;
 	h->flags &= ~BROOD_NOT_READY;
-	if (!waits || !h->parent || !h->parent->remote->resolved || h->parent->remote->ended)
+	if (!waits || !h->parent || h->parent->remote->ended)
 		return 0;
 	int rc = remote_signal(h->parent->remote, ITEM_READY, 0);
 	link_kick(h);

@@ -77,7 +77,7 @@ static void test_level_0_gets_no_ticket(void **state)
 
 static void test_data_travels_both_ways_in_order(void **state)
 {
-	char text[16];
+	char text[24];
 	struct wire a, b;
 
 	(void)state;

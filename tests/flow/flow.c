@@ -50,6 +50,12 @@ int on_tcp(void **state)
 	return 0;
 }
 
+void kill_broker_hard(struct fixture *f)
+{
+	assert_int_equal(fixture_stop(f, SIGKILL), SIGKILL);
+	assert_int_equal(unlink(f->address + strlen("unix:")), 0);
+}
+
 /* ---- a parent and a child ---------------------------------------------------------------------------------------- */
 
 void family_connect(struct family *f)

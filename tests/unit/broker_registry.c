@@ -28,8 +28,9 @@ static void assert_told(const char *text)
 static int begin(void **state)
 {
 	static struct registry r;
+	static char data[] = "data";
 
-	registry_init(&r, named, (char[]){ "data" });
+	registry_init(&r, named, data);
 	told[0] = '\0';
 	*state = &r;
 	return 0;

@@ -113,7 +113,7 @@ static int route(struct bench *b, unsigned from, uint64_t to, uint64_t sequence,
 	return router_route(&b->router, b->p[from], &f);
 }
 
-static void send(struct bench *b, unsigned from, unsigned to)
+static void say(struct bench *b, unsigned from, unsigned to)
 {
 	assert_int_equal(route(b, from, ID(to + 1), 1, 1), 0);
 }
@@ -123,14 +123,14 @@ static void test_routes_in_place_and_stamps(void **state)
 	struct bench *b = *state;
 	struct frame f;
 
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	assert_int_equal(frame_parse((uint8_t *)(uintptr_t)b->fakes[1].bytes, FRAME_MAX, FRAME_MAX, &f), 1);
 	assert_true(f.source == ID(1));
-	send(b, 1, 0);
-	send(b, 0, 2);
-	send(b, 0, 1);
-	send(b, 0, 0);
+	say(b, 1, 0);
+	say(b, 0, 2);
+	say(b, 0, 1);
+	say(b, 0, 0);
 	assert_got(b, 0, "data<-2 data<-1 ");
 	assert_got(b, 1, "data<-1 ");
 	assert_got(b, 2, "data<-1 ");
@@ -141,21 +141,21 @@ static void test_users(void **state)
 {
 	struct bench *b = *state;
 
-	send(b, 0, 4);
+	say(b, 0, 4);
 	assert_got(b, 0, "GONE(5,4) ");
 	assert_got(b, 4, "");
-	send(b, 4, 0);
+	say(b, 4, 0);
 	assert_got(b, 4, "GONE(1,4) ");
 	for (unsigned mighty = 5; mighty < 7; mighty++) {
-		send(b, 4, mighty);
-		send(b, mighty, 4);
+		say(b, 4, mighty);
+		say(b, mighty, 4);
 		assert_got(b, 4, mighty == 5 ? "data<-6 " : "data<-7 ");
 		assert_got(b, mighty, "data<-5 ");
 	}
 	/* Parent and child may be of two users. */
 	registry_relate(b->p[4], b->p[0]);
-	send(b, 0, 4);
-	send(b, 4, 0);
+	say(b, 0, 4);
+	say(b, 4, 0);
 	assert_got(b, 0, "data<-5 ");
 	assert_got(b, 4, "data<-1 ");
 }
@@ -177,7 +177,7 @@ static void test_nobody_is_told_once_per_helping(void **state)
 
 static struct edge *edge_between(struct bench *b, unsigned from, unsigned to)
 {
-	send(b, from, to);
+	say(b, from, to);
 	b->fakes[to].got[0] = '\0';
 	return b->fakes[to].edge;
 }
@@ -188,16 +188,16 @@ static void test_hold_and_go(void **state)
 	struct edge *e = edge_between(b, 0, 1);
 
 	edge_charge(e, SHARE_MOST);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 "); /* at the limit is not above it */
 	edge_charge(e, 1);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, ""); /* once */
 	assert_got(b, 1, "");
-	send(b, 2, 1); /* others are not concerned */
-	send(b, 0, 2);
+	say(b, 2, 1); /* others are not concerned */
+	say(b, 0, 2);
 	assert_got(b, 1, "data<-3 ");
 	assert_got(b, 2, "data<-1 ");
 	edge_uncharge(e, SHARE_MOST / 2 + 1);
@@ -206,7 +206,7 @@ static void test_hold_and_go(void **state)
 	assert_got(b, 0, "GO(2) ");
 	edge_uncharge(e, SHARE_MOST / 2 - 1);
 	assert_got(b, 0, "");
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	assert_true(b->router.holds == 1 && b->router.queued == 0);
 	edge_uncharge(NULL, 5); /* notes are nobody's */
@@ -220,11 +220,11 @@ static void test_share_shrinks_with_the_number_of_senders(void **state)
 				  edge_between(b, 6, 1), edge_between(b, 1, 1) };
 
 	edge_charge(e, 6u << 20);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	for (unsigned i = 0; i < 5; i++)
 		edge_charge(others[i], 1);
-	send(b, 0, 1); /* 32 MiB / 6 */
+	say(b, 0, 1); /* 32 MiB / 6 */
 	assert_got(b, 0, "HOLD(2) ");
 	for (unsigned i = 0; i < 5; i++)
 		edge_uncharge(others[i], 1);
@@ -241,10 +241,10 @@ static void test_total(void **state)
 	struct edge *e = edge_between(b, 0, 1), *huge = edge_between(b, 2, 3);
 
 	edge_charge(e, FRAME_MAX + 1);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	edge_charge(huge, TOTAL_MOST);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 	edge_uncharge(huge, TOTAL_MOST);
 	edge_uncharge(e, 1);
@@ -258,13 +258,13 @@ static void test_the_dead_are_never_held(void **state)
 
 	edge_charge(e, SHARE_MOST + 1);
 	b->p[0]->dying = 1;
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	b->p[0]->dying = 0;
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 	b->p[0]->dying = 1;
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 	assert_got(b, 0, "");
 }
@@ -275,23 +275,23 @@ static void test_lost_and_back(void **state)
 	struct edge *e = edge_between(b, 0, 1);
 
 	edge_charge(e, SHARE_MOST + 1);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
-	send(b, 1, 0);
+	say(b, 1, 0);
 	assert_got(b, 0, "data<-2 ");
 	router_detach(&b->router, b->p[1]);
 	assert_got(b, 0, "HOLD(2,away) ");
 	assert_true(b->router.queued == 0);
-	send(b, 0, 1);
-	send(b, 2, 1);
+	say(b, 0, 1);
+	say(b, 2, 1);
 	assert_got(b, 0, "");
 	assert_got(b, 2, "HOLD(2,away) ");
-	send(b, 2, 1);
+	say(b, 2, 1);
 	assert_got(b, 2, "");
 	router_attach(&b->router, b->p[1], &b->fakes[1].sink);
 	assert_got(b, 0, "GO(2) ");
 	assert_got(b, 2, "GO(2) ");
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
 }
 
@@ -302,11 +302,11 @@ static void test_resumed_sender_is_told_again(void **state)
 	struct edge *e = edge_between(b, 0, 1);
 
 	edge_charge(e, SHARE_MOST + 1);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 	router_detach(&b->router, b->p[0]);
 	router_attach(&b->router, b->p[0], &b->fakes[0].sink);
-	send(b, 0, 1);
+	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 }
 
@@ -316,10 +316,10 @@ static void test_end_tells_everybody_once(void **state)
 
 	registry_relate(b->p[1], b->p[0]); /* a child that never spoke */
 	registry_relate(b->p[0], b->p[2]); /* a parent that did */
-	send(b, 0, 3);
-	send(b, 3, 0);
-	send(b, 0, 2);
-	send(b, 0, 0);
+	say(b, 0, 3);
+	say(b, 3, 0);
+	say(b, 0, 2);
+	say(b, 0, 0);
 	b->fakes[0].got[0] = b->fakes[2].got[0] = b->fakes[3].got[0] = '\0';
 	router_end(&b->router, b->p[0], BROOD__WHY__WHY_LEFT, NULL);
 	router_sweep(&b->router);
@@ -329,7 +329,7 @@ static void test_end_tells_everybody_once(void **state)
 	assert_got(b, 3, "GONE(1,1) ");
 	assert_got(b, 4, "");
 	registry_remove(&b->registry, b->p[0]);
-	send(b, 3, 0);
+	say(b, 3, 0);
 	assert_got(b, 3, "GONE(1,4) ");
 }
 
@@ -338,8 +338,8 @@ static void test_end_spares_the_exception(void **state)
 	struct bench *b = *state;
 
 	registry_relate(b->p[0], b->p[2]);
-	send(b, 0, 2);
-	send(b, 0, 3);
+	say(b, 0, 2);
+	say(b, 0, 3);
 	router_end(&b->router, b->p[0], BROOD__WHY__WHY_EXITED, b->p[2]);
 	assert_got(b, 2, "data<-1 ");
 	assert_got(b, 3, "data<-1 GONE(1,2) ");
