@@ -69,7 +69,7 @@ enum brood_event_type {
 	BROOD_EVENT_AWAY,       /* unreachable for now, fate unknown; nothing is lost yet */
 	BROOD_EVENT_BACK,       /* reachable again, nothing was lost */
 	BROOD_EVENT_ERROR,      /* error: could not start, name refused, limit hit, connection refused ... */
-	BROOD_EVENT_DISCONNECT, /* no message will come or go any more */
+	BROOD_EVENT_DISCONNECT, /* no message will come or go any more; error: why, NULL if it was agreed on */
 	BROOD_EVENT_EXIT,       /* exit */
 	BROOD_EVENT_CLOSE,      /* the last event: exited, and every message delivered */
 	BROOD_EVENT_JOIN,       /* on the handle: peer registered as my child; brood_disconnect() it to refuse */

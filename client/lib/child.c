@@ -87,7 +87,7 @@ static void tell_exit(struct child *c)
 	if (p->remote)
 		parting_gone(p->remote, &f);
 	else
-		parting_disconnect(p);
+		parting_disconnect(p, &f);
 	event_post(p->h, p, BROOD_EVENT_EXIT, NULL);
 	finish(c);
 }

@@ -237,6 +237,7 @@ struct brood {
 	int known;                   /* the broker has said who I am */
 	int stopping;                /* the broker ends: finish, then leave */
 	int failed;                  /* negative errno: no broker any more */
+	struct fault down;           /* why it failed */
 	struct fault last, first;    /* of the last call; the first since brood_sync() */
 };
 

@@ -185,7 +185,7 @@ static void take_fin(struct remote *r)
 	r->fin_received = 1;
 	if (!r->fin_sent && remote_signal(r, ITEM_FIN, 0) == 0)
 		r->fin_sent = 1;
-	parting_disconnect(r->peer);
+	parting_disconnect(r->peer, NULL);
 }
 
 static void take_item(struct remote *r, const struct item *it, uint64_t sequence)
@@ -498,6 +498,7 @@ static void on_down(struct brood *h, const struct fault *f)
 {
 	struct brood_peer *p, *next;
 	h->failed = f->error.code;
+	fault_copy(&h->down, f);
 	names_free(h);
 	event_post(h, h->self, BROOD_EVENT_ERROR, f);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {

@@ -174,7 +174,9 @@ static int leave_holder(struct brood_peer *p)
 	struct remote *fresh = remote_new(p->h);
 	if (!fresh)
 		return -ENOMEM;
-	parting_disconnect(p);
+	struct fault why;
+	fault_set(&why, "name.lost", "%s has another holder, or none", p->name);
+	parting_disconnect(p, &why);
 	struct remote *old = p->remote;
 	remote_ref(old);
 	peer_turn_to(p, fresh);

@@ -45,13 +45,13 @@ void parting_report(struct remote *r, const struct fault *f)
 	outflow_init(&r->out, &r->h->pool, r->h->window);
 }
 
-void parting_disconnect(struct brood_peer *p)
+void parting_disconnect(struct brood_peer *p, const struct fault *why)
 {
 	if (p->disconnected)
 		return;
 	p->disconnected = 1;
 	p->ready = 0;
-	event_post(p->h, p, BROOD_EVENT_DISCONNECT, NULL);
+	event_post(p->h, p, BROOD_EVENT_DISCONNECT, why);
 }
 
 void parting_close(struct brood_peer *p)
@@ -103,7 +103,7 @@ void parting_gone(struct remote *r, const struct fault *f)
 	nobody_waits(r);
 	remote_end(r);
 	if (p && p->remote == r) {
-		parting_disconnect(p);
+		parting_disconnect(p, f);
 		if (p->kind == PEER_JOINED)
 			joined_exit(p, f);
 		if (p->kind == PEER_NAME)

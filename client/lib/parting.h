@@ -10,8 +10,8 @@
 /* What was sent to this remote and not consumed will not be: requests fail, messages are reported. It may go on. */
 void parting_report(struct remote *, const struct fault *);
 
-/* No message will come or go any more: DISCONNECT, once. */
-void parting_disconnect(struct brood_peer *);
+/* No message will come or go any more: DISCONNECT, once; why, or NULL if both agreed. */
+void parting_disconnect(struct brood_peer *, const struct fault *);
 
 /* The last event of a peer: CLOSE, once. The peer is not alive afterwards. */
 void parting_close(struct brood_peer *);

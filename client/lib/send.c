@@ -21,10 +21,14 @@ static int why_not(struct brood_peer *p)
 	struct brood *h = p->h;
 	if (h->generation != handle_generation)
 		return -ECHILD;
+	if (h->failed) {
+		fault_copy(&h->last, &h->down);
+		return -ENOTCONN;
+	}
 	if (p->closed)
 		return handle_fail(h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
-	if (h->stopping || h->failed)
-		return handle_fail(h, -ENOTCONN, "broker.lost", "there is no broker any more");
+	if (h->stopping)
+		return handle_fail(h, -ENOTCONN, "broker.stopping", "the broker is stopping");
 	if (!p->remote)
 		return handle_fail(h, -ENOTCONN, "peer.plain", "%s has no channel", peer_label(p));
 	return handle_fail(h, -ENOTCONN, "peer.left", "%s is disconnected", peer_label(p));

@@ -1,10 +1,21 @@
-# The broker as its clients see it, frame by frame, without the library. Tests that wait long (for the broker's own
-# deadlines) are a program of their own, so that they run beside the others.
-foreach(part broker_wire broker_hostile broker_ends)
-	add_executable(flow_${part} ${part}.c wire.c)
-	target_link_libraries(flow_${part} PRIVATE brood_fixture brood_proto brood_schema)
-	add_dependencies(flow_${part} broodd)
-	add_test(NAME flow.${part} COMMAND flow_${part})
-	set_tests_properties(flow.${part} PROPERTIES LABELS flow TIMEOUT 120
-		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>")
-endforeach()
+# The broker as its clients see it, frame by frame, without the library.
+function(brood_wire name)
+	add_executable(flow_${name} ${name}.c wire.c)
+	target_link_libraries(flow_${name} PRIVATE brood_fixture brood_proto)
+	add_dependencies(flow_${name} broodd)
+	add_test(NAME flow.${name} COMMAND flow_${name})
+	set_tests_properties(flow.${name} PROPERTIES LABELS flow TIMEOUT 120
+		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;${ARGN}")
+endfunction()
+
+brood_wire(broker_wire)
+brood_wire(broker_hostile)
+brood_wire(broker_ends)
+
+# Sanitizers have an allocator of their own, which cannot be counted this way.
+if(NOT BROOD_SANITIZE AND NOT BROOD_FUZZ)
+	add_library(count_malloc MODULE count_malloc.c)
+	target_compile_options(count_malloc PRIVATE -fno-builtin)
+	brood_wire(broker_malloc COUNT_MALLOC_LIBRARY=$<TARGET_FILE:count_malloc>)
+	add_dependencies(flow_broker_malloc count_malloc)
+endif()
