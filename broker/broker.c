@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define CHECK_MS 10000u
@@ -69,8 +70,10 @@ static void on_check(evutil_socket_t fd, short what, void *data)
 	struct broker *b = data;
 	const struct listener *lost = listener_lost(&b->listeners);
 
-	(void)fd;
+	uint64_t rings;
+
 	(void)what;
+	(void)!read(fd, &rings, sizeof(rings));
 	if (!lost || b->state != BROKER_RUNNING)
 		return;
 	log_say(b->log, LOG_SOCKET_LOST, FIELD_TEXT("address", lost->text));
@@ -143,17 +146,30 @@ static void on_taken(void *data, int fd, enum address_kind kind)
 	(void)session_new(&b->sessions, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
 }
 
+/*
+ * Rings for ever, so not as a time-out of libevent: as long as one of those is armed, every wait is given a limit, which
+ * costs each round trip of a message two microseconds.
+ */
+static int start_check(struct broker *b)
+{
+	const struct itimerspec every = { { CHECK_MS / 1000, 0 }, { CHECK_MS / 1000, 0 } };
+
+	b->check_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (b->check_fd < 0 || timerfd_settime(b->check_fd, 0, &every, NULL) < 0)
+		return -errno;
+	event_assign(&b->check, b->base, b->check_fd, EV_READ | EV_PERSIST, on_check, b);
+	return event_add(&b->check, NULL) < 0 ? -ENOMEM : 0;
+}
+
 static void assign_events(struct broker *b)
 {
 	evsignal_assign(&b->terminate, b->base, SIGTERM, on_signal, b);
 	evsignal_assign(&b->interrupt, b->base, SIGINT, on_signal, b);
-	event_assign(&b->check, b->base, -1, EV_PERSIST, on_check, b);
 	event_assign(&b->idle, b->base, -1, 0, on_idle, b);
 	event_assign(&b->drain, b->base, -1, 0, on_drain, b);
 	event_assign(&b->grace, b->base, -1, 0, on_grace, b);
 	evsignal_add(&b->terminate, NULL);
 	evsignal_add(&b->interrupt, NULL);
-	event_after(&b->check, CHECK_MS);
 	if (b->identity.unclean)
 		event_after(&b->grace, GRACE_MS);
 }
@@ -192,7 +208,9 @@ static int make_parts(struct broker *b)
 	if (!b->base)
 		return -ENOMEM;
 	assign_events(b);
-	r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
+	r = start_check(b);
+	if (r == 0)
+		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
 	if (r == 0)
 		r = listeners_init(&b->listeners, b->base, b->log, on_taken, b);
 	return r;
@@ -353,6 +371,8 @@ void broker_deinit(struct broker *b)
 		home_remove(b->home, "tcp");
 		event_base_free(b->base);
 	}
+	if (b->check_fd > 0)
+		close(b->check_fd);
 	explicit_bzero(&b->identity, sizeof(b->identity));
 	memset(b, 0, sizeof(*b));
 }

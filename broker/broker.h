@@ -31,6 +31,7 @@ struct broker {
 	struct listeners listeners;
 	struct event terminate, interrupt; /* signals */
 	struct event check;                /* is our socket still ours? */
+	int check_fd;                      /* its timer */
 	struct event idle, drain, grace;   /* timers */
 	enum broker_state state;
 	int restarting; /* it goes, but another will come */

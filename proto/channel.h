@@ -28,7 +28,8 @@ struct channel {
 	int in_fd, out_fd; /* the same for sockets */
 	const struct channel_ops *ops;
 	struct slab *slab;
-	size_t most; /* longest frame accepted */
+	size_t most;   /* longest frame accepted */
+	int takes_fds; /* 1 at first; 0: descriptors that come are not wanted, the kernel drops them */
 	/* receiving */
 	uint8_t *at, *end;    /* bytes of the last helping not yet handed out */
 	struct buffer *carry; /* the beginning of a frame, or NULL */

@@ -61,6 +61,7 @@ static const struct error_reason reasons[] = {
 	{ "spawn.line", -EMFILE, "check the limit of open files (ulimit -n)" },
 	{ "spawn.stdio", -EBADF, "check that the descriptors given are open" },
 	{ "spawn.broker", -ENOTCONN, "start a broker, or spawn with BROOD_PLAIN, which needs none" },
+	{ "spawn.cancelled", -ECANCELED, "" },
 
 	/* calls that cannot be done */
 	{ "argument", -EINVAL, "see the function's description in brood.h" },

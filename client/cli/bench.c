@@ -2,8 +2,9 @@
  * bench: `brood bench`, how fast brood is here, beside the least that the kernel alone would need.
  *
  * It starts a broker of its own, eight children, and a relay, and then runs rounds: in each, every contender of every
- * row for a moment. Three processes take part in a measurement, this one, the one in the middle, and a child; the
- * middle is either the broker or the relay, everything else is the same. The children are this program in another role.
+ * row for a moment. What takes part in a measurement is this process, the one in the middle, and one child or all of
+ * them; the middle is either the broker or the relay, everything else is the same. The children are this program in
+ * another role.
  */
 #include "bench_peer.h"
 #include "bench_report.h"
@@ -21,7 +22,7 @@ static const char help[] = "Example:\n"
 			   "Usage: brood bench [--via unix|tcp] [--seconds S] [--rounds N] [--only NAME,...]\n"
 			   "\n"
 			   "Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
-			   "stands its floor, measured in the same rounds: a minimal relay between the same two\n"
+			   "stands its floor, measured in the same rounds: a minimal relay between the same\n"
 			   "processes, or posix_spawn(). RATIO is brood's speed as a part of the floor's.\n"
 			   "Values are medians of the rounds.\n"
 			   "\n"
@@ -52,8 +53,6 @@ static int play_role(const char *role, char **argv, int tcp)
 		return bench_peer_worker();
 	if (strcmp(role, "relay") == 0 && argv[0])
 		return relay_pairs(argv[0], tcp);
-	if (strcmp(role, "switch") == 0 && argv[0])
-		return relay_switch(argv[0], tcp);
 	return cli_usage("bench", "there is no such role");
 }
 

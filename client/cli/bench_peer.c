@@ -56,21 +56,14 @@ static void serve_sink(struct peer *p)
 	raw_write(p->fd, &count, sizeof count);
 }
 
-/* Send all whole frames that came back as they are, and keep the rest. */
+/* Send all whole requests that came back as they are, and keep the rest. */
 static void serve_worker(struct peer *p)
 {
 	size_t have = 0;
 	long n;
 	while ((n = raw_some(p->fd, p->buffer + have, BUFFER - have, 1)) > 0) {
-		size_t whole = 0;
-		uint32_t head[2];
 		have += (size_t)n;
-		while (have - whole >= sizeof head) {
-			memcpy(head, p->buffer + whole, sizeof head);
-			if (sizeof head + head[1] > have - whole)
-				break;
-			whole += sizeof head + head[1];
-		}
+		size_t whole = raw_whole(p->buffer, have);
 		if (raw_write(p->fd, p->buffer, whole) < 0)
 			return;
 		have -= whole;
@@ -95,15 +88,11 @@ static void serve(struct peer *p)
 static int take_task(struct peer *p, const brood_event *ev)
 {
 	char place[TESTBED_PATH];
-	uint32_t index;
 	if (sscanf(ev->msg->text, "%15s %107s %zu", p->kind, place, &p->number) != 3 || p->number > BENCH_ROOM)
 		return -EINVAL;
 	p->fd = raw_dial(place);
 	if (p->fd < 0)
 		return p->fd;
-	index = (uint32_t)p->number;
-	if (strcmp(p->kind, "worker") == 0)
-		raw_write(p->fd, &index, sizeof index);
 	brood_stop(ev->handle);
 	return brood_reply(ev->msg, BROOD_TEXT("connected"));
 }

@@ -1,15 +1,15 @@
 /*
  * bench_pool: requests of 64 bytes to eight children, each of which always has the same number outstanding.
  *
- * The floor is the relay's switch: the same requests as frames with a worker's index, small writes gathered on each
- * side as they come.
+ * The floor is the relay with a pair of connections for each worker: requests of the same length on the wire, each
+ * built and found by its head. What was answered on a connection since we last looked is asked again in one write, and
+ * a worker answers likewise; the relay between them looks at nothing.
  */
 #include "bench_rows.h"
 #include "raw.h"
-#include "relay.h"
 #include "timings.h"
 #include <errno.h>
-#include <stdio.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define SIZE 64u
@@ -79,55 +79,104 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 
 /* ---- the floor --------------------------------------------------------------------------------------------------- */
 
-#define FRAME (8u + 16u + 72u) /* what brood puts on the wire for it, see bench_wire_size() */
-#define FRAMES 256u            /* more than are ever outstanding */
+#define ROOM 4096u /* for all that a worker ever has outstanding */
 
-struct floor {
+struct line { /* our connection for one worker */
 	int fd;
-	unsigned char in[FRAMES * FRAME];
 	size_t have;
-	uint64_t asked, answered;
+	unsigned char bytes[ROOM];
 };
 
-static int first_questions(struct bench *m, struct floor *f, unsigned outstanding)
+struct floor {
+	struct line lines[BENCH_WORKERS];
+	int epoll;
+	size_t wire; /* bytes of a request */
+	uint64_t end, asked, answered;
+};
+
+/* The worker connects first and we next, so the relay joins the two. */
+static int line_init(struct line *l, struct bench *m, unsigned worker, int epoll)
 {
-	int rc = 0;
-	for (uint32_t i = 0; i < BENCH_WORKERS * outstanding && rc == 0; i++) {
-		unsigned char frame[FRAME];
-		uint32_t head[2] = { i % BENCH_WORKERS, FRAME - sizeof head };
-		memcpy(frame, head, sizeof head);
-		memcpy(frame + sizeof head, m->payload, FRAME - sizeof head);
-		rc = raw_write(f->fd, frame, sizeof frame);
-		f->asked++;
-	}
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = l };
+	int rc = bench_serve_floor(m, worker, "worker", m->relay_place, SIZE);
+	if (rc < 0)
+		return rc;
+	l->fd = raw_dial(m->relay_place);
+	if (l->fd < 0)
+		return l->fd;
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, l->fd, &e) < 0 ? -errno : 0;
+}
+
+static int floor_init(struct floor *f, struct bench *m)
+{
+	*f = (struct floor){ .epoll = epoll_create1(EPOLL_CLOEXEC), .wire = bench_wire_size(SIZE, 1) };
+	int rc = f->epoll < 0 ? -errno : 0;
+	for (unsigned i = 0; i < BENCH_WORKERS; i++)
+		f->lines[i].fd = -1;
+	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
+		rc = line_init(&f->lines[i], m, i, f->epoll);
 	return rc;
 }
 
-/* An answer carries its worker's index, so sending it back is the next question to the same worker. */
-static int next_questions(struct floor *f, uint64_t end)
+static void floor_deinit(struct floor *f)
 {
-	long n = raw_some(f->fd, f->in + f->have, sizeof f->in - f->have, 1);
+	for (unsigned i = 0; i < BENCH_WORKERS; i++)
+		if (f->lines[i].fd >= 0)
+			close(f->lines[i].fd);
+	if (f->epoll >= 0)
+		close(f->epoll);
+}
+
+static int first_questions(struct floor *f, struct line *l, const unsigned char *body, unsigned n)
+{
+	const uint64_t head = f->wire;
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(l->bytes + i * f->wire, &head, sizeof head);
+		memcpy(l->bytes + i * f->wire + sizeof head, body, SIZE);
+	}
+	f->asked += n;
+	return raw_write(l->fd, l->bytes, n * f->wire);
+}
+
+/* An answer is as long as a question, so what came back whole can be asked again. */
+static int next_questions(struct floor *f, struct line *l)
+{
+	long n = raw_some(l->fd, l->bytes + l->have, ROOM - l->have, 0);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ECONNRESET;
-	f->have += (size_t)n;
-	size_t whole = f->have / FRAME * FRAME;
+	l->have += (size_t)n;
+	size_t whole = raw_whole(l->bytes, l->have);
 	int rc = 0;
-	f->answered += whole / FRAME;
-	if (timings_now() < end) {
-		rc = raw_write(f->fd, f->in, whole);
-		f->asked += whole / FRAME;
+	f->answered += whole / f->wire;
+	if (timings_now() < f->end) {
+		rc = raw_write(l->fd, l->bytes, whole);
+		f->asked += whole / f->wire;
 	}
-	f->have -= whole;
-	memmove(f->in, f->in + whole, f->have);
+	l->have -= whole;
+	memmove(l->bytes, l->bytes + whole, l->have);
+	return rc;
+}
+
+static int wait_for_answers(struct floor *f)
+{
+	struct epoll_event events[BENCH_WORKERS];
+	int n = epoll_wait(f->epoll, events, BENCH_WORKERS, -1), rc = 0;
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = next_questions(f, events[i].data.ptr);
 	return rc;
 }
 
 static int exchange(struct bench *m, const struct row *row, struct floor *f, struct sample *ret)
 {
 	uint64_t begin = timings_now();
-	int rc = first_questions(m, f, row->outstanding);
+	int rc = 0;
+	f->end = begin + m->span_ns;
+	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
+		rc = first_questions(f, &f->lines[i], m->payload, row->outstanding);
 	while (rc == 0 && f->answered < f->asked)
-		rc = next_questions(f, begin + m->span_ns);
+		rc = wait_for_answers(f);
 	if (rc < 0)
 		return bench_failed(row, "the relay broke", rc);
 	ret->values[0] = (double)f->answered / ((double)(timings_now() - begin) / 1e9);
@@ -136,16 +185,13 @@ static int exchange(struct bench *m, const struct row *row, struct floor *f, str
 
 static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
 {
-	struct floor f = { .fd = raw_dial(m->switch_place) };
-	int rc = f.fd < 0 ? f.fd : 0;
-	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
-		rc = bench_serve_floor(m, i, "worker", m->switch_place, i);
+	struct floor f;
+	int rc = floor_init(&f, m);
 	if (rc < 0)
 		bench_failed(row, "the floor cannot start", rc);
 	else
 		rc = exchange(m, row, &f, ret);
-	if (f.fd >= 0)
-		close(f.fd);
+	floor_deinit(&f);
 	return rc;
 }
 

@@ -1,5 +1,5 @@
 /*
- * bench_stage: a broker, two relays and eight children, all started before the first measurement and idle between them.
+ * bench_stage: a broker, a relay and eight children, all started before the first measurement and idle between them.
  */
 #include "bench_stage.h"
 #include <errno.h>
@@ -37,21 +37,12 @@ static pid_t pid_of(brood_peer *peer)
 	return brood_info(peer, &info) == 0 ? info.pid : 0;
 }
 
-static int start_relay(struct bench *m, const char *role, const char *place, int tcp, brood_peer **ret)
+static int start_relay(struct bench *m, int tcp)
 {
-	const char *const *argv = tcp ? BROOD_ARGV(m->self, "bench", "--via", "tcp", "--role", role, place)
-				      : BROOD_ARGV(m->self, "bench", "--role", role, place);
-	return brood_spawn(m->bed.keeper, ret, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
-}
-
-static int start_relays(struct bench *m, int tcp)
-{
-	brood_peer *relay, *other;
-	testbed_path(&m->bed, "relay", m->relay_place);
-	testbed_path(&m->bed, "switch", m->switch_place);
-	int rc = start_relay(m, "relay", m->relay_place, tcp, &relay);
-	if (rc == 0)
-		rc = start_relay(m, "switch", m->switch_place, tcp, &other);
+	brood_peer *relay;
+	const char *place = testbed_path(&m->bed, "relay", m->relay_place);
+	const char *const *argv = BROOD_ARGV(m->self, "bench", "--via", tcp ? "tcp" : "unix", "--role", "relay", place);
+	int rc = brood_spawn(m->bed.keeper, &relay, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 	if (rc < 0)
 		return rc;
 	m->relay = pid_of(relay);
@@ -99,7 +90,7 @@ int bench_init(struct bench *m, double seconds, int tcp)
 	if (rc < 0)
 		return rc;
 	m->broker = pid_of(m->bed.process);
-	rc = start_relays(m, tcp);
+	rc = start_relay(m, tcp);
 	if (rc < 0) {
 		fprintf(stderr, "brood bench: %s\n", brood_last_error(m->bed.keeper)->text);
 		return rc;

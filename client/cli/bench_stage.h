@@ -30,10 +30,10 @@ struct bench {
 	brood *b; /* our connection to its broker */
 	struct worker workers[BENCH_WORKERS];
 	pid_t broker, relay;
-	char self[4096];                                            /* this program */
-	char relay_place[TESTBED_PATH], switch_place[TESTBED_PATH]; /* see raw.h */
-	unsigned char *payload;                                     /* BENCH_ROOM bytes */
-	uint64_t span_ns;                                           /* one measurement lasts so long */
+	char self[4096];                /* this program */
+	char relay_place[TESTBED_PATH]; /* see raw.h */
+	unsigned char *payload;         /* BENCH_ROOM bytes */
+	uint64_t span_ns;               /* one measurement lasts so long */
 };
 
 struct sample {

@@ -182,3 +182,17 @@ int raw_read(int fd, void *bytes, size_t n, int poll_first)
 	}
 	return 1;
 }
+
+size_t raw_whole(const void *bytes, size_t n)
+{
+	const char *from = bytes;
+	size_t whole = 0;
+	uint64_t length;
+	while (n - whole >= sizeof length) {
+		memcpy(&length, from + whole, sizeof length);
+		if (length > n - whole)
+			break;
+		whole += length;
+	}
+	return whole;
+}

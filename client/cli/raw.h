@@ -28,4 +28,10 @@ int raw_read(int fd, void *bytes, size_t n, int poll_first);
 /* Read what is there, at most n: bytes, 0 at the end, or negative errno. */
 long raw_some(int fd, void *bytes, size_t n, int poll_first);
 
+/*
+ * A message of the floor begins with its own length, a u64. How many of these n bytes, which begin with a message, are
+ * whole messages?
+ */
+size_t raw_whole(const void *bytes, size_t n);
+
 #endif

@@ -1,36 +1,25 @@
 /*
- * relay: two minimal epoll relays, the floor under any broker: what the kernel alone costs when a third process carries
- * the bytes. Nothing is parsed that need not be, nothing is allocated per message, nobody is authenticated.
+ * relay: a minimal epoll relay, the floor under any broker: what the kernel alone costs when a third process carries
+ * the bytes. Nothing is parsed, nothing is allocated per message, nobody is authenticated.
  *
- * Pairs: a connection is joined with the next one. Each direction is a pipe with a buffer of 256 KiB and two states:
- * empty, then its source is watched for reading; or pending, then only its target is watched, for writing. That is all
- * the back-pressure there is, and it is enough.
+ * A connection is joined with the next one, and as many pairs as come are carried at once. Each direction of a pair is
+ * a pipe with a buffer of 256 KiB and two states: empty, then its source is watched for reading; or pending, then only
+ * its target is watched, for writing. That is all the back-pressure there is, and it is enough.
  *
- * Switch: one parent, eight workers. What is under way is bounded by what the parent has outstanding, a few KiB, so the
- * sockets' own buffers never fill and writes may block.
+ * The end of a pair is also the end of the turn: the events that follow may be of the same pair, and those of the
+ * others are reported again.
  */
 #include "relay.h"
 #include "raw.h"
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define BUFFER (256u * 1024u)
-#define EVENTS 16
-
-static int accept_one(int listener)
-{
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		raw_tune(fd);
-	return fd;
-}
-
-/* ---- pairs ------------------------------------------------------------------------------------------------------- */
+#define EVENTS 32
 
 struct side {
 	struct side *other;
@@ -38,6 +27,11 @@ struct side {
 	size_t begin, end; /* of what was read here and not yet written to the other side */
 	int eof, closed;   /* nothing more comes from here; that was told to the other side */
 	char buffer[BUFFER];
+};
+
+struct relay {
+	int epoll, listener;
+	struct side *single; /* has no other side yet, and is not watched */
 };
 
 /* What this side waits for follows from both directions that meet in it. */
@@ -99,175 +93,81 @@ static int finished(const struct side *s)
 	return s->closed && s->other->closed;
 }
 
-/* Carry one pair to its end. */
-static void carry(int epoll, struct side *a)
+/* ---- coming and going -------------------------------------------------------------------------------------------- */
+
+static struct side *side_new(int listener)
 {
-	struct epoll_event events[EVENTS];
-	while (!finished(a)) {
-		int n = epoll_wait(epoll, events, EVENTS, -1);
-		for (int i = 0; i < n; i++)
-			turn(epoll, events[i].data.ptr, events[i].events);
+	struct side *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	s->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (s->fd >= 0) {
+		raw_tune(s->fd);
+		return s;
 	}
+	free(s);
+	return NULL;
 }
 
-static int take(int epoll, int listener, struct side *s, struct side *other)
+static void side_free(struct side *s)
 {
-	s->other = other;
-	s->fd = accept_one(listener);
-	s->begin = s->end = 0;
-	s->eof = s->closed = 0;
+	close(s->fd);
+	free(s);
+}
+
+static int add(int epoll, int fd, struct side *s)
+{
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = s };
-	return s->fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &e) < 0 ? -1 : 0;
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
-static int carry_pairs(int epoll, int listener, struct side *pair)
+static int join(int epoll, struct side *a, struct side *b)
 {
-	for (;;) {
-		if (take(epoll, listener, &pair[0], &pair[1]) < 0 || take(epoll, listener, &pair[1], &pair[0]) < 0)
-			return 1;
-		carry(epoll, pair);
-		close(pair[0].fd);
-		close(pair[1].fd);
-	}
+	a->other = b;
+	b->other = a;
+	return add(epoll, a->fd, a) < 0 || add(epoll, b->fd, b) < 0 ? -1 : 0;
 }
 
-int relay_pairs(const char *place, int tcp)
+static int welcome(struct relay *r)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC), listener = raw_listen(place, tcp);
-	struct side *pair = calloc(2, sizeof *pair);
-	int rc = epoll < 0 || listener < 0 || !pair ? 1 : carry_pairs(epoll, listener, pair);
-	free(pair);
-	return rc;
-}
-
-/* ---- switch ------------------------------------------------------------------------------------------------------ */
-
-struct line { /* one connection, and what is to be written to it when the turn ends */
-	int fd;
-	size_t in, out;
-	char *input, *output;
-};
-
-struct exchange {
-	int epoll;
-	struct line parent, workers[RELAY_WORKERS];
-};
-
-static int line_init(struct line *l, int epoll, int fd)
-{
-	struct epoll_event e = { .events = EPOLLIN, .data.ptr = l };
-	l->fd = fd;
-	l->in = l->out = 0;
-	l->input = malloc(BUFFER);
-	l->output = malloc(BUFFER);
-	return !l->input || !l->output || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -1 : 0;
-}
-
-static void line_deinit(struct line *l)
-{
-	if (l->fd >= 0)
-		close(l->fd);
-	free(l->input);
-	free(l->output);
-	*l = (struct line){ .fd = -1 };
-}
-
-static void line_put(struct line *l, const char *frame, size_t n)
-{
-	if (l->fd < 0 || l->out + n > BUFFER)
-		return;
-	memcpy(l->output + l->out, frame, n);
-	l->out += n;
-}
-
-static void line_flush(struct line *l)
-{
-	if (l->out > 0)
-		(void)raw_write(l->fd, l->output, l->out);
-	l->out = 0;
-}
-
-/* Move the whole frames that came from a line to where they go. */
-static void forward(struct exchange *x, struct line *from)
-{
-	size_t at = 0;
-	uint32_t head[2];
-	while (from->in - at >= sizeof head) {
-		memcpy(head, from->input + at, sizeof head);
-		size_t n = sizeof head + head[1];
-		if (n > from->in - at)
-			break;
-		if (from != &x->parent)
-			line_put(&x->parent, from->input + at, n);
-		else if (head[0] < RELAY_WORKERS)
-			line_put(&x->workers[head[0]], from->input + at, n);
-		at += n;
-	}
-	from->in -= at;
-	memmove(from->input, from->input + at, from->in);
-}
-
-/* 0 when the parent has left. */
-static int read_line(struct exchange *x, struct line *from)
-{
-	ssize_t n = recv(from->fd, from->input + from->in, BUFFER - from->in, MSG_DONTWAIT);
-	if (n > 0) {
-		from->in += (size_t)n;
-		forward(x, from);
-		return 1;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 1;
-	epoll_ctl(x->epoll, EPOLL_CTL_DEL, from->fd, NULL);
-	return from != &x->parent;
-}
-
-static void serve(struct exchange *x)
-{
-	struct epoll_event events[EVENTS];
-	for (int open = 1; open;) {
-		int n = epoll_wait(x->epoll, events, EVENTS, -1);
-		for (int i = 0; i < n && open; i++)
-			open = read_line(x, events[i].data.ptr);
-		line_flush(&x->parent);
-		for (int i = 0; i < RELAY_WORKERS; i++)
-			line_flush(&x->workers[i]);
-	}
-}
-
-static int gather(struct exchange *x, int listener)
-{
-	if (line_init(&x->parent, x->epoll, accept_one(listener)) < 0)
+	struct side *first = r->single, *s = side_new(r->listener);
+	if (!s)
 		return -1;
-	for (int i = 0; i < RELAY_WORKERS; i++) {
-		uint32_t index = 0;
-		int fd = accept_one(listener);
-		if (fd < 0 || raw_read(fd, &index, sizeof index, 0) <= 0 || index >= RELAY_WORKERS)
-			return -1;
-		if (line_init(&x->workers[index], x->epoll, fd) < 0)
-			return -1;
+	r->single = first ? NULL : s;
+	return first ? join(r->epoll, first, s) : 0;
+}
+
+static void part(struct side *s)
+{
+	side_free(s->other);
+	side_free(s);
+}
+
+/* ---- turns ------------------------------------------------------------------------------------------------------- */
+
+/* An event without a side is the listener's. */
+static int take_events(struct relay *r, const struct epoll_event *events, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct side *s = events[i].data.ptr;
+		if (!s)
+			return welcome(r);
+		turn(r->epoll, s, events[i].events);
+		if (finished(s)) {
+			part(s);
+			return 0;
+		}
 	}
 	return 0;
 }
 
-static void exchange_deinit(struct exchange *x)
+int relay_pairs(const char *place, int tcp)
 {
-	line_deinit(&x->parent);
-	for (int i = 0; i < RELAY_WORKERS; i++)
-		line_deinit(&x->workers[i]);
-}
-
-int relay_switch(const char *place, int tcp)
-{
-	struct exchange x = { .epoll = epoll_create1(EPOLL_CLOEXEC), .parent.fd = -1 };
-	int listener = raw_listen(place, tcp), rc = x.epoll < 0 || listener < 0;
-	for (int i = 0; i < RELAY_WORKERS; i++)
-		x.workers[i].fd = -1;
-	while (rc == 0) {
-		rc = gather(&x, listener) < 0;
-		if (rc == 0)
-			serve(&x);
-		exchange_deinit(&x);
-	}
-	return rc;
+	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC), .listener = raw_listen(place, tcp) };
+	struct epoll_event events[EVENTS];
+	if (r.epoll < 0 || r.listener < 0 || add(r.epoll, r.listener, NULL) < 0)
+		return 1;
+	while (take_events(&r, events, epoll_wait(r.epoll, events, EVENTS, -1)) == 0)
+		;
+	return 1;
 }

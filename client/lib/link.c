@@ -371,6 +371,7 @@ static void greet(struct brood *h, int fd)
 	l->state = LINK_GREETING;
 	l->interest = EPOLLIN;
 	channel_init(&l->channel, fd, fd, &l->slab);
+	l->channel.takes_fds = 0;
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	if (!l->inherited)
 		say_hello(h, CHILD_IDS);

@@ -9,10 +9,12 @@
 #include "message.h"
 #include "wire.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct wire_broker broker;
@@ -450,6 +452,31 @@ static void test_end_comes_behind_the_last_words(void **state)
 	wire_leave(&parent);
 }
 
+/* Even if the broker hears of the death first: the last words are still in the dead child's socket. */
+static void test_last_words_are_read_after_the_death(void **state)
+{
+	struct wire parent, child;
+	int status;
+
+	(void)state;
+	wire_open(&parent, &broker, 1);
+	adopt(&parent, 0, &child);
+	wire_data(&child, parent.id, 1, "alive");
+	wire_expect_data(&parent, child.id, "alive");
+	wire_expect_silence(&parent); /* the broker sleeps */
+	assert_int_equal(kill(broker.pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(broker.pid, &status, WUNTRACED), broker.pid);
+	say_died(&parent, child.id);
+	for (uint64_t i = 2; i <= 100; i++)
+		wire_data(&child, parent.id, i, "word");
+	assert_int_equal(kill(broker.pid, SIGCONT), 0);
+	for (int i = 2; i <= 100; i++)
+		wire_expect_data(&parent, child.id, "word");
+	expect_end(&parent, child.id, 100);
+	wire_close(&child);
+	wire_leave(&parent);
+}
+
 static void test_end_of_those_who_are_not_there(void **state)
 {
 	struct wire parent, child, stranger;
@@ -873,6 +900,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_adopted_child_needs_no_hello),
 		cmocka_unit_test(test_end_comes_behind_the_last_words),
+		cmocka_unit_test(test_last_words_are_read_after_the_death),
 		cmocka_unit_test(test_end_of_those_who_are_not_there),
 		cmocka_unit_test(test_lost_child_comes_back_with_its_ticket),
 		cmocka_unit_test(test_newest_ticket_fences_the_older_session),

@@ -59,7 +59,9 @@ int diary_write(const brood_event *e)
 	write_letter(d, e->type);
 	if (e->msg)
 		write_message(d, e->msg);
-	if (e->error)
+	if (e->error && e->type == BROOD_EVENT_DISCONNECT)
+		snprintf(d->why, sizeof d->why, "%s", e->error->name);
+	else if (e->error)
 		write_error(d, e->error);
 	if (e->exit)
 		write_exit(d, e->exit);

@@ -337,7 +337,7 @@ static void test_kill_during_the_start(void **state)
 	assert_int_equal(brood_kill(f.kid, 0, 0), 0);
 	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
 	assert_string_equal(f.d.order, "!C");
-	assert_string_equal(f.d.error, "cancelled");
+	assert_string_equal(f.d.error, "spawn.cancelled");
 	family_end(&f);
 }
 
@@ -683,7 +683,7 @@ static void start_more(struct many *m)
 
 static void kill_somebody(struct many *m)
 {
-	struct one *o = &m->all[draw(m, m->started)];
+	struct one *o = &m->all[m->started - 1 - draw(m, m->started < 2 * AT_ONCE ? m->started : 2 * AT_ONCE)];
 	if (o->peer && info_of(o->peer).pid && brood_kill(o->peer, SIGKILL, 0) == 0)
 		o->killed = 1;
 }

@@ -159,6 +159,11 @@ pid_t start_program(const char *const *argv, int *out)
 	return pid;
 }
 
+int is_readable(int fd)
+{
+	return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
+}
+
 void read_numbers(int fd, long *to, size_t n)
 {
 	char line[1024] = "";

@@ -101,6 +101,7 @@ long process_status(pid_t, const char *key);
 
 /* Start a program without the library: its pid, and in *out the read end of its standard output (if out is not NULL). */
 pid_t start_program(const char *const *argv, int *out);
+int is_readable(int fd);
 /* Read a line with n numbers within PATIENCE_MS. */
 void read_numbers(int fd, long *to, size_t n);
 /* Its wait status, within PATIENCE_MS. */
