@@ -38,7 +38,7 @@ static const struct {
 	[LOG_SESSION_REFUSED] = { "session.refused", LOG_WARN },
 	[LOG_SESSION_FENCED] = { "session.fenced", LOG_INFO },
 	[LOG_PROCESS_CAME] = { "process.came", LOG_DEBUG },
-	[LOG_PROCESS_LOST] = { "process.lost", LOG_INFO },
+	[LOG_PROCESS_LOST] = { "process.lost", LOG_DEBUG },
 	[LOG_PROCESS_BACK] = { "process.back", LOG_INFO },
 	[LOG_PROCESS_GONE] = { "process.gone", LOG_DEBUG },
 	[LOG_ADOPT_FAILED] = { "adopt.failed", LOG_WARN },

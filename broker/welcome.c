@@ -396,7 +396,7 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	if (fd >= 0) {
 		dial_tune(fd, ADDRESS_UNIX);
 		channel = session_new(s->all, fd, TRANSPORT_CHILD, adopt->uid);
-	} else {
+	} else if (fd != -ENOENT) { /* a parent over TCP cannot pass one */
 		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));
 	}
 	if (channel)

@@ -681,11 +681,17 @@ static void start_more(struct many *m)
 		start_one(m);
 }
 
+/* The first that lives, from a random place on. */
 static void kill_somebody(struct many *m)
 {
-	struct one *o = &m->all[m->started - 1 - draw(m, m->started < 2 * AT_ONCE ? m->started : 2 * AT_ONCE)];
-	if (o->peer && info_of(o->peer).pid && brood_kill(o->peer, SIGKILL, 0) == 0)
-		o->killed = 1;
+	unsigned from = draw(m, m->started);
+	for (unsigned i = 0; i < m->started; i++) {
+		struct one *o = &m->all[(from + i) % m->started];
+		if (o->peer && info_of(o->peer).pid && brood_kill(o->peer, SIGKILL, 0) == 0) {
+			o->killed = 1;
+			return;
+		}
+	}
 }
 
 static void run_many(struct many *m)

@@ -1,0 +1,144 @@
+/*
+ * broker_log: lines stay lines whatever is in them, floods are cut and counted, and a file stays small.
+ */
+#include "log.h"
+#include "test.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int fd;
+static struct log log_;
+
+static int begin(void **state)
+{
+	(void)state;
+	fd = memfd_create("log", MFD_CLOEXEC);
+	log_init(&log_, fd, LOG_DEBUG);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	return close(fd);
+}
+
+/* All that was written. */
+static const char *written(void)
+{
+	static char text[100000];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	return text;
+}
+
+/* Without its time, which has 25 characters with the blank. */
+static void assert_line(const char *expected)
+{
+	const char *text = written();
+
+	assert_true(strlen(text) > 25);
+	assert_string_equal(text + 25, expected);
+}
+
+static void test_fields(void **state)
+{
+	(void)state;
+	log_say(&log_, LOG_DRAIN, FIELD_TEXT("reason", "SIGTERM"), FIELD_NUMBER("n", 7),
+		FIELD_ID("id", (uint64_t)0xab << 32 | 12));
+	assert_line("info drain reason=SIGTERM n=7 id=ab.12\n");
+}
+
+static void test_foreign_bytes_are_escaped(void **state)
+{
+	(void)state;
+	log_say(&log_, LOG_SESSION_REFUSED, FIELD_TEXT("text", "a\nb\x1b[31m \"c\" \\ \xc3\xa4"),
+		FIELD_TEXT("empty", ""));
+	assert_line("warn session.refused text=\"a\\x0ab\\x1b[31m \\x22c\\x22 \\x5c \\xc3\\xa4\" empty=\"\"\n");
+}
+
+static void test_long_values_are_cut(void **state)
+{
+	char text[5000];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	log_say(&log_, LOG_DRAIN, FIELD_TEXT("reason", text));
+	assert_int_equal(strlen(written()), 1024);
+	assert_int_equal(written()[1023], '\n');
+}
+
+static void test_level(void **state)
+{
+	(void)state;
+	log_.level = LOG_WARN;
+	log_say(&log_, LOG_DRAIN, FIELD_NUMBER("n", 1));
+	assert_string_equal(written(), "");
+	log_say(&log_, LOG_SESSION_REFUSED, FIELD_NUMBER("n", 1));
+	assert_line("warn session.refused n=1\n");
+}
+
+static unsigned count_lines(void)
+{
+	unsigned n = 0;
+
+	for (const char *at = written(); (at = strchr(at, '\n')); at++)
+		n++;
+	return n;
+}
+
+static void test_floods_are_cut_and_counted(void **state)
+{
+	const char *last;
+	unsigned n;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		log_say(&log_, LOG_SESSION_REFUSED, FIELD_NUMBER("i", i));
+	n = count_lines();
+	assert_in_range(n, 50, 70);
+	/* Other events have their own measure. */
+	log_say(&log_, LOG_DRAIN, FIELD_NUMBER("i", 0));
+	assert_int_equal(count_lines(), n + 1);
+	usleep(250000);
+	log_say(&log_, LOG_SESSION_REFUSED, FIELD_NUMBER("i", 1000));
+	last = strstr(written(), "i=1000");
+	assert_non_null(last);
+	assert_int_equal(atoi(strstr(last, "suppressed=") + strlen("suppressed=")), 1000 - n);
+}
+
+static void test_file_stays_small(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	log_move(&log_, fd, 2000);
+	for (int i = 0; i < 45; i++) {
+		log_say(&log_, LOG_DRAIN, FIELD_NUMBER("i", i));
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_in_range(st.st_size, 1, 2000);
+		lseek(fd, 0, SEEK_END); /* as O_APPEND does */
+	}
+	assert_non_null(strstr(written(), "i=44\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_fields, begin, end),
+		cmocka_unit_test_setup_teardown(test_foreign_bytes_are_escaped, begin, end),
+		cmocka_unit_test_setup_teardown(test_long_values_are_cut, begin, end),
+		cmocka_unit_test_setup_teardown(test_level, begin, end),
+		cmocka_unit_test_setup_teardown(test_floods_are_cut_and_counted, begin, end),
+		cmocka_unit_test_setup_teardown(test_file_stays_small, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
