@@ -33,12 +33,13 @@ static int read_options(const struct brood_options *from, struct brood_options *
 	return o->flags & ~(BROOD_NO_AUTOSTART | BROOD_NOT_READY | BROOD_OUTLIVE) ? -EINVAL : 0;
 }
 
+/* One that the handle keeps for its whole life, also when it has closed. */
 static struct brood_peer *peer_with_remote(struct brood *h, enum peer_kind kind)
 {
 	struct remote *r = remote_new(h);
 	struct brood_peer *p = r ? peer_new(h, kind, r) : NULL;
 	remote_unref(r);
-	return p;
+	return p ? peer_ref(p) : NULL;
 }
 
 static int make_relations(struct brood *h, const struct brood_options *o)

@@ -182,10 +182,18 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
 
+/* From here on the program knows. */
+static void told(const struct event_item *i)
+{
+	if (i->event.type == BROOD_EVENT_CLOSE)
+		i->event.peer->told_closed = 1;
+}
+
 static void call_item(struct brood *h, struct event_item *i)
 {
 	const struct brood_peer *table = owner_of_table(i->event.peer);
 	struct letter *m = i->letter;
+	told(i);
 	i->letter = NULL; /* settled by the calls below */
 	if (i->done) {
 		call_reply(h, i->done, &i->event, m);
@@ -230,6 +238,7 @@ const struct brood_event *event_show(struct brood *h)
 		return NULL;
 	TAILQ_REMOVE(&h->kept, i, entry);
 	h->shown = i;
+	told(i);
 	i->event.data = i->event.peer->data;
 	if (i->letter)
 		i->letter->showing = 1;

@@ -76,6 +76,7 @@ struct brood_peer {
 	char address[32];
 	pid_t pid;
 	int ready, away, disconnected, closed;
+	int told_closed; /* CLOSE was not only posted but told */
 	struct child *child;
 	struct timer waiting; /* NAME: how long messages wait for a holder */
 	unsigned wait_ms;

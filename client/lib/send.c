@@ -25,7 +25,7 @@ static int why_not(struct brood_peer *p)
 		fault_copy(&h->last, &h->down);
 		return -ENOTCONN;
 	}
-	if (p->closed)
+	if (p->told_closed)
 		return handle_fail(h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
 	if (h->stopping)
 		return handle_fail(h, -ENOTCONN, "broker.stopping", "the broker is stopping");

@@ -43,7 +43,7 @@ echo "== pkg-config: $(pkg-config --cflags --libs brood)"
 use "$work/shared"
 use_static "$work/static"
 
-cmake -S "$consume" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" >"$work/cmake.log" || {
+cmake -G Ninja -S "$consume" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" >"$work/cmake.log" || {
 	cat "$work/cmake.log"
 	exit 1
 }

@@ -596,12 +596,14 @@ static void test_detached_child_goes_on(void **state)
 	x->orphans = -1;
 	pid_t parent = start_program(KID("parent", "a", "run"), &out);
 	read_numbers(out, &pid, 1);
-	kill(parent, SIGKILL);
-	(void)wait_program(parent);
-	close(out);
 	family_connect(&f);
 	assert_int_equal(brood_find(f.b, &f.kid, "aloof", BROOD_FIND(.wait_ms = PATIENCE_MS)), 0);
 	assert_int_equal(ask_number(f.kid, "count"), 0);
+	kill(parent, SIGKILL);
+	(void)wait_program(parent);
+	close(out);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(ask_number(f.kid, "count"), 0);
 	say(f.kid, "close", "");
 	until_polled(f.b, process_is_dead((pid_t)pid));
 	family_end(&f);
