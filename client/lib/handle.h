@@ -119,6 +119,7 @@ struct cursor {
 	struct remote *remote; /* counted; NULL: no frame open */
 	const uint8_t *at, *end;
 	uint64_t sequence;
+	uint64_t opened; /* when, as handle_now() */
 	int ack_now;
 };
 

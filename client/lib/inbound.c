@@ -23,9 +23,10 @@
 
 /* ---- items ------------------------------------------------------------------------------------------------------- */
 
-static int time_left(uint64_t deadline)
+/* As of when the frame was opened: the clock is read once for all requests in it. */
+static int time_left(const struct brood *h, uint64_t deadline)
 {
-	uint64_t now = handle_now();
+	uint64_t now = h->cursor.opened;
 	if (!deadline)
 		return -1;
 	return deadline > now ? (int)(deadline - now) : 0;
@@ -77,7 +78,7 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 static void deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
 	r->received++;
-	if (it->kind == ITEM_REQUEST && it->deadline && time_left(it->deadline) == 0) {
+	if (it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0) {
 		letter_drop(m); /* the asker has given up already, and knows */
 		return;
 	}
@@ -107,7 +108,7 @@ static void deliver(struct remote *r, struct letter *m, const struct item *it)
 	m->msg.text = m->msg.body;
 	m->msg.from = r->peer;
 	m->msg.wants_reply = it->kind == ITEM_REQUEST;
-	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(it->deadline) : -1;
+	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
 	if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
 		deliver_message(r, m, it);
 	else if (it->kind == ITEM_FAILURE)
@@ -245,7 +246,8 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 				     .at = f->body,
 				     .end = f->body + f->length,
 				     .sequence = f->sequence,
-				     .ack_now = f->flags & FRAME_ACK_NOW };
+				     .ack_now = f->flags & FRAME_ACK_NOW,
+				     .opened = handle_now() };
 }
 
 int inbound_run(struct brood *h)

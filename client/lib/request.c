@@ -64,7 +64,7 @@ void requests_deinit(struct brood *h)
 
 static void deadline_passed(struct timer *t);
 
-int64_t request_open(struct brood_peer *p, int timeout_ms, brood_fn *done, void *data, struct call *call)
+int64_t request_open(struct brood_peer *p, uint64_t due, brood_fn *done, void *data, struct call *call)
 {
 	struct brood *h = p->h;
 	struct request *q = slot_take(h);
@@ -79,7 +79,7 @@ int64_t request_open(struct brood_peer *p, int timeout_ms, brood_fn *done, void 
 	q->deadline.fire = deadline_passed;
 	LIST_INSERT_HEAD(&q->remote->requests, q, entry);
 	h->requests.open++;
-	if (timeout_ms >= 0 && timer_arm(&h->timers, &q->deadline, handle_now() + (uint64_t)timeout_ms) < 0) {
+	if (due && timer_arm(&h->timers, &q->deadline, due) < 0) {
 		request_forget(h, id_of(q));
 		return -ENOMEM;
 	}

@@ -8,8 +8,8 @@
 
 void requests_deinit(struct brood *);
 
-/* Open one. Its id (> 0), or -ENOMEM. timeout_ms -1: no deadline. `call` or `done` is told. */
-int64_t request_open(struct brood_peer *, int timeout_ms, brood_fn *done, void *data, struct call *call);
+/* Open one. Its id (> 0), or -ENOMEM. due: its deadline as of handle_now(), 0: none. `call` or `done` is told. */
+int64_t request_open(struct brood_peer *, uint64_t due, brood_fn *done, void *data, struct call *call);
 /* Undo request_open(): it was never sent, nobody is told. */
 void request_forget(struct brood *, int64_t id);
 

@@ -161,11 +161,12 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 		return refused(p, -EINVAL);
 	if (!may_send(p))
 		return why_not(p);
-	int64_t id = request_open(p, timeout_ms, done, data, call);
+	uint64_t due = timeout_ms < 0 ? 0 : handle_now() + (uint64_t)timeout_ms;
+	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
 	it.correlation = (uint64_t)id;
-	it.deadline = timeout_ms < 0 ? 0 : handle_now() + (uint64_t)timeout_ms;
+	it.deadline = due;
 	int rc = send_item(p, out, &it, &flags);
 	if (rc < 0) {
 		request_forget(p->h, id);

@@ -1,0 +1,439 @@
+/*
+ * private: the broker that nobody started: it comes when a program needs it, serves all programs of its user, and
+ * leaves when it is idle. And what programs are told when there is none, or when it ends while they use it.
+ *
+ * A private broker is no child of its user's programs, but the test is a subreaper, so in the end it is the test's.
+ */
+#include "flow.h"
+#include "control.pb-c.h"
+#include "raw.h"
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROGRAMS 20
+
+/* ---- looking at it ----------------------------------------------------------------------------------------------- */
+
+static const char *path_in(const char *directory, const char *name)
+{
+	static char path[128];
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	return path;
+}
+
+static int has_socket(const struct fixture *x)
+{
+	return access(path_in(x->brood, "sock"), F_OK) == 0;
+}
+
+/* The beginning of a small file, or "". */
+static const char *read_small(const char *path)
+{
+	static char text[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	if (fd >= 0)
+		close(fd);
+	for (ssize_t i = 0; i < n; i++) /* an environment */
+		text[i] = text[i] ? text[i] : '\n';
+	text[n < 0 ? 0 : n] = '\0';
+	return text;
+}
+
+static pid_t lock_holder(const struct fixture *x)
+{
+	return (pid_t)atoi(read_small(path_in(x->brood, "lock")));
+}
+
+/* A living broodd that was told this test's directory. */
+static int is_our_broker(const struct fixture *x, pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%ld/comm", (long)pid);
+	if (process_is_dead(pid) || strcmp(read_small(path), "broodd\n") != 0)
+		return 0;
+	snprintf(path, sizeof path, "/proc/%ld/environ", (long)pid);
+	return strstr(read_small(path), x->directory) != NULL;
+}
+
+static unsigned count_brokers(const struct fixture *x)
+{
+	unsigned n = 0;
+	const struct dirent *e;
+	DIR *proc = opendir("/proc");
+	assert_non_null(proc);
+	while ((e = readdir(proc)))
+		n += isdigit((unsigned char)*e->d_name) && is_our_broker(x, (pid_t)atoi(e->d_name));
+	closedir(proc);
+	return n;
+}
+
+struct seen {
+	pid_t pid;
+	unsigned processes;
+	int is_private;
+};
+
+/* What the broker says of itself. */
+static struct seen ask_broker(brood *b)
+{
+	brood_peer *broker;
+	brood_msg *m;
+	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
+	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.GetStatus", NULL, 0), PATIENCE_MS, &m), 0);
+	Brood__Control__Status *s = brood__control__status__unpack(NULL, m->length, m->body);
+	assert_non_null(s);
+	struct seen seen = { (pid_t)s->pid, s->processes, s->private_ };
+	brood__control__status__free_unpacked(s, NULL);
+	brood_msg_release(m);
+	brood_release(broker);
+	return seen;
+}
+
+static void await_end(const struct fixture *x, pid_t broker)
+{
+	until_polled(NULL, process_is_dead(broker) && !has_socket(x));
+}
+
+/* ---- coming and leaving ------------------------------------------------------------------------------------------ */
+
+/* Two generations, one after the other. */
+static void test_comes_and_leaves(void **state)
+{
+	struct fixture *x = *state;
+	pid_t last = 0;
+	x->orphans = -1;
+	for (int i = 0; i < 2; i++) {
+		struct family f = { 0 };
+		family_connect(&f);
+		assert_int_equal(count_brokers(x), 0); /* nothing needs it so far */
+		assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
+		assert_int_equal(ask_number(f.kid, "count"), 0);
+		struct seen seen = ask_broker(f.b);
+		assert_true(seen.is_private);
+		assert_int_equal(seen.processes, 2);
+		assert_int_equal(seen.pid, lock_holder(x));
+		assert_int_not_equal(seen.pid, last);
+		for (uint64_t end = now_ms() + 300; now_ms() < end;) /* it is not idle as long as somebody is there */
+			poll_once(f.b);
+		assert_int_equal(ask_broker(f.b).pid, seen.pid);
+		last = seen.pid;
+		family_end(&f);
+		await_end(x, last);
+		assert_int_equal(count_brokers(x), 0);
+	}
+}
+
+/* Programs that start together find one broker, whoever of them started it. */
+static void test_many_at_once(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	pid_t pids[PROGRAMS];
+	int outs[PROGRAMS];
+	x->orphans = -1;
+	for (int i = 0; i < PROGRAMS; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "n%d", i);
+		pids[i] = start_program(KID("server", name), &outs[i]);
+	}
+	for (int i = 0; i < PROGRAMS; i++) {
+		long said;
+		read_numbers(outs[i], &said, 1);
+		assert_int_equal(said, pids[i]); /* else a negative errno */
+		close(outs[i]);
+	}
+	family_connect(&f);
+	struct seen seen = ask_broker(f.b);
+	assert_int_equal(seen.processes, PROGRAMS + 1);
+	assert_int_equal(seen.pid, lock_holder(x));
+	until_polled(f.b, count_brokers(x) == 1); /* those that came too late have left */
+	for (int i = 0; i < PROGRAMS; i++) {
+		kill(pids[i], SIGTERM);
+		assert_int_equal(wait_program(pids[i]), SIGTERM);
+	}
+	family_end(&f);
+	await_end(x, seen.pid);
+}
+
+/* Somebody always comes just when it leaves; nobody may be sent away. */
+static void test_come_while_it_leaves(void **state)
+{
+	struct fixture *x = *state;
+	pid_t last = 0;
+	unsigned brokers = 0;
+	x->orphans = -1;
+	setenv("BROOD_IDLE_MS", "5", 1);
+	for (int i = 0; i < 100; i++) {
+		struct family f = { 0 };
+		family_connect(&f);
+		struct seen seen = ask_broker(f.b);
+		brokers += seen.pid != last;
+		last = seen.pid;
+		family_end(&f);
+		for (int n = i % 10; n > 0; n--)
+			nap();
+	}
+	assert_true(brokers > 1);
+	await_end(x, last);
+}
+
+/* ---- none -------------------------------------------------------------------------------------------------------- */
+
+/* The connection fails with this error, which a child that should start is told too. */
+static void expect_failure(const char *address, unsigned flags, const char *error, struct family *f)
+{
+	assert_int_equal(
+		brood_connect(&f->b, address, BROOD_OPTIONS(.on = diary_table, .data = &f->me, .flags = flags)), 0);
+	assert_int_equal(brood_spawn(f->b, &f->kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
+	int rc = brood_run(f->b);
+	assert_true(rc < 0);
+	assert_int_equal(f->me.code, rc);
+	assert_string_equal(f->me.order, "!");
+	assert_string_equal(f->me.error, error);
+	assert_string_equal(f->d.order, "!C");
+	assert_string_equal(info_of(f->kid).exit->stage, "broker");
+	family_end(f);
+}
+
+static void test_no_autostart(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 };
+	expect_failure(NULL, BROOD_NO_AUTOSTART, "broker.absent", &f);
+	assert_true(strlen(f.me.text) > 0);
+	assert_int_equal(access(x->brood, F_OK), -1);
+	assert_int_equal(count_brokers(x), 0);
+}
+
+/* An address that was given, and where nobody is, starts nothing either. */
+static void test_nobody_at_the_address(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 }, g = { 0 };
+	expect_failure(x->address, 0, "broker.absent", &f);
+	setenv("BROOD_ADDRESS", x->address, 1);
+	expect_failure(NULL, 0, "broker.absent", &g);
+	assert_non_null(strstr(g.me.text, x->address));
+	assert_int_equal(count_brokers(x), 0);
+}
+
+static void test_bad_address(void **state)
+{
+	static const char *const bad[] = { "nonsense", "unix:", "unix:not/absolute", "tcp://", "tcp://127.0.0.1:99999" };
+	const struct fixture *x = *state;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct family f = { 0 };
+		expect_failure(bad[i], 0, "address.invalid", &f);
+		assert_int_equal(f.me.code, -EINVAL);
+	}
+	struct family f = { 0 };
+	setenv("BROOD_ADDRESS", bad[0], 1);
+	expect_failure(NULL, 0, "address.invalid", &f);
+	assert_int_equal(count_brokers(x), 0);
+}
+
+/* Something listens and says nothing. Whoever holds the lock is named, so that people know what to look at. */
+static void test_nobody_answers(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 };
+	char pid[32];
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	int lock = open(path_in(x->brood, "lock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(dprintf(lock, "%ld\n", (long)getpid()) > 0);
+	close(lock);
+	int listener = raw_listen(path_in(x->brood, "sock"));
+	assert_true(listener >= 0);
+	uint64_t begin = now_ms();
+	expect_failure(NULL, 0, "broker.absent", &f);
+	assert_in_range(now_ms() - begin, 4000, 8000);
+	snprintf(pid, sizeof pid, "pid %ld", (long)getpid());
+	assert_non_null(strstr(f.me.text, pid));
+	assert_non_null(strstr(f.me.text, x->address));
+	assert_int_equal(count_brokers(x), 0);
+	close(listener);
+	assert_int_equal(unlink(path_in(x->brood, "sock")), 0);
+}
+
+/* ---- its end under load ------------------------------------------------------------------------------------------ */
+
+/* A child that writes down how many messages it got, all in order; 0 if one was missing or came twice. */
+struct recorder {
+	struct family f;
+	const char *directory;
+	char name[16];
+	uint64_t accepted, reported;
+	int refused;
+};
+
+/* ERROR "undelivered" begins with how many. */
+static int add_reported(const brood_event *e)
+{
+	const struct diary *d = e->data;
+	struct recorder *r = d->data;
+	if (e->type == BROOD_EVENT_ERROR && strcmp(e->error->name, "undelivered") == 0)
+		r->reported += strtoull(e->error->text, NULL, 10);
+	return 0;
+}
+
+/* In the family's handle, which is connected. */
+static void recorder_begin(struct recorder *r, const struct fixture *x, int number)
+{
+	r->directory = x->directory;
+	snprintf(r->name, sizeof r->name, "count%d", number);
+	r->f.d.also = add_reported;
+	r->f.d.data = r;
+	assert_int_equal(brood_spawn(r->f.b, &r->f.kid, KID("record", path_in(r->directory, r->name)),
+				     BROOD_SPAWN(.on = diary_table, .data = &r->f.d)),
+			 0);
+}
+
+static void send_some(struct recorder *r, int n)
+{
+	while (n-- > 0 && r->refused == 0) {
+		int rc = numbered_send(r->f.kid, r->accepted, 200, 0);
+		r->accepted += rc == 0;
+		r->refused = rc == -EAGAIN ? 0 : rc;
+		if (rc < 0)
+			return;
+	}
+}
+
+static uint64_t recorder_end(const struct recorder *r)
+{
+	uint64_t delivered = strtoull(read_small(path_in(r->directory, r->name)), NULL, 10);
+	assert_int_equal(unlink(path_in(r->directory, r->name)), 0);
+	return delivered;
+}
+
+static void expect_told(const struct diary *d)
+{
+	assert_int_equal(d->n[BROOD_EVENT_DISCONNECT], 1);
+	assert_int_equal(d->n[BROOD_EVENT_EXIT], 1);
+	assert_int_equal(d->exit.cause, BROOD_EXITED);
+	assert_true(d->exit.code > 0); /* brood_run() failed there too */
+	assert_int_equal(d->n[BROOD_EVENT_CLOSE], 1);
+}
+
+#define MESSAGES 15000
+#define REQUESTS 100
+
+static void test_killed(void **state)
+{
+	struct fixture *x = *state;
+	struct recorder r = { 0 };
+	struct diary keeper = { 0 }, answers = { 0 };
+	brood_peer *kid;
+	x->orphans = -1;
+	family_connect(&r.f);
+	recorder_begin(&r, x, 0);
+	assert_int_equal(brood_spawn(r.f.b, &kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &keeper)), 0);
+	until(r.f.b, r.f.d.n[BROOD_EVENT_READY] == 1 && keeper.n[BROOD_EVENT_READY] == 1);
+	pid_t broker = ask_broker(r.f.b).pid;
+	for (int i = 0; i < REQUESTS; i++) /* half of them are there and kept, the others are under way */
+		assert_true(brood_request(kid, BROOD_MSG("keep", NULL, 0), -1, diary_write, &answers) > 0);
+	assert_int_equal(ask_number(kid, "open"), REQUESTS);
+	for (int i = 0; i < REQUESTS; i++)
+		assert_true(brood_request(kid, BROOD_MSG("keep", NULL, 0), -1, diary_write, &answers) > 0);
+	send_some(&r, MESSAGES);
+	assert_int_equal(r.accepted, MESSAGES);
+	until(r.f.b, info_of(r.f.kid).queued < MESSAGES);
+	assert_int_equal(kill(broker, SIGKILL), 0);
+	int rc = brood_run(r.f.b);
+	assert_true(rc < 0);
+	assert_int_equal(r.f.me.code, rc);
+	assert_string_equal(r.f.me.error, "broker.lost");
+	assert_int_equal(answers.n[BROOD_EVENT_REPLY], 2 * REQUESTS);
+	assert_true(answers.code < 0);
+	assert_int_equal(diary_messages(&answers), 0);
+	expect_told(&r.f.d);
+	expect_told(&keeper);
+	uint64_t delivered = recorder_end(&r);
+	assert_true(delivered > 0);
+	assert_true(r.reported > 0 && r.reported < MESSAGES);
+	/* Of those that were on their way back to be acknowledged nobody knows; none is forgotten. */
+	assert_true(delivered <= MESSAGES && delivered + r.reported >= MESSAGES);
+	family_end(&r.f);
+	/* Whoever comes next gets a new broker, over the dead one's socket. */
+	assert_true(has_socket(x));
+	family_connect(&r.f);
+	pid_t next = ask_broker(r.f.b).pid;
+	assert_int_not_equal(next, broker);
+	family_end(&r.f);
+	await_end(x, next);
+}
+
+#define SENDERS 4
+
+static int has_left(struct fixture *x, int *status)
+{
+	if (x->broker && waitpid(x->broker, status, WNOHANG) == x->broker)
+		x->broker = 0;
+	return !x->broker;
+}
+
+/* All senders send as much as fits, and work, until the broker has left or this moment has come. */
+static void send_until(struct recorder *all, uint64_t end, struct fixture *x, int *status)
+{
+	while (!has_left(x, status) && now_ms() < end) {
+		for (int i = 0; i < SENDERS; i++) {
+			send_some(&all[i], 100);
+			assert_true(brood_process(all[i].f.b, 0) >= 0);
+		}
+	}
+}
+
+/* Asked to stop, it lets everybody finish: what was accepted is either delivered or reported, never both. */
+static void test_terminated_under_load(void **state)
+{
+	struct fixture *x = *state;
+	struct recorder all[SENDERS] = { 0 };
+	int status = -1;
+	for (int i = 0; i < SENDERS; i++) {
+		family_connect(&all[i].f);
+		recorder_begin(&all[i], x, i);
+		until(all[i].f.b, all[i].f.d.n[BROOD_EVENT_READY] == 1);
+	}
+	send_until(all, now_ms() + 300, x, &status);
+	assert_int_not_equal(x->broker, 0);
+	uint64_t begin = now_ms();
+	assert_int_equal(kill(x->broker, SIGTERM), 0);
+	send_until(all, begin + PATIENCE_MS, x, &status);
+	assert_in_range(now_ms() - begin, 0, 6000);
+	assert_int_equal(status, 0);
+	for (int i = 0; i < SENDERS; i++) {
+		assert_true(brood_run(all[i].f.b) < 0);
+		assert_true(all[i].refused < 0);
+		expect_told(&all[i].f.d);
+		uint64_t delivered = recorder_end(&all[i]);
+		assert_true(all[i].accepted > 500);
+		assert_true(delivered > 0);
+		assert_int_equal(delivered + all[i].reported, all[i].accepted);
+		family_end(&all[i].f);
+	}
+}
+
+#define ALONE(test) { #test, test, fixture_setup_empty, fixture_teardown, NULL }
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		ALONE(test_comes_and_leaves),
+		ALONE(test_many_at_once),
+		ALONE(test_come_while_it_leaves),
+		ALONE(test_no_autostart),
+		ALONE(test_nobody_at_the_address),
+		ALONE(test_bad_address),
+		ALONE(test_nobody_answers),
+		ALONE(test_killed),
+		ON_UNIX(test_terminated_under_load),
+	};
+	return RUN("private", tests);
+}
