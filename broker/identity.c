@@ -7,12 +7,15 @@
  * the next run need not wait for processes that will not come back.
  */
 #include "identity.h"
+#include "little.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+#define TICKET_UID_AT 24 /* in its bytes */
 
 static int fail(int error, const char *what, char *why, size_t n)
 {
@@ -139,6 +142,52 @@ uint64_t identity_take(struct identity *id, uint32_t n)
 	first = (uint64_t)id->epoch << 32 | id->counter;
 	id->counter += n;
 	return first;
+}
+
+/*
+ * Each user has a key of its own, made from the broker's in the way of a block: no block begins with a number as small
+ * as a uid.
+ */
+static void user_key(const struct identity *id, uint32_t uid, uint8_t ret[TICKET_KEY])
+{
+	ticket_block_key(id->key, uid, ret);
+}
+
+void identity_block_key(const struct identity *id, uint32_t uid, uint64_t first, uint8_t ret[TICKET_KEY])
+{
+	uint8_t key[TICKET_KEY];
+
+	user_key(id, uid, key);
+	ticket_block_key(key, first, ret);
+	explicit_bzero(key, sizeof(key));
+}
+
+void identity_mint(const struct identity *id, uint32_t owner, const struct ticket *t, uint8_t ret[TICKET_SIZE])
+{
+	uint8_t key[TICKET_KEY];
+
+	identity_block_key(id, owner, t->first, key);
+	ticket_mint(key, t, ret);
+	explicit_bzero(key, sizeof(key));
+}
+
+static int check_for(const struct identity *id, uint32_t owner, const uint8_t *bytes, struct ticket *ret)
+{
+	uint8_t key[TICKET_KEY];
+	int genuine;
+
+	user_key(id, owner, key);
+	genuine = ticket_check(key, bytes, TICKET_SIZE, ret);
+	explicit_bzero(key, sizeof(key));
+	return genuine;
+}
+
+int identity_check(const struct identity *id, const uint8_t *bytes, size_t n, struct ticket *ret)
+{
+	if (n != TICKET_SIZE)
+		return 0;
+	/* Whose block it is from is not written in it: the user's it is for, or root's. */
+	return check_for(id, get32(bytes + TICKET_UID_AT), bytes, ret) || check_for(id, 0, bytes, ret);
 }
 
 int identity_is_cookie(const struct identity *id, const uint8_t *bytes, size_t n)

@@ -32,6 +32,16 @@ void identity_close(struct identity *);
 /* The first of n consecutive ids that nobody ever had; n at most 1 + BLOCK_MOST. 0: the state cannot be written. */
 uint64_t identity_take(struct identity *, uint32_t n);
 
+/*
+ * Tickets. A block of ids belongs to a user, and its key mints tickets for that user only; root's for all. A ticket for
+ * an id that is of no block has first = 0, and only this broker can make one.
+ */
+void identity_block_key(const struct identity *, uint32_t uid, uint64_t first, uint8_t ret[TICKET_KEY]);
+/* A ticket of a block (or of none) of the user `owner`. */
+void identity_mint(const struct identity *, uint32_t owner, const struct ticket *, uint8_t ret[TICKET_SIZE]);
+/* 1 if it is genuine, with *ret filled: then its uid is proven. */
+int identity_check(const struct identity *, const uint8_t *bytes, size_t n, struct ticket *ret);
+
 /* 1 if these are the contents of the cookie file, with or without its newline. Constant time in the secret. */
 int identity_is_cookie(const struct identity *, const uint8_t *bytes, size_t n);
 

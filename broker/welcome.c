@@ -6,8 +6,9 @@
  * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
  * everything, and may say it only of ids we gave it and of its own user.
  *
- * What a ticket proves is that its writer had the key of a block of ids. The surprising rule: whose block it was is not
- * written in it, so the parent it names, and what is known of the id, are asked whether they agree.
+ * A ticket proves its user, and that its writer had the key of a block of ids. The surprising rule: which process was
+ * given that block is not written in it, so the parent it names, and what is known of the id, are asked whether they
+ * agree.
  */
 #include "welcome.h"
 #include "body.h"
@@ -40,23 +41,21 @@ static uint32_t ids_wanted(const Brood__Hello *hello)
 
 /*
  * Who resumes shows its ticket again. A spawned child gets one of its parent's block, so that it stays known as such.
- * 0: its block is not remembered, so it has to keep the ticket it has.
+ * 0: its block or the block's owner is not known, so it has to keep the ticket it has.
  */
 static int mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
 {
-	int spawned = p->spawned && p->parent;
-	struct ticket t = { .id = p->id, .parent = p->parent ? p->parent->id : 0, .uid = p->uid };
-	uint8_t block_key[TICKET_KEY];
+	const struct process *parent = p->parent;
+	struct ticket t = { .id = p->id, .parent = parent ? parent->id : 0, .uid = p->uid };
+	int spawned = p->spawned && parent;
 
 	if (spawned)
-		t.first = registry_block_of(p->parent, p->id);
+		t.first = registry_block_of(parent, p->id);
 	if (spawned && t.first == 0)
 		t.first = claim->ticket.first;
-	if (spawned && t.first == 0)
+	if (spawned && (t.first == 0 || parent->state == PROCESS_AWAITED))
 		return 0;
-	ticket_block_key(w->identity->key, t.first, block_key);
-	ticket_mint(block_key, &t, ret);
-	explicit_bzero(block_key, sizeof(block_key));
+	identity_mint(w->identity, spawned ? parent->uid : p->uid, &t, ret);
 	return 1;
 }
 
@@ -73,7 +72,7 @@ static void say_hello(struct welcome *w, const struct claim *claim, struct proce
 	if (p->level > 0 && mint(w, p, claim, ticket))
 		ok.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };
 	if (n > 0) {
-		ticket_block_key(w->identity->key, first, key);
+		identity_block_key(w->identity, p->uid, first, key);
 		ok.ids_key = (ProtobufCBinaryData){ sizeof(key), key };
 		ok.first_id = first;
 		ok.ids = n;
@@ -141,47 +140,6 @@ static int parent_agrees(const struct claim *claim)
 	return parent->uid == t->uid || parent->uid == 0; /* blocks are not remembered across runs */
 }
 
-static int holds_cookie(struct welcome *w, const struct claim *claim)
-{
-	return identity_is_cookie(w->identity, claim->hello->cookie.data, claim->hello->cookie.len);
-}
-
-/*
- * Over TCP nobody says whose connection it is. The cookie makes it the broker's own user; without it a child's uid is
- * believed if its parent's is known to be the same.
- */
-static int tcp_user_is_proven(struct welcome *w, const struct claim *claim)
-{
-	const struct ticket *t = &claim->ticket;
-	const struct process *parent = claim->parent;
-
-	if (holds_cookie(w, claim))
-		return t->uid == w->router->owner;
-	if (is_brokers(t))
-		return 1;
-	return parent && parent->state != PROCESS_AWAITED && (parent->uid == t->uid || parent->uid == 0);
-}
-
-/* 1: the ticket's user is who is there. 0: the session was refused, or closed because it came too early. */
-static int prove_user(struct welcome *w, const struct claim *claim)
-{
-	struct session *s = claim->session;
-
-	if (s->transport != TRANSPORT_TCP) {
-		if (claim->ticket.uid == s->uid)
-			return 1;
-		return DENY(s, "the ticket is of uid %u, the connection of uid %u", claim->ticket.uid, s->uid);
-	}
-	if (tcp_user_is_proven(w, claim))
-		return 1;
-	if (claim->parent && claim->parent->state == PROCESS_AWAITED) {
-		/* Its parent comes back from an earlier run, too: it will try again. */
-		session_close(s);
-		return 0;
-	}
-	return DENY(s, "over TCP the ticket's user is not proven");
-}
-
 /* 1 if the id may be this claim's. */
 static int id_is_free_or_its_own(struct claim *claim, const struct process *p)
 {
@@ -202,8 +160,10 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	struct ticket *t = &claim->ticket;
 	struct session *s = claim->session;
 
-	if (!ticket_check(w->identity->key, hello->ticket.data, hello->ticket.len, t))
+	if (!identity_check(w->identity, hello->ticket.data, hello->ticket.len, t))
 		return DENY(s, "the ticket is not genuine");
+	if (s->transport != TRANSPORT_TCP && t->uid != s->uid)
+		return DENY(s, "the ticket is of uid %u, the connection of uid %u", t->uid, s->uid);
 	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id)
 		return DENY(s, "the ticket is for an id that is not of its block");
 	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
@@ -212,7 +172,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	if (!parent_agrees(claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
 	claim->uid = t->uid;
-	return prove_user(w, claim) && id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
+	return id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
 }
 
 /* The newest connection wins. What the older one had not read yet is sent again by those who sent it. */
@@ -257,7 +217,7 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
 	struct process *p = first ? resume(w, claim) : NULL;
 
 	if (!p) {
-		/* If it is closing already, for a reason of its own, this says nothing. */
+		/* If it was refused already, for another reason, this says nothing. */
 		session_refuse(s, "broker.full", "the broker has no memory left");
 		return;
 	}
@@ -297,6 +257,11 @@ static void join(struct process *p, struct process *parent)
 	joined.pid = p->pid;
 	joined.title = p->title;
 	note_put(parent->sink, FRAME_JOINED, &joined.base);
+}
+
+static int holds_cookie(struct welcome *w, const struct claim *claim)
+{
+	return identity_is_cookie(w->identity, claim->hello->cookie.data, claim->hello->cookie.len);
 }
 
 /* 1, with uid and parent. 0: the session was refused. */

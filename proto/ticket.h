@@ -2,7 +2,7 @@
  * ticket: proof of an id, made without asking the broker. The broker has one key; what it hands out is
  * HMAC-SHA256 (RFC 2104), so it remembers nothing.
  *
- *   key                                   the broker's, 32 bytes
+ *   key                                   the broker's for a user, 32 bytes
  *   block key = HMAC(key, "block" first)  given to a client with the ids first, first+1, ... for its children
  *   ticket    = {id, parent, first, uid, zero} and HMAC(block key of `first`, those 32 bytes)
  *

@@ -499,10 +499,12 @@ static void begin(struct brood *h, struct child *c)
 		start(c);
 		return;
 	}
-	link_need(h);
-	if (h->failed)
+	if (h->failed) {
 		start_failed(c, "broker", h->failed, "there is no broker any more");
-	else if (c->state == CHILD_PLANNED && link_is_up(h) && link_need_ids(h))
+		return;
+	}
+	link_need(h); /* if that fails at once, the child has failed with it and is gone */
+	if (!h->failed && c->state == CHILD_PLANNED && link_is_up(h) && link_need_ids(h))
 		start(c);
 	link_kick(h);
 }

@@ -236,7 +236,7 @@ struct brood {
 	size_t window;
 	unsigned counting;           /* children that keep brood_run() running */
 	LIST_HEAD(, letter) letters; /* that outlive their handler */
-	int known;                   /* the broker has said who I am */
+	int known;                   /* the broker has said who I am, and heard of my names */
 	int stopping;                /* the broker ends: finish, then leave */
 	int failed;                  /* negative errno: no broker any more */
 	struct fault down;           /* why it failed */

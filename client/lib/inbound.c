@@ -293,6 +293,8 @@ static void routed(struct brood *h, const struct frame *f)
 	if (!r)
 		return;
 	acknowledged(r, f->acknowledge);
+	if (h->link.state == LINK_LEAVING)
+		return; /* nobody would hear that it came, and its sender reports it */
 	if (f->kind == FRAME_DATA) {
 		cursor_open(h, r, f);
 	} else if (f->kind == FRAME_RESET) {
@@ -468,13 +470,20 @@ static void meet_parent(struct brood *h)
 	event_post(h, p, BROOD_EVENT_READY, NULL);
 }
 
+static void meet_broker(struct brood *h)
+{
+	if (h->self->ready)
+		return;
+	id_format(h->link.id, h->self->address);
+	h->self->ready = 1;
+	event_post(h, h->self, BROOD_EVENT_READY, NULL);
+}
+
 static void on_up(struct brood *h)
 {
 	if (!h->known) {
 		h->known = 1;
-		id_format(h->link.id, h->self->address);
-		h->self->ready = 1;
-		event_post(h, h->self, BROOD_EVENT_READY, NULL);
+		meet_broker(h);
 		names_announce(h);
 	}
 	meet_parent(h);

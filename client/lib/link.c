@@ -125,9 +125,11 @@ static void reap_starter(struct brood *h, int flags)
 	siginfo_t info;
 	if (l->starter.fd < 0)
 		return;
-	info.si_pid = 0;
+	info = (siginfo_t){ .si_code = 0 };
 	if (waitid(P_PIDFD, (id_t)l->starter.fd, &info, WEXITED | flags) == 0 && info.si_pid == 0)
 		return;
+	/* It is well and listens, or it found another. If that one was just leaving, a second start is needed. */
+	l->started = info.si_code != CLD_EXITED || info.si_status != 0;
 	handle_unwatch(h, &l->starter);
 	close(l->starter.fd);
 	l->starter.fd = -1;
@@ -404,7 +406,7 @@ static void dial_failed(struct brood *h, int code)
 	if (code == -EAGAIN && handle_now() < l->give_up) {
 		try_later(h, 5);
 	} else if (absent && l->autostart && handle_now() < l->give_up) {
-		int rc = l->started ? 0 : start_private_broker(h);
+		int rc = l->started || l->starter.fd >= 0 ? 0 : start_private_broker(h);
 		if (rc < 0)
 			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
 		else
@@ -665,6 +667,7 @@ static void ended(struct brood *h, int code)
 		/* The broker never had the other end: what I sent into it reached nobody. */
 		disconnect(h);
 		l->inherited = 0;
+		h->known = 0; /* nor did the broker hear of names that I took or look for */
 		for (r = h->by_id; r; r = r->hh.next)
 			outflow_rewind(&r->out);
 		l->give_up = handle_now() + PATIENCE_MS;
@@ -715,11 +718,25 @@ static void starter_ready(struct source *s, unsigned events)
 	reap_starter(handle_of(l), WNOHANG);
 }
 
+/* Whoever does not hear that a message was consumed must report it. */
+static void acknowledge_all(struct brood *h)
+{
+	struct remote *r;
+	for (r = h->by_id; r; r = r->hh.next) {
+		uint64_t consumed = inflow_consumed(&r->in);
+		if (consumed > r->in.told)
+			inflow_ask(&r->in, consumed);
+		remote_touch(r);
+	}
+}
+
 void link_leave(struct brood *h)
 {
 	Brood__Goodbye bye = BROOD__GOODBYE__INIT;
 	if (h->link.state != LINK_UP)
 		return;
+	acknowledge_all(h);
+	link_pump(h);
 	bye.parting = BROOD__PARTING__PARTING_LEAVING;
 	link_control(h, FRAME_GOODBYE, &bye.base, -1);
 	h->link.state = LINK_LEAVING;

@@ -203,7 +203,7 @@ static void follow_broker(struct brood *h)
 	if (h->stopping == 1)
 		ask_all(h);
 	h->stopping = 2;
-	if (loop_is_flushed(h) && !h->requests.open)
+	if (loop_is_flushed(h) && !h->requests.open && !h->cursor.remote && !channel_wants_write(&h->link.channel))
 		link_leave(h);
 }
 
@@ -304,7 +304,7 @@ static int parent_counts(const struct brood *h)
 static int alive(const struct brood *h)
 {
 	enum link_state s = h->link.state;
-	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || !LIST_EMPTY(&h->letters) ||
+	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
 	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || (s > LINK_IDLE && s < LINK_UP);
 }
 

@@ -102,7 +102,10 @@ void parting_gone(struct remote *r, const struct fault *f)
 	parting_report(r, f);
 	nobody_waits(r);
 	remote_end(r);
-	if (p && p->remote == r) {
+	if (p && p->kind == PEER_BROKER && !p->owned) { /* the program never asked for it */
+		p->disconnected = p->closed = 1;
+		peer_retire(p);
+	} else if (p && p->remote == r) {
 		parting_disconnect(p, f);
 		if (p->kind == PEER_JOINED)
 			joined_exit(p, f);

@@ -509,9 +509,22 @@ static brood_peer *start_for(char letter)
 	return p;
 }
 
+static int leave_a_copy(void)
+{
+	pid_t original = getpid();
+	if (fork() > 0)
+		return stay();
+	while (getppid() == original)
+		usleep(1000);
+	printf("%ld\n", (long)getpid());
+	fflush(stdout);
+	return stay();
+}
+
 /*
  * "KINDS HOW": a parent. One child per letter: c worker, i ignores SIGTERM, s stopped, p plain, d plain and detached,
- * a detached worker called "aloof". Their pids go to stdout; then HOW: "run", or to end by "exit", "_exit" or "close".
+ * a detached worker called "aloof". Their pids go to stdout; then HOW: "run", or to end by "exit", "_exit" or "close", or
+ * "fork": a copy of it tells its own pid when it has become an orphan.
  */
 static int be_parent(char **args)
 {
@@ -534,6 +547,8 @@ static int be_parent(char **args)
 		return run();
 	if (strcmp(args[1], "_exit") == 0)
 		_exit(0);
+	if (strcmp(args[1], "fork") == 0)
+		return leave_a_copy();
 	if (strcmp(args[1], "close") == 0)
 		brood_close(me);
 	exit(0);

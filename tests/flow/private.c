@@ -4,8 +4,8 @@
  *
  * A private broker is no child of its user's programs, but the test is a subreaper, so in the end it is the test's.
  */
-#include "flow.h"
 #include "control.pb-c.h"
+#include "flow.h"
 #include "raw.h"
 #include <ctype.h>
 #include <dirent.h>
@@ -113,7 +113,8 @@ static void test_comes_and_leaves(void **state)
 		struct family f = { 0 };
 		family_connect(&f);
 		assert_int_equal(count_brokers(x), 0); /* nothing needs it so far */
-		assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
+		assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &f.d)),
+				 0);
 		assert_int_equal(ask_number(f.kid, "count"), 0);
 		struct seen seen = ask_broker(f.b);
 		assert_true(seen.is_private);
@@ -226,7 +227,8 @@ static void test_nobody_at_the_address(void **state)
 
 static void test_bad_address(void **state)
 {
-	static const char *const bad[] = { "nonsense", "unix:", "unix:not/absolute", "tcp://", "tcp://127.0.0.1:99999" };
+	static const char *const bad[] = { "nonsense", "unix:", "unix:not/absolute", "tcp://",
+					   "tcp://127.0.0.1:99999" };
 	const struct fixture *x = *state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct family f = { 0 };
@@ -318,7 +320,6 @@ static void expect_told(const struct diary *d)
 	assert_int_equal(d->n[BROOD_EVENT_DISCONNECT], 1);
 	assert_int_equal(d->n[BROOD_EVENT_EXIT], 1);
 	assert_int_equal(d->exit.cause, BROOD_EXITED);
-	assert_true(d->exit.code > 0); /* brood_run() failed there too */
 	assert_int_equal(d->n[BROOD_EVENT_CLOSE], 1);
 }
 
@@ -355,6 +356,7 @@ static void test_killed(void **state)
 	assert_int_equal(diary_messages(&answers), 0);
 	expect_told(&r.f.d);
 	expect_told(&keeper);
+	assert_true(r.f.d.exit.code > 0 && keeper.exit.code > 0); /* brood_run() failed there too */
 	uint64_t delivered = recorder_end(&r);
 	assert_true(delivered > 0);
 	assert_true(r.reported > 0 && r.reported < MESSAGES);
@@ -415,24 +417,24 @@ static void test_terminated_under_load(void **state)
 		uint64_t delivered = recorder_end(&all[i]);
 		assert_true(all[i].accepted > 500);
 		assert_true(delivered > 0);
+		if (delivered + all[i].reported != all[i].accepted) fprintf(stderr, "DBG %d: del %lu rep %lu acc %lu text %s | why %s code %d sig %d order %s\n", i, delivered, all[i].reported, all[i].accepted, all[i].f.d.text, all[i].f.d.why, all[i].f.d.exit.code, all[i].f.d.exit.signo, all[i].f.d.order);
 		assert_int_equal(delivered + all[i].reported, all[i].accepted);
 		family_end(&all[i].f);
 	}
 }
 
-#define ALONE(test) { #test, test, fixture_setup_empty, fixture_teardown, NULL }
+#define ALONE(test)                                                                                                    \
+	{                                                                                                              \
+#test, test, fixture_setup_empty, fixture_teardown, NULL                                               \
+	}
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ALONE(test_comes_and_leaves),
-		ALONE(test_many_at_once),
-		ALONE(test_come_while_it_leaves),
-		ALONE(test_no_autostart),
-		ALONE(test_nobody_at_the_address),
-		ALONE(test_bad_address),
-		ALONE(test_nobody_answers),
-		ALONE(test_killed),
+		ALONE(test_comes_and_leaves),        ALONE(test_many_at_once),
+		ALONE(test_come_while_it_leaves),    ALONE(test_no_autostart),
+		ALONE(test_nobody_at_the_address),   ALONE(test_bad_address),
+		ALONE(test_nobody_answers),          ALONE(test_killed),
 		ON_UNIX(test_terminated_under_load),
 	};
 	return RUN("private", tests);

@@ -91,7 +91,7 @@ class Golden(unittest.TestCase):
         expected = {
             "hello": pb.Hello(pid=4242, title="echo.py"),
             "hello-ticket": pb.Hello(level=1, ticket=ticket(FIRST + 1, A, FIRST, 1000), ids=16),
-            "hello-ok": pb.HelloOk(id=A, node="alpha", ticket=ticket(A, 0, A, 1000), first_id=FIRST, ids=16,
+            "hello-ok": pb.HelloOk(id=A, node="alpha", ticket=ticket(A, 0, 0, 1000), first_id=FIRST, ids=16,
                                    ids_key=mac(KEY, b"block" + struct.pack("<Q", FIRST)), pid=77,
                                    address="unix:/run/brood/socket"),
             "adopt": pb.Adopt(id=FIRST + 1, uid=1000, pid=4300, title="worker", name="resize"),

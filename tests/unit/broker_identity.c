@@ -118,6 +118,45 @@ static void test_cookie(void **state)
 	assert_false(identity_is_cookie(&id, (const uint8_t *)text, COOKIE_TEXT));
 }
 
+/* What somebody who has the key of this user's block can claim. */
+static int claim(const struct identity *id, uint32_t owner, uint32_t uid, uint64_t first)
+{
+	struct ticket t = { .id = 0x100000007, .parent = 0x100000002, .first = first, .uid = uid }, got = { 0 };
+	uint8_t key[TICKET_KEY], bytes[TICKET_SIZE];
+	int genuine;
+
+	identity_block_key(id, owner, 0x100000005, key);
+	ticket_mint(key, &t, bytes);
+	genuine = identity_check(id, bytes, sizeof(bytes), &got);
+	if (genuine)
+		assert_true(got.id == t.id && got.parent == t.parent && got.first == t.first && got.uid == t.uid);
+	return genuine;
+}
+
+static void test_tickets_prove_their_user(void **state)
+{
+	struct bench *b = *state;
+	struct identity id = open_at(b, 1000), other = id;
+	struct ticket t = { .id = 7, .uid = 1000 }, got;
+	uint8_t bytes[TICKET_SIZE];
+
+	assert_true(claim(&id, 1000, 1000, 0x100000005));
+	assert_false(claim(&id, 1000, 1001, 0x100000005));
+	assert_false(claim(&id, 1000, 0, 0x100000005));
+	assert_true(claim(&id, 0, 1000, 0x100000005)); /* root spawns for others */
+	assert_true(claim(&id, 0, 0, 0x100000005));
+	assert_false(claim(&id, 1000, 1000, 0x100000006)); /* another block */
+	assert_false(claim(&id, 1000, 1000, 0));           /* not the broker's own */
+	assert_false(claim(&id, 0, 0, 0));
+	/* The broker's own. */
+	identity_mint(&id, 1000, &t, bytes);
+	assert_true(identity_check(&id, bytes, sizeof(bytes), &got));
+	assert_true(got.id == 7 && got.first == 0 && got.uid == 1000);
+	assert_false(identity_check(&id, bytes, sizeof(bytes) - 1, &got));
+	other.key[0] ^= 1;
+	assert_false(identity_check(&other, bytes, sizeof(bytes), &got));
+}
+
 static void assert_refused(struct bench *b, const char *word)
 {
 	struct identity id;
@@ -182,6 +221,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_epoch_grows_whatever_the_clock_says, begin, end),
 		cmocka_unit_test_setup_teardown(test_ids_are_never_given_twice, begin, end),
 		cmocka_unit_test_setup_teardown(test_secrets_stay, begin, end),
+		cmocka_unit_test_setup_teardown(test_tickets_prove_their_user, begin, end),
 		cmocka_unit_test_setup_teardown(test_cookie, begin, end),
 		cmocka_unit_test_setup_teardown(test_files_that_are_not_right, begin, end),
 		cmocka_unit_test_setup_teardown(test_home, begin, end),
