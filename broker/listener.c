@@ -165,7 +165,8 @@ static int take_one(struct listener *one)
 
 	if (fd < 0)
 		return 0;
-	dial_tune(fd, one->address.kind);
+	if (one->address.kind == ADDRESS_TCP)
+		dial_tune(fd, ADDRESS_TCP);
 	one->all->taken(one->all->data, fd, one->address.kind);
 	return 1;
 }

@@ -63,7 +63,6 @@ struct process {
 	uint8_t level;     /* 1: it can resume */
 	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
 	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
-	uint8_t ending;    /* see life */
 	char title[TITLE_SIZE];
 };
 

@@ -14,6 +14,7 @@
  */
 #include "session.h"
 #include "clock.h"
+#include "dial.h"
 #include "error.h"
 #include "note.h"
 #include <errno.h>
@@ -150,8 +151,12 @@ static void wait_for_room(struct session *s)
 {
 	if (s->writing)
 		return;
-	if (!s->writable)
+	if (!s->writable) {
+		/* Its first time: now a local one gets the larger buffer that most connections never need. */
+		if (s->transport != TRANSPORT_TCP)
+			dial_tune(s->channel.out_fd, ADDRESS_UNIX);
 		s->writable = event_new(s->all->base, s->channel.out_fd, EV_WRITE | EV_PERSIST, on_writable, s);
+	}
 	if (!s->writable || event_add(s->writable, NULL) < 0)
 		session_close(s);
 	else
@@ -363,10 +368,16 @@ static void exhaust(struct session *s)
  * All of them.
  */
 
+/* Milliseconds until its deadline, not above 0 if it has passed. */
+static int32_t hello_left(const struct session *s)
+{
+	return (int32_t)(s->deadline_ms - (uint32_t)clock_ms());
+}
+
 static void arm_hello_timer(struct sessions *all)
 {
 	struct session *first = TAILQ_FIRST(&all->fresh);
-	uint64_t now = clock_ms(), ms = first && first->deadline_ms > now ? first->deadline_ms - now : 1;
+	int32_t left = first ? hello_left(first) : 0, ms = left > 0 ? left : 1;
 	struct timeval t = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
 
 	if (first && !event_pending(&all->hello_timer, EV_TIMEOUT, NULL))
@@ -378,11 +389,10 @@ static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 {
 	struct sessions *all = data;
 	struct session *s;
-	uint64_t now = clock_ms();
 
 	(void)fd;
 	(void)what;
-	while ((s = TAILQ_FIRST(&all->fresh)) && s->deadline_ms <= now)
+	while ((s = TAILQ_FIRST(&all->fresh)) && hello_left(s) <= 0)
 		session_refuse(s, "hello.timeout", "no HELLO came within %u ms", HELLO_MS);
 	arm_hello_timer(all);
 }
@@ -490,7 +500,7 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	s->all = all;
 	s->uid = uid;
 	s->transport = (uint8_t)transport;
-	s->deadline_ms = clock_ms() + HELLO_MS;
+	s->deadline_ms = (uint32_t)clock_ms() + HELLO_MS;
 	channel_init(&s->channel, fd, fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
 	event_assign(&s->readable, all->base, fd, EV_READ | EV_PERSIST, on_readable, s);

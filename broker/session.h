@@ -29,7 +29,7 @@ struct session {
 	struct outbox *out; /* while it is dirty */
 	TAILQ_ENTRY(session) of_state;
 	STAILQ_ENTRY(session) of_dirty;
-	uint64_t deadline_ms; /* NEW: for HELLO */
+	uint32_t deadline_ms; /* NEW: for HELLO; the lower half of the clock, which is enough for its order */
 	uint32_t uid;         /* whom the kernel says it is */
 	uint8_t state;        /* enum session_state */
 	uint8_t transport;    /* enum process_transport */

@@ -12,7 +12,6 @@
  */
 #include "welcome.h"
 #include "body.h"
-#include "dial.h"
 #include "note.h"
 #include "text.h"
 #include <errno.h>
@@ -359,7 +358,6 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	struct process *p = NULL;
 
 	if (fd >= 0) {
-		dial_tune(fd, ADDRESS_UNIX);
 		channel = session_new(s->all, fd, TRANSPORT_CHILD, adopt->uid);
 	} else if (fd != -ENOENT) { /* a parent over TCP cannot pass one */
 		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));

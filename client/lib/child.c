@@ -513,9 +513,10 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 {
 	struct plan *plan;
 	const char *why = "";
-	if (!h)
-		return -EINVAL;
-	int rc = plan_make(argv, options, &plan, &why);
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
+	rc = plan_make(argv, options, &plan, &why);
 	if (rc < 0)
 		return handle_fail(h, rc, rc == -EINVAL ? "argument" : "memory", "cannot spawn: %s",
 				   rc == -EINVAL ? why : "out of memory");
@@ -542,7 +543,10 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 int brood_kill(brood_peer *p, int signo, unsigned flags)
 {
 	struct child *c = p ? p->child : NULL;
-	if (!p || signo < 0 || signo >= NSIG || flags & ~(BROOD_TREE | BROOD_THEN_KILL))
+	int rc = handle_check(p ? p->h : NULL);
+	if (rc < 0)
+		return rc;
+	if (signo < 0 || signo >= NSIG || flags & ~(BROOD_TREE | BROOD_THEN_KILL))
 		return -EINVAL;
 	if (!c && p->kind == PEER_CHILD)
 		return -ESRCH;
@@ -554,7 +558,7 @@ int brood_kill(brood_peer *p, int signo, unsigned flags)
 	}
 	if (c->state != CHILD_RUNNING)
 		return -ESRCH;
-	int rc = signal_child(c, signo ? signo : c->plan->kill_signal, flags, BROOD_BY_KILL);
+	rc = signal_child(c, signo ? signo : c->plan->kill_signal, flags, BROOD_BY_KILL);
 	return rc < 0 ? handle_fail(p->h, rc, "kill.failed", "cannot signal %s: %s", peer_label(p), strerror(-rc)) : 0;
 }
 

@@ -11,6 +11,13 @@
 
 unsigned handle_generation;
 
+int handle_check(const struct brood *h)
+{
+	if (!h)
+		return -EINVAL;
+	return h->generation == handle_generation ? 0 : -ECHILD;
+}
+
 uint64_t handle_now(void)
 {
 	struct timespec t;

@@ -246,6 +246,9 @@ struct brood {
 /* How often this process is a forked copy; differs from the handle's in a copy. */
 extern unsigned handle_generation;
 
+/* What every public call asks first: 0, -EINVAL without a handle, -ECHILD in a forked copy. */
+int handle_check(const struct brood *);
+
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);
 

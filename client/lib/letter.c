@@ -191,14 +191,17 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 	struct letter *m = letter_of(msg);
 	struct item it = { .kind = ITEM_REPLY };
 	struct body b;
-	int rc = msg ? out_read(out, &b, &it, NULL) : -EINVAL;
+	int rc = handle_check(msg ? m->h : NULL);
+	if (rc == 0)
+		rc = out_read(out, &b, &it, NULL);
 	return rc < 0 ? rc : finish_answer(m, answer(m, &it, &b));
 }
 
 int brood_reply_error(brood_msg *msg, int code, const char *text)
 {
 	struct letter *m = letter_of(msg);
-	if (!msg || code >= 0)
-		return -EINVAL;
+	int rc = handle_check(msg ? m->h : NULL);
+	if (rc < 0 || code >= 0)
+		return rc < 0 ? rc : -EINVAL;
 	return finish_answer(m, answer_failure(m, code, "request.failed", text ? text : strerror(-code)));
 }

@@ -276,10 +276,9 @@ static int finish_turn(struct brood *h)
 
 static int refuse(struct brood *h)
 {
-	if (!h)
-		return -EINVAL;
-	if (h->generation != handle_generation)
-		return -ECHILD;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	return h->in_callback || h->blocking ? -EBUSY : 0;
 }
 
@@ -351,8 +350,9 @@ int brood_fd(const brood *h)
 
 int brood_stop(brood *h)
 {
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	h->stop = 1;
 	handle_poke(h);
 	return 0;
@@ -360,8 +360,9 @@ int brood_stop(brood *h)
 
 int brood_wake(brood *h)
 {
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	h->wake = 1;
 	handle_poke(h);
 	return 0;
@@ -388,10 +389,9 @@ static int sync_result(struct brood *h)
 
 int brood_sync(brood *h, int timeout_ms)
 {
-	if (!h)
-		return -EINVAL;
-	if (h->generation != handle_generation)
-		return -ECHILD;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	int dispatch = !h->in_callback && !h->blocking;
 	if (h->link.given)
@@ -412,8 +412,9 @@ int brood_sync(brood *h, int timeout_ms)
 
 int brood_wait(brood_peer *p, int timeout_ms)
 {
-	if (!p)
-		return -EINVAL;
+	int rc = handle_check(p ? p->h : NULL);
+	if (rc < 0)
+		return rc;
 	struct brood *h = p->h;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	int dispatch = !h->in_callback && !h->blocking, closed;

@@ -47,8 +47,11 @@ static void say_register(struct brood *h, struct registered_name *n)
 
 int brood_register(brood *h, const char *name)
 {
-	if (!h || !name || !name_is_valid(name))
-		return h ? handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is not a name", name ? name : "") : -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
+	if (!name || !name_is_valid(name))
+		return handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is not a name", name ? name : "");
 	if (name_find(h, name))
 		return 0;
 	struct registered_name *n = malloc(sizeof(*n) + strlen(name) + 1);
@@ -73,8 +76,9 @@ static void say_unregister(struct brood *h, const char *name)
 
 int brood_unregister(brood *h, const char *name)
 {
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	struct registered_name *n = name ? name_find(h, name) : NULL;
 	if (name && !n)
 		return handle_fail(h, -ENOENT, "name.unknown", "%s is not registered by this process", name);
@@ -278,11 +282,14 @@ int brood_find(brood *h, brood_peer **ret, const char *name, const struct brood_
 {
 	struct brood_find_options o = { 0 };
 	struct brood_peer *p;
-	if (!h || !ret || !name || (options && options->size < sizeof(size_t)))
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
+	if (!ret || !name || (options && options->size < sizeof(size_t)))
 		return -EINVAL;
 	if (options)
 		memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
-	int rc = look_up(h, name, &p);
+	rc = look_up(h, name, &p);
 	if (rc < 0)
 		return rc;
 	if ((o.on || o.data) && (rc = peer_set_table(p, o.on, o.data)) < 0) {

@@ -186,10 +186,11 @@ int64_t brood_request(brood_peer *p, const struct brood_out *out, int timeout_ms
 int brood_cancel(brood *h, int64_t request)
 {
 	struct fault f;
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	fault_set(&f, "cancelled", "the request was cancelled");
-	int rc = request_cancel(h, request, &f);
+	rc = request_cancel(h, request, &f);
 	link_kick(h);
 	return rc;
 }
@@ -235,13 +236,14 @@ int brood_disconnect(brood_peer *p)
 
 int brood_ready(brood *h)
 {
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	int waits = h->flags & BROOD_NOT_READY;
 	h->flags &= ~BROOD_NOT_READY;
 	if (!waits || !h->parent || h->parent->remote->ended)
 		return 0;
-	int rc = remote_signal(h->parent->remote, ITEM_READY, 0);
+	rc = remote_signal(h->parent->remote, ITEM_READY, 0);
 	link_kick(h);
 	return rc < 0 ? handle_fail(h, rc, "memory", "cannot tell the parent: %s", strerror(-rc)) : 0;
 }

@@ -210,7 +210,8 @@ static int ask_back(brood_msg *m)
 	brood_msg *answer;
 	int rc = brood_call(m->from, BROOD_MSG("question", m->body, m->length), 10000, &answer);
 	if (rc < 0)
-		return brood_send(m->from, BROOD_MSG("answer", brood_last_error(me)->name, strlen(brood_last_error(me)->name)));
+		return brood_send(m->from,
+				  BROOD_MSG("answer", brood_last_error(me)->name, strlen(brood_last_error(me)->name)));
 	rc = brood_send(m->from, BROOD_MSG("answer", answer->body, answer->length));
 	brood_msg_release(answer);
 	return rc;
@@ -220,27 +221,13 @@ static const struct {
 	const char *type;
 	int (*act)(brood_msg *);
 } acts[] = {
-	{ "numbered", take_numbered },
-	{ "echo", echo_reply },
-	{ "error", error_reply },
-	{ "errno", error_return },
-	{ "forget", forget },
-	{ "keep", keep },
-	{ "open", count_open },
-	{ "count", count_messages },
-	{ "wrong", count_wrong },
-	{ "time", time_left },
-	{ "group", my_group },
-	{ "fork", fork_one },
-	{ "exit", exit_at_once },
-	{ "_exit", exit_hard },
-	{ "flush", flush_kept },
-	{ "release", release_kept },
-	{ "stream", stream },
-	{ "ready", get_ready },
-	{ "disconnect", leave_parent },
-	{ "close", close_handle },
-	{ "ask", ask_back },
+	{ "numbered", take_numbered },  { "echo", echo_reply },      { "error", error_reply },
+	{ "errno", error_return },      { "forget", forget },        { "keep", keep },
+	{ "open", count_open },         { "count", count_messages }, { "wrong", count_wrong },
+	{ "time", time_left },          { "group", my_group },       { "fork", fork_one },
+	{ "exit", exit_at_once },       { "_exit", exit_hard },      { "flush", flush_kept },
+	{ "release", release_kept },    { "stream", stream },        { "ready", get_ready },
+	{ "disconnect", leave_parent }, { "close", close_handle },   { "ask", ask_back },
 };
 
 static int work(const brood_event *e)
@@ -467,7 +454,6 @@ static int be_stubborn(char **args)
 
 /* ---- programs of their own: started by nobody's library ----------------------------------------------------------- */
 
-
 static int serve(const struct brood_options *o)
 {
 	MUST(brood_connect(&me, NULL, o));
@@ -509,11 +495,9 @@ static brood_peer *start_for(char letter)
 	return p;
 }
 
-static int leave_a_copy(void)
+/* A copy of a parent, which says so when it has become an orphan. */
+static int be_copy_of(pid_t original)
 {
-	pid_t original = getpid();
-	if (fork() > 0)
-		return stay();
 	while (getppid() == original)
 		usleep(1000);
 	printf("%ld\n", (long)getpid());
@@ -524,7 +508,7 @@ static int leave_a_copy(void)
 /*
  * "KINDS HOW": a parent. One child per letter: c worker, i ignores SIGTERM, s stopped, p plain, d plain and detached,
  * a detached worker called "aloof". Their pids go to stdout; then HOW: "run", or to end by "exit", "_exit" or "close", or
- * "fork": a copy of it tells its own pid when it has become an orphan.
+ * "fork": run, and leave a copy that tells its own pid when it has become an orphan.
  */
 static int be_parent(char **args)
 {
@@ -542,13 +526,14 @@ static int be_parent(char **args)
 		n += (size_t)snprintf(line + n, sizeof line - n, "%ld ", (long)info.pid);
 	}
 	line[n - 1] = '\n';
+	pid_t self = getpid();
+	if (strcmp(args[1], "fork") == 0 && fork() == 0)
+		return be_copy_of(self);
 	MUST(write(1, line, n) == (ssize_t)n ? 0 : -EIO);
-	if (strcmp(args[1], "run") == 0)
+	if (strcmp(args[1], "run") == 0 || strcmp(args[1], "fork") == 0)
 		return run();
 	if (strcmp(args[1], "_exit") == 0)
 		_exit(0);
-	if (strcmp(args[1], "fork") == 0)
-		return leave_a_copy();
 	if (strcmp(args[1], "close") == 0)
 		brood_close(me);
 	exit(0);

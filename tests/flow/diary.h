@@ -24,7 +24,7 @@ struct diary {
 	char stage[32], exit_text[256];
 	int code; /* of the last ERROR or failed REPLY */
 	char error[64], text[256];
-	char why[64]; /* of DISCONNECT: its error's name */
+	char why[64];              /* of DISCONNECT: its error's name */
 	char type[256], body[256]; /* the beginning of the last message or reply */
 	uint64_t length;
 	brood_peer *peer; /* of the last event */

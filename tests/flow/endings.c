@@ -98,7 +98,8 @@ static void start_fails(struct family *f, const char *const *argv, const char *c
 	char name[32];
 	snprintf(name, sizeof name, "spawn.%s", stage);
 	family_connect(f);
-	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.cwd = cwd, .on = diary_table, .data = &f->d)), 0);
+	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.cwd = cwd, .on = diary_table, .data = &f->d)),
+			 0);
 	until(f->b, f->d.n[BROOD_EVENT_CLOSE] == 1);
 	assert_string_equal(f->d.order, "!C");
 	assert_string_equal(f->d.error, name);

@@ -48,8 +48,14 @@ int on_tcp(void **state);
 /* SIGKILL the fixture's broker, and remove the socket that it could not. */
 void kill_broker_hard(struct fixture *);
 
-#define ON_UNIX(test) { #test " (unix)", test, on_unix, fixture_teardown, NULL }
-#define ON_TCP(test)  { #test " (tcp)", test, on_tcp, fixture_teardown, NULL }
+#define ON_UNIX(test)                                                                                                  \
+	{                                                                                                              \
+#test " (unix)", test, on_unix, fixture_teardown, NULL                                                 \
+	}
+#define ON_TCP(test)                                                                                                   \
+	{                                                                                                              \
+#test " (tcp)", test, on_tcp, fixture_teardown, NULL                                                   \
+	}
 #define ON_BOTH(test) ON_UNIX(test), ON_TCP(test)
 
 /* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */

@@ -2,9 +2,9 @@
  * messages: what is sent arrives, whole, once and in order, in both directions; what is not consumed fills a window and
  * nothing else.
  */
-#include "flow.h"
 #include "brood.pb-c.h"
 #include "control.pb-c.h"
+#include "flow.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,8 +133,9 @@ static char *letters(size_t length)
 /* Around the sizes at which something changes: a block, a fragment, a frame; and a long text. */
 static void test_long_bodies(void **state)
 {
-	static const size_t lengths[] = { 16 * 1024, 64 * 1024,        128 * 1024 - 65, 128 * 1024 - 64, 128 * 1024 - 63,
-					  256 * 1024, 256 * 1024 - 128, 256 * 1024 - 127, 800000 };
+	static const size_t lengths[] = { 16 * 1024,        64 * 1024,        128 * 1024 - 65,
+					  128 * 1024 - 64,  128 * 1024 - 63,  256 * 1024,
+					  256 * 1024 - 128, 256 * 1024 - 127, 800000 };
 	struct family f = { .d.also = check_body };
 	char *text = letters(800000);
 	(void)state;
@@ -535,7 +536,8 @@ static void test_parent_pauses(void **state)
 	const brood_event *e;
 	(void)state;
 	assert_int_equal(brood_connect(&f.b, NULL, NULL), 0);
-	assert_int_equal(brood_spawn(f.b, &f.kid, KID("pour", "10000"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
+	assert_int_equal(brood_spawn(f.b, &f.kid, KID("pour", "10000"), BROOD_SPAWN(.on = diary_table, .data = &f.d)),
+			 0);
 	until(f.b, diary_messages(&f.d) > 100);
 	assert_int_equal(brood_on(f.kid, NULL, NULL), 0);
 	uint64_t before = f.d.next;

@@ -2,8 +2,8 @@
  * names: taking one, finding who has it, and what happens when it changes hands; processes that join a parent which did
  * not start them; what the broker tells about who is there.
  */
-#include "flow.h"
 #include "control.pb-c.h"
+#include "flow.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -30,13 +30,15 @@ static void end_program(pid_t pid, int signo)
 static void find(struct family *f, const char *name, unsigned wait_ms)
 {
 	family_connect(f);
-	assert_int_equal(brood_find(f->b, &f->kid, name, BROOD_FIND(.on = diary_table, .data = &f->d, .wait_ms = wait_ms)), 0);
+	assert_int_equal(
+		brood_find(f->b, &f->kid, name, BROOD_FIND(.on = diary_table, .data = &f->d, .wait_ms = wait_ms)), 0);
 }
 
 /* Connected, so that it has an address. */
 static void connect_now(struct family *f)
 {
-	assert_int_equal(brood_connect(&f->b, getenv("BROOD_ADDRESS"), BROOD_OPTIONS(.on = diary_table, .data = &f->me)), 0);
+	assert_int_equal(
+		brood_connect(&f->b, getenv("BROOD_ADDRESS"), BROOD_OPTIONS(.on = diary_table, .data = &f->me)), 0);
 	assert_int_equal(brood_sync(f->b, PATIENCE_MS), 0);
 }
 
@@ -89,14 +91,10 @@ static void test_taken_at_connect(void **state)
 
 static void test_invalid(void **state)
 {
-	static const char *const bad[] = { "",
-					   "Resize",
-					   "a b",
-					   "-a",
-					   ".a",
-					   "65f2a1b0.3",
-					   "@broker",
-					   "0123456789012345678901234567890123456789012345678901234567890123" };
+	static const char *const bad[] = {
+		"",   "Resize",     "a b",     "-a",
+		".a", "65f2a1b0.3", "@broker", "0123456789012345678901234567890123456789012345678901234567890123"
+	};
 	struct family f = { 0 };
 	brood_peer *p;
 	(void)state;

@@ -373,6 +373,7 @@ static void test_killed(void **state)
 }
 
 #define SENDERS 4
+#define WINDOW (128u * 1024u) /* what is under way must arrive within the broker's 5 s, on slow machines too */
 
 static int has_left(struct fixture *x, int *status)
 {
@@ -399,7 +400,11 @@ static void test_terminated_under_load(void **state)
 	struct recorder all[SENDERS] = { 0 };
 	int status = -1;
 	for (int i = 0; i < SENDERS; i++) {
-		family_connect(&all[i].f);
+		struct family *f = &all[i].f;
+		assert_int_equal(
+			brood_connect(&f->b, NULL,
+				      BROOD_OPTIONS(.on = diary_table, .data = &f->me, .window_bytes = WINDOW)),
+			0);
 		recorder_begin(&all[i], x, i);
 		until(all[i].f.b, all[i].f.d.n[BROOD_EVENT_READY] == 1);
 	}
@@ -415,9 +420,8 @@ static void test_terminated_under_load(void **state)
 		assert_true(all[i].refused < 0);
 		expect_told(&all[i].f.d);
 		uint64_t delivered = recorder_end(&all[i]);
-		assert_true(all[i].accepted > 500);
+		assert_true(all[i].accepted > 100);
 		assert_true(delivered > 0);
-		if (delivered + all[i].reported != all[i].accepted) fprintf(stderr, "DBG %d: del %lu rep %lu acc %lu text %s | why %s code %d sig %d order %s\n", i, delivered, all[i].reported, all[i].accepted, all[i].f.d.text, all[i].f.d.why, all[i].f.d.exit.code, all[i].f.d.exit.signo, all[i].f.d.order);
 		assert_int_equal(delivered + all[i].reported, all[i].accepted);
 		family_end(&all[i].f);
 	}

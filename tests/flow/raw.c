@@ -103,13 +103,13 @@ int raw_send_pb(int fd, unsigned kind, const ProtobufCMessage *m)
 	return raw_send(fd, &(struct frame){ .kind = (uint8_t)kind }, body, length);
 }
 
-int raw_send_item(int fd, uint64_t source, uint64_t destination, uint64_t sequence, const struct item *it, const void *body)
+int raw_send_item(int fd, uint64_t source, uint64_t destination, uint64_t sequence, const struct item *it,
+		  const void *body)
 {
 	size_t size = item_size(it->kind, item_extension_size(it), it->length);
-	struct frame f = { .kind = FRAME_DATA,
-			   .source = source,
-			   .destination = destination,
-			   .sequence = sequence ? sequence : 1 };
+	struct frame f = {
+		.kind = FRAME_DATA, .source = source, .destination = destination, .sequence = sequence ? sequence : 1
+	};
 	uint8_t *bytes = calloc(1, size);
 	if (!bytes)
 		return -ENOMEM;

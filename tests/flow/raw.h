@@ -29,7 +29,8 @@ int raw_send(int fd, const struct frame *head, const void *body, size_t length);
 /* A control frame. */
 int raw_send_pb(int fd, unsigned kind, const ProtobufCMessage *);
 /* A DATA frame to `destination` with one item of this kind; sequence 0 stands for 1. */
-int raw_send_item(int fd, uint64_t source, uint64_t destination, uint64_t sequence, const struct item *, const void *body);
+int raw_send_item(int fd, uint64_t source, uint64_t destination, uint64_t sequence, const struct item *,
+		  const void *body);
 
 /* The next frame. 1; 0 at the end of the connection; -ETIMEDOUT; -EPROTO. */
 int raw_receive(int fd, struct raw_frame *, int timeout_ms);

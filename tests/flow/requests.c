@@ -104,7 +104,8 @@ static void test_large(void **state)
 	brood_msg *m;
 	(void)state;
 	family_begin(&f, KID("worker"));
-	assert_int_equal(brood_call(f.kid, BROOD_MSG("echo", "x", 5000000, .fill = fill, .trace = "tr"), PATIENCE_MS, &m), 0);
+	assert_int_equal(
+		brood_call(f.kid, BROOD_MSG("echo", "x", 5000000, .fill = fill, .trace = "tr"), PATIENCE_MS, &m), 0);
 	assert_int_equal(m->length, 5000000);
 	assert_int_equal(m->text[0], 'x');
 	assert_int_equal(m->text[4999999], 'x');
@@ -134,7 +135,8 @@ static void ask_to_keep(struct family *f, unsigned n)
 	answers.n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(text, sizeof text, "%u", i);
-		assert_true(brood_request(f->kid, BROOD_MSG("keep", text, strlen(text), .flags = BROOD_BLOCK), -1, note_answer, NULL) > 0);
+		assert_true(brood_request(f->kid, BROOD_MSG("keep", text, strlen(text), .flags = BROOD_BLOCK), -1,
+					  note_answer, NULL) > 0);
 	}
 }
 
@@ -318,7 +320,8 @@ static void test_close_with_open_requests(void **state)
 	struct family f = { 0 };
 	struct diary d = { 0 };
 	(void)state;
-	assert_int_equal(brood_connect(&f.b, NULL, BROOD_OPTIONS(.flush_ms = 50)), 0); /* what is kept is never received */
+	assert_int_equal(brood_connect(&f.b, NULL, BROOD_OPTIONS(.flush_ms = 50)),
+			 0); /* what is kept is never received */
 	assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), NULL), 0);
 	request(&f, "keep", -1, &d);
 	assert_int_equal(ask_number(f.kid, "open"), 1);
@@ -484,7 +487,8 @@ static void test_call_inside_a_callback(void **state)
 	(void)state;
 	family_begin(&f, KID("worker"));
 	for (int i = 0; i < 100; i++)
-		say(f.kid, "stream", "100 200"); /* all of them together less than the window: the child must not block */
+		say(f.kid, "stream",
+		    "100 200"); /* all of them together less than the window: the child must not block */
 	until(f.b, diary_messages(&f.d) == 10000);
 	assert_int_equal(f.d.wrong, 0);
 	assert_string_equal(f.d.order, "SRm");
