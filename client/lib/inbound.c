@@ -401,16 +401,27 @@ static void on_registered(struct brood *h, const ProtobufCMessage *body)
 	names_registered(h, (const Brood__Registered *)body);
 }
 
+/* The peer that a joiner becomes; NULL if it is somebody else to me already. */
+static struct brood_peer *joiner(struct brood *h, uint64_t id)
+{
+	struct remote *r = id == FRAME_BROKER || id == h->link.id ? NULL : sender(h, id);
+	if (!r || !r->peer)
+		return NULL;
+	if (r->peer->kind == PEER_NAME)
+		return peer_new(h, PEER_JOINED, r); /* the nearer relation gets the events */
+	return r->peer->kind == PEER_PROCESS ? r->peer : NULL;
+}
+
 static void on_joined(struct brood *h, const ProtobufCMessage *body)
 {
 	const Brood__Joined *m = (const Brood__Joined *)body;
-	struct remote *r = sender(h, m->id);
-	if (!r || !r->peer)
+	struct brood_peer *p = joiner(h, m->id);
+	if (!p)
 		return;
-	r->peer->kind = PEER_JOINED;
-	r->peer->pid = (pid_t)m->pid;
+	p->kind = PEER_JOINED;
+	p->pid = (pid_t)m->pid;
 	h->counting++;
-	event_post(h, r->peer, BROOD_EVENT_JOIN, NULL);
+	event_post(h, p, BROOD_EVENT_JOIN, NULL);
 }
 
 static void control(struct brood *h, const struct frame *f, const ProtobufCMessageDescriptor *type,

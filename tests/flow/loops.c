@@ -180,7 +180,7 @@ static void on_alarm(int signo)
 static void alarm_in_ms(int which, long ms)
 {
 	struct itimerval t = { .it_value.tv_usec = ms * 1000 };
-	assert_int_equal(setitimer(which, &t, NULL), 0);
+	assert_int_equal(setitimer((__itimer_which_t)which, &t, NULL), 0);
 }
 
 static void test_stop_by_signal(void **state)
