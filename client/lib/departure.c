@@ -13,17 +13,16 @@ static LIST_HEAD(, brood) handles = LIST_HEAD_INITIALIZER(handles);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* It stays in the list: whoever ends a program without brood_close() has not lost the handle. */
 static struct brood *next_of_this_thread(void)
 {
 	struct brood *h;
 	pthread_mutex_lock(&lock);
 	LIST_FOREACH (h, &handles, entry)
-		if (pthread_equal(h->thread, pthread_self()) && h->generation == handle_generation)
+		if (!h->flushed && pthread_equal(h->thread, pthread_self()) && h->generation == handle_generation)
 			break;
 	if (h)
-		LIST_REMOVE(h, entry);
-	if (h)
-		h->listed = 0;
+		h->flushed = 1;
 	pthread_mutex_unlock(&lock);
 	return h;
 }

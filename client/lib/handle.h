@@ -204,6 +204,7 @@ struct brood {
 	unsigned generation;         /* of forks; a copy refuses */
 	pthread_t thread;            /* that made it */
 	int listed;                  /* in the list that exit(3) flushes */
+	int flushed;                 /* by exit(3) */
 	void (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
 	int epoll_fd, wake_fd, timer_fd;
 	uint64_t timer_due; /* what timer_fd is set to; UINT64_MAX: nothing */

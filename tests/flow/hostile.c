@@ -299,6 +299,28 @@ static void test_unreadable_news(void **state)
 	stage_end(s);
 }
 
+/* As many fields as a body holds, all doubled: read in no time, or not at all. */
+static void test_bombs(void **state)
+{
+	static const unsigned kinds[] = { FRAME_GONE, FRAME_REGISTERED, FRAME_JOINED, FRAME_NAME };
+	static uint8_t doubled[FRAME_CONTROL_MAX - 6], unknown[FRAME_CONTROL_MAX - 6];
+	struct stage *s = stage_begin(*state);
+	for (size_t i = 0; i + 3 <= sizeof doubled; i += 3) {
+		memcpy(doubled + i, "\x0a\x01x", 3);
+		memcpy(unknown + i, "\x7a\x01x", 3);
+	}
+	uint64_t begin = now_ms();
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		const struct frame f = { .kind = (uint8_t)kinds[i] };
+		assert_int_equal(raw_send(s->fd, &f, doubled, sizeof doubled), 0);
+		check_alive(s);
+		assert_int_equal(raw_send(s->fd, &f, unknown, sizeof unknown), 0);
+		check_alive(s);
+	}
+	assert_true(now_ms() - begin < 2000);
+	stage_end(s);
+}
+
 /* News of those whom nobody knows, or who are ourselves. */
 static void news_of(struct stage *s, uint64_t id)
 {
@@ -661,6 +683,7 @@ int main(int argc, char **argv)
 		FALSE_BROKER(test_fatal_with_work_under_way),
 		FALSE_BROKER(test_fatal_with_children),
 		FALSE_BROKER(test_unreadable_news),
+		FALSE_BROKER(test_bombs),
 		FALSE_BROKER(test_news_of_strangers),
 		FALSE_BROKER(test_out_of_order),
 		FALSE_BROKER(test_old_items_are_acknowledged),

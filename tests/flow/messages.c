@@ -562,6 +562,7 @@ static void test_child_pauses(void **state)
 	family_begin(&f, KID("pauser"));
 	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
 	say(f.kid, "pause", "");
+	until(f.b, diary_messages(&f.d) == 1);
 	uint64_t n = send_until_full(&f, 0, 10000);
 	assert_in_range(n, WINDOW / 10000 / 2, WINDOW / 10000);
 	assert_int_equal(brood_kill(f.kid, SIGUSR1, 0), 0);
