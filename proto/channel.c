@@ -624,7 +624,7 @@ int channel_send(struct channel *c, const struct frame *head, const void *body, 
 	static const uint8_t zeros[8];
 	uint8_t bytes[FRAME_HEAD];
 	struct iovec iov[3] = { { bytes, FRAME_HEAD },
-				{ (void *)(uintptr_t)body, head->length },
+				{ (void *)(uintptr_t)(body ? body : zeros), head->length },
 				{ (void *)(uintptr_t)zeros, frame_size(head->length) - FRAME_HEAD - head->length } };
 	int was_empty = c->kept_bytes == 0, r;
 	ssize_t sent = 0;

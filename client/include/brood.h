@@ -19,7 +19,6 @@
  * Time       Milliseconds. In arguments -1 is for ever, 0 at once. In option structs 0 is the default.
  * Growth     Structs you fill begin with `size`: write them with BROOD_SPAWN(...) and so on, or BROOD_INIT(s) first, as
  *            C++ must. Structs you read, and all enums, grow at the end: treat unknown values as "something else".
- * Debugging  BROOD_DEBUG=error|warn|info|trace in the environment writes the library's view to stderr.
  */
 #ifndef BROOD_H
 #define BROOD_H
