@@ -414,6 +414,21 @@ static int do_burst(char **args)
 	exit(0);
 }
 
+/* "COUNT SIZE": send as a connected program does, and vanish: nothing waits for anything. */
+static int do_vanish(char **args)
+{
+	struct brood_peer_info info;
+	BROOD_INIT(info);
+	connect_with(NULL, 0);
+	do {
+		MUST(brood_process(me, 10));
+		MUST(brood_info(parent, &info));
+	} while (!info.connected);
+	for (int i = 0; i < atoi(args[0]); i++)
+		MUST(numbered_send(parent, (uint64_t)i, strtoul(args[1], NULL, 10), 0));
+	_exit(0);
+}
+
 /* "SIZE": send until killed. */
 static int do_pour(char **args)
 {
@@ -576,6 +591,7 @@ static const struct {
 	{ "exit", do_exit, 1 },
 	{ "signal", do_signal, 1 },
 	{ "burst", do_burst, 2 },
+	{ "vanish", do_vanish, 2 },
 	{ "pour", do_pour, 1 },
 	{ "disconnect", do_disconnect, 0 },
 	{ "ask", do_ask, 1 },

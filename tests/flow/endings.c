@@ -91,6 +91,21 @@ static void test_burst_and_exit(void **state)
 	family_end(&f);
 }
 
+/* _exit(2) right behind its last message: what it wrote still comes before its end, every time. */
+static void test_vanish(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct family f = { 0 };
+		whole_life(&f, KID("vanish", "100", "100"));
+		assert_string_equal(f.d.order, "SRmDEC");
+		assert_int_equal(diary_messages(&f.d), 100);
+		assert_int_equal(f.d.wrong, 0);
+		assert_ptr_equal(strstr(f.d.exit_text, "missing"), NULL);
+		family_end(&f);
+	}
+}
+
 /* ---- start failed ------------------------------------------------------------------------------------------------ */
 
 static void start_fails(struct family *f, const char *const *argv, const char *cwd, const char *stage, int code)
@@ -744,6 +759,7 @@ int main(int argc, char **argv)
 		ON_BOTH(test_signal),
 		ON_BOTH(test_never_connects),
 		ON_BOTH(test_burst_and_exit),
+		ON_UNIX(test_vanish),
 		ON_UNIX(test_exec_fails),
 		ON_UNIX(test_cwd_fails),
 		ON_UNIX(test_failed_start_and_sync),
