@@ -408,8 +408,8 @@ static void test_kill_tree(void **state)
 	pid_t one = (pid_t)ask_number(f.kid, "fork"), two = (pid_t)ask_number(f.kid, "fork");
 	assert_int_equal(ask_number(f.kid, "group"), (uint64_t)info_of(f.kid).pid);
 	assert_int_equal(brood_kill(f.kid, 0, BROOD_TREE), 0);
+	until_polled(f.b, process_is_dead(one) && process_is_dead(two));
 	killed_by(&f, SIGTERM, BROOD_BY_KILL);
-	until_polled(NULL, process_is_dead(one) && process_is_dead(two));
 }
 
 /*

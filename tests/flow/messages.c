@@ -161,6 +161,24 @@ static void test_four_of_8_mib(void **state)
 	family_end(&f);
 }
 
+/* A receiver that says nothing still tells when the window is empty again. */
+static void test_8_mib_to_a_quiet_receiver(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	for (uint64_t i = 0; i < 6; i++) {
+		if (i % 2)
+			send_when_there_is_room(&f, i, 8u << 20);
+		else
+			assert_int_equal(numbered_send(f.kid, i, 8u << 20, BROOD_BLOCK), 0);
+	}
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(ask_number(f.kid, "count"), 6);
+	assert_int_equal(ask_number(f.kid, "wrong"), 0);
+	family_end(&f);
+}
+
 static void test_64_mib(void **state)
 {
 	size_t most = 64u << 20;
@@ -581,6 +599,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_small_bodies_together),
 		ON_BOTH(test_long_bodies),
 		ON_BOTH(test_four_of_8_mib),
+		ON_BOTH(test_8_mib_to_a_quiet_receiver),
 		ON_BOTH(test_64_mib),
 		ON_UNIX(test_fill),
 		ON_UNIX(test_trace),
