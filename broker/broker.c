@@ -193,6 +193,7 @@ static void join_parts(struct broker *b)
 		.started_ms = clock_ms(),
 		.refused = &b->sessions.refused,
 		.private = b->config->private,
+		.log = b->log,
 	};
 	b->desk = (struct desk){ &b->registry, &b->router, &b->life, &b->welcome, &b->control };
 }

@@ -6,8 +6,8 @@
  * and forgotten. The state of a stream is an `endpoint`, made by the first frame; it begins wherever that frame does,
  * so that a client which outlived an earlier run of the broker is understood at once.
  *
- * Only messages, requests of two types, and nothing larger than one item: everything else is consumed, and if it asks,
- * answered with a failure.
+ * Only requests of two types, one type of message, and nothing larger than one item: everything else is consumed, and
+ * if it asks, answered with a failure.
  */
 #include "control.h"
 #include "clock.h"
@@ -44,7 +44,7 @@ struct exchange { /* one frame's worth */
 };
 
 struct asked {
-	const char *name, *reply;
+	const char *name, *reply; /* no reply: a message */
 	const ProtobufCMessageDescriptor *descriptor;
 	int (*answer)(struct exchange *, const struct item *, const struct asked *, const ProtobufCMessage *);
 };
@@ -248,9 +248,30 @@ static int answer_list(struct exchange *x, const struct item *it, const struct a
  * Items.
  */
 
+/*
+ * Line.
+ */
+
+static int take_line(struct exchange *x, const struct item *it, const struct asked *asked, const ProtobufCMessage *body)
+{
+	const Brood__Control__Line *line = (const Brood__Control__Line *)body;
+	char text[2048];
+	size_t n = line->text.len < sizeof(text) - 1 ? line->text.len : sizeof(text) - 1;
+
+	(void)it;
+	(void)asked;
+	if (n)
+		memcpy(text, line->text.data, n);
+	text[n] = '\0';
+	log_say(x->control->log, LOG_CHILD_LINE, FIELD_ID("parent", x->from->id), FIELD_NUMBER("pid", line->pid),
+		FIELD_TEXT("title", line->title), FIELD_NUMBER("fd", line->fd), FIELD_TEXT("text", text));
+	return 0;
+}
+
 static const struct asked requests[] = {
 	{ "brood.control.List", "brood.control.Listing", &brood__control__list__descriptor, answer_list },
 	{ "brood.control.GetStatus", "brood.control.Status", &brood__control__get_status__descriptor, answer_status },
+	{ "brood.control.Line", NULL, &brood__control__line__descriptor, take_line },
 };
 
 static const struct asked *asked_by_name(const char *name, size_t length)
@@ -273,15 +294,30 @@ static const struct asked *asked_by(struct endpoint *endpoint, const struct item
 	return endpoint->types[it->type];
 }
 
+/* A message of a known type; if its body is not of that type, nobody waits to hear so. */
+static int take(struct exchange *x, const struct item *it, const struct asked *asked)
+{
+	ProtobufCMessage *body;
+	int r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	r = asked->answer(x, it, asked, body);
+	guard_free(body);
+	return r;
+}
+
 static int answer(struct exchange *x, const struct item *it)
 {
 	const struct asked *asked = asked_by(x->endpoint, it);
 	ProtobufCMessage *body;
 	int r;
 
+	if (it->kind == ITEM_MESSAGE && asked && !asked->reply && !it->more && !it->continued)
+		return take(x, it, asked);
 	if (it->kind != ITEM_REQUEST || it->continued)
 		return 0;
-	if (!asked || it->more)
+	if (!asked || !asked->reply || it->more)
 		return fail(x, it, "control.unknown", "@broker answers brood.control.List and brood.control.GetStatus");
 	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
 	if (r == -ENOMEM)

@@ -5,6 +5,7 @@
 #define BROOD_CONTROL_H
 
 #include "frame.h"
+#include "log.h"
 #include "registry.h"
 #include "router.h"
 
@@ -15,6 +16,7 @@ struct control {
 	uint64_t started_ms;
 	const uint64_t *refused; /* sessions, so far */
 	int private;
+	struct log *log; /* where the lines of its clients' children go */
 };
 
 /* A routed frame to the broker, from a live process. 0. -EBADMSG: malformed. -ENOMEM. */

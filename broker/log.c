@@ -17,9 +17,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_MOST 1024
-#define TOKENS_MOST 50u
-#define TOKEN_MS 100u /* a token comes back this often */
+#define LINE_MOST 4096
+
+/* How many of a kind may come at once, and how often one more. What children write on purpose may be more. */
+struct pace {
+	uint32_t tokens_most;
+	uint32_t token_ms;
+};
+static const struct pace usual = { 50, 100 }, talkative = { 1000, 10 };
+
+static const struct pace *pace_of(enum log_event event)
+{
+	return event == LOG_CHILD_LINE ? &talkative : &usual;
+}
 
 static const struct {
 	const char *name;
@@ -42,6 +52,7 @@ static const struct {
 	[LOG_PROCESS_BACK] = { "process.back", LOG_INFO },
 	[LOG_PROCESS_GONE] = { "process.gone", LOG_DEBUG },
 	[LOG_ADOPT_FAILED] = { "adopt.failed", LOG_WARN },
+	[LOG_CHILD_LINE] = { "child.line", LOG_INFO },
 };
 
 static const char *const levels[] = { "error", "warn", "info", "debug" };
@@ -60,7 +71,7 @@ void log_init(struct log *log, int fd, enum log_level level)
 	log->fd = fd;
 	log->level = level;
 	for (int i = 0; i < LOG_EVENTS; i++)
-		log->rate[i].tokens = TOKENS_MOST;
+		log->rate[i].tokens = pace_of((enum log_event)i)->tokens_most;
 }
 
 void log_move(struct log *log, int fd, size_t most)
@@ -74,12 +85,13 @@ void log_move(struct log *log, int fd, size_t most)
 }
 
 /* 1 if this event may be written now. */
-static int take_token(struct log_rate *rate)
+static int take_token(struct log_rate *rate, const struct pace *pace)
 {
-	uint64_t now = clock_ms(), more = (now - rate->refilled_ms) / TOKEN_MS;
+	uint64_t now = clock_ms(), more = (now - rate->refilled_ms) / pace->token_ms;
 
 	if (more > 0) {
-		rate->tokens = more < TOKENS_MOST - rate->tokens ? rate->tokens + (uint32_t)more : TOKENS_MOST;
+		rate->tokens =
+			more < pace->tokens_most - rate->tokens ? rate->tokens + (uint32_t)more : pace->tokens_most;
 		rate->refilled_ms = now;
 	}
 	if (rate->tokens == 0) {
@@ -194,7 +206,7 @@ void log_fields(struct log *log, enum log_event event, const struct log_field *f
 	struct log_rate *rate = &log->rate[event];
 	struct line line = { .n = 0 };
 
-	if (events[event].level > log->level || !take_token(rate))
+	if (events[event].level > log->level || !take_token(rate, pace_of(event)))
 		return;
 	add_time(&line);
 	add_text(&line, " ");

@@ -28,6 +28,7 @@ enum log_event { /* README.md has the table of what each one means */
 		 LOG_PROCESS_BACK,
 		 LOG_PROCESS_GONE,
 		 LOG_ADOPT_FAILED,
+		 LOG_CHILD_LINE,
 		 LOG_EVENTS
 };
 

@@ -58,10 +58,23 @@ static const struct error_reason reasons[] = {
 	{ "spawn.cwd", -ENOENT, "check that the directory exists and may be entered" },
 	{ "spawn.fork", -EAGAIN, "check the limits of processes and memory (ulimit -u, TasksMax=)" },
 	{ "spawn.group", -EPERM, "" },
+	{ "spawn.terminal", -ENOTTY, "" },
+	{ "spawn.limits", -EPERM, "only a privileged process raises hard limits; see prlimit(1)" },
+	{ "spawn.ids", -EPERM, "only a privileged process may change user and groups" },
 	{ "spawn.line", -EMFILE, "check the limit of open files (ulimit -n)" },
 	{ "spawn.stdio", -EBADF, "check that the descriptors given are open" },
 	{ "spawn.broker", -ENOTCONN, "start a broker, or spawn with BROOD_PLAIN, which needs none" },
 	{ "spawn.cancelled", -ECANCELED, "" },
+
+	/* Executions. */
+	{ "exec.start", -ENOENT, "see its exit's stage and code" },
+	{ "exec.output", -ENOBUFS, "allow more with max_output, or spawn it and take the output as it comes" },
+	{ "exec.timeout", -ETIMEDOUT, "allow more with timeout_ms" },
+	{ "exec.killed", -ECANCELED, "" },
+	{ "exec.code", -EREMOTEIO, "see what it wrote to its standard error" },
+	{ "exec.signal", -EREMOTEIO, "see what it wrote to its standard error" },
+	{ "input.closed", -EPIPE, "it ended, or closed its input, before it had read all" },
+	{ "log.lost", -ENOTCONN, "start a broker, or take the output with BROOD_PIPE()" },
 
 	/* calls that cannot be done */
 	{ "argument", -EINVAL, "see the function's description in brood.h" },
@@ -69,6 +82,10 @@ static const struct error_reason reasons[] = {
 	{ "peer.plain", -ENOTCONN, "spawn it without BROOD_PLAIN to exchange messages" },
 	{ "kill.denied", -EPERM, "only the handle that spawned a process can signal it" },
 	{ "kill.failed", -EPERM, "" },
+	{ "pipe.unknown", -EBADF, "ask for it with BROOD_PIPE() or BROOD_TTY() in stdio" },
+	{ "pipe.full", -EAGAIN, "wait for DRAIN of this descriptor" },
+	{ "pipe.closed", -EPIPE, "" },
+	{ "peer.untaken", -EDEADLK, "give it a table with an output member, or take events with brood_next()" },
 
 	/* this process itself */
 	{ "memory", -ENOMEM, "" },

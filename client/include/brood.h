@@ -52,11 +52,13 @@ typedef int brood_fn(const brood_event *event);
 
 /*
  * For one child, in this order, each at most once unless marked *:
- *   SPAWN < READY < MESSAGE* DRAIN* AWAY* BACK* < DISCONNECT < EXIT < CLOSE
+ *   SPAWN < READY < MESSAGE* OUTPUT* DRAIN* AWAY* BACK* < DISCONNECT < EXIT < OUTPUT* < CLOSE
  * ERROR may come anywhere before CLOSE. A program that could not be started gives ERROR, CLOSE and nothing else.
- * CLOSE comes exactly once, last, always. EXIT never overtakes a message; if the broker cannot say within 5 s that all
- * have come, EXIT comes and its text says that messages may be missing. A process that joined (not spawned by brood)
- * has no SPAWN, and its EXIT has the cause BROOD_GONE.
+ * CLOSE comes exactly once, last, always. Messages and output are each in order, but not ordered with each other.
+ * EXIT never overtakes a message, nor what the child itself wrote to a pipe that is not paused; what comes after it was
+ * written by somebody who inherited the pipe. If the broker cannot say within 5 s that all messages have come, EXIT comes
+ * and its text says that messages may be missing. A process that joined (not spawned by brood) has no SPAWN, and its EXIT
+ * has the cause BROOD_GONE.
  * Peers that are not children have READY, MESSAGE, DRAIN, AWAY, BACK, DISCONNECT, CLOSE. A name outlives its holder:
  * DISCONNECT when the holder goes, READY when the next one comes, CLOSE never.
  */
@@ -64,16 +66,18 @@ enum brood_event_type {
 	BROOD_EVENT_SPAWN = 1,  /* exec succeeded; brood_info() has the pid */
 	BROOD_EVENT_READY,      /* it connected, and called brood_ready() if it said it would */
 	BROOD_EVENT_MESSAGE,    /* msg */
-	BROOD_EVENT_DRAIN,      /* it takes messages again after -EAGAIN */
+	BROOD_EVENT_OUTPUT,     /* fd, bytes, length: what the child wrote; length 0 is the end of that stream, once */
+	BROOD_EVENT_DRAIN,      /* fd: its input, or -1 for messages, takes more after -EAGAIN */
 	BROOD_EVENT_AWAY,       /* unreachable for now, fate unknown; nothing is lost yet */
 	BROOD_EVENT_BACK,       /* reachable again, nothing was lost */
 	BROOD_EVENT_ERROR,      /* error: could not start, name refused, limit hit, connection refused ... */
 	BROOD_EVENT_DISCONNECT, /* no message will come or go any more; error: why, NULL if it was agreed on */
 	BROOD_EVENT_EXIT,       /* exit */
-	BROOD_EVENT_CLOSE,      /* the last event: exited, and every message delivered */
+	BROOD_EVENT_CLOSE,      /* the last event: exited, every message and all output delivered */
 	BROOD_EVENT_JOIN,       /* on the handle: peer registered as my child; brood_disconnect() it to refuse */
 	BROOD_EVENT_WAKE,       /* on the handle: brood_wake() was called, once or several times */
-	BROOD_EVENT_REPLY       /* to brood_request()'s callback: msg, or error */
+	BROOD_EVENT_REPLY,      /* to brood_request()'s callback: msg, or error */
+	BROOD_EVENT_RESULT      /* to brood_exec_file()'s callback: result; error is NULL if it exited with 0 */
 };
 
 struct brood_error {
@@ -93,8 +97,11 @@ enum brood_cause {
 
 enum brood_ended_by { /* why it was made to end, if it was */
 		      BROOD_BY_ITSELF,
-		      BROOD_BY_KILL,   /* brood_kill() or brood_close() here */
-		      BROOD_BY_TIMEOUT /* timeout_ms */
+		      BROOD_BY_KILL,    /* brood_kill() or brood_close() here */
+		      BROOD_BY_TIMEOUT, /* timeout_ms */
+		      BROOD_BY_OUTPUT,  /* max_output */
+		      BROOD_BY_UNREADY, /* ready_ms */
+		      BROOD_BY_MEMORY   /* the kernel, out of memory, as far as this process's cgroup tells */
 };
 
 struct brood_exit {
@@ -103,9 +110,17 @@ struct brood_exit {
 	int signo;         /* signal, 0 if there was none */
 	int core;          /* 1 if core dumped */
 	int ended_by;      /* enum brood_ended_by */
-	const char *stage; /* START_FAILED: "broker", "fork", "group", "stdio", "cwd", "exec"; else "" */
+	const char *stage; /* START_FAILED: "broker", "fork", "group", "line", "stdio", "terminal", "cwd", "limits",
+			      "ids", "exec", "cancelled"; else "" */
 	const char *text;  /* for people: "killed by signal 9 (Killed) after its timeout of 30000 ms" */
 	uint64_t wall_ms, user_us, system_us, max_rss_kib;
+};
+
+struct brood_result { /* of brood_exec_file() */
+	const struct brood_exit *exit;
+	const char *out,
+		*err; /* what it wrote to 1 and 2: up to max_output bytes each, and a NUL that does not count */
+	size_t out_length, err_length;
 };
 
 struct brood_msg {        /* read only */
@@ -127,6 +142,10 @@ struct brood_event {
 	brood_msg *msg;   /* members that the type does not mention are NULL or 0 */
 	const struct brood_error *error;
 	const struct brood_exit *exit;
+	const struct brood_result *result;
+	int fd;            /* OUTPUT, DRAIN: as the child calls it; DRAIN of messages: -1 */
+	const void *bytes; /* OUTPUT; followed by a NUL that does not count */
+	size_t length;
 };
 
 /*
@@ -137,7 +156,7 @@ struct brood_event {
  */
 struct brood_handlers {
 	size_t size;
-	brood_fn *spawn, *ready, *message, *drain, *away, *back, *error, *disconnect, *exit, *close;
+	brood_fn *spawn, *ready, *message, *output, *drain, *away, *back, *error, *disconnect, *exit, *close;
 	brood_fn *join, *wake, *any;
 };
 
@@ -282,7 +301,8 @@ struct brood_peer_info {
 BROOD_API int brood_info(brood_peer *, struct brood_peer_info *);
 
 /*
- * Block until CLOSE: 0, with everything in brood_info(). -ETIMEDOUT. Its events are called or kept as usual.
+ * Block until CLOSE: 0, with everything in brood_info(). -ETIMEDOUT. Its events are called or kept as usual; -EDEADLK if
+ * it waits for somebody to take its output and nobody here does: no table, a pipe that is paused, or a callback waits.
  */
 BROOD_API int brood_wait(brood_peer *, int timeout_ms);
 
@@ -297,28 +317,68 @@ BROOD_API void brood_release(brood_peer *);
 
 /* ---- starting programs ------------------------------------------------------------------------------------------- */
 
-enum brood_stdio_kind { BROOD_STDIO_END, BROOD_STDIO_NULL, BROOD_STDIO_MINE };
-
-struct brood_stdio { /* this one never grows */
-	int fd;      /* in the child: 0, 1 or 2 */
-	int kind;
-	int other;        /* reserved */
-	brood_peer *peer; /* reserved */
+enum brood_stdio_kind {
+	BROOD_STDIO_END,
+	BROOD_STDIO_NULL,
+	BROOD_STDIO_MINE,
+	BROOD_STDIO_PIPE,
+	BROOD_STDIO_FD,
+	BROOD_STDIO_LOG,
+	BROOD_STDIO_TTY,
+	BROOD_STDIO_HELD,
+	BROOD_STDIO_PEER
 };
 
-/* A list of these; what is not listed is NUL (0) and MINE (1, 2). */
-#define BROOD_NUL(fd)                                                                                                  \
-	{                                                                                                              \
-		(fd), BROOD_STDIO_NULL, -1, 0                                                                          \
-	} /* /dev/null */
-#define BROOD_MINE(fd)                                                                                                 \
-	{                                                                                                              \
-		(fd), BROOD_STDIO_MINE, -1, 0                                                                          \
-	} /* same number here */
+struct brood_stdio { /* this one never grows */
+	int fd;      /* in the child, any number, at most once */
+	int kind;
+	int other;        /* my descriptor (FD), or the peer's (PEER) */
+	brood_peer *peer; /* PEER */
+};
 
 /*
- * How to start a program. argv[0] is looked up in PATH (of the child's environment) unless it has a slash. No shell,
- * ever. Invalid values and empty names: -EINVAL at once.
+ * A list of these, ended by BROOD_STDIO_END (BROOD_STDIO() does it); what is not listed is NUL (0) and MINE (1, 2), and
+ * every other descriptor is closed in the child.
+ *   NUL   /dev/null
+ *   MINE  the same number here; /dev/null if that is closed
+ *   PIPE  0: brood_write(). 1, 2: OUTPUT events. From 3 on: both, through a socket pair
+ *   FD    a duplicate of mine, taken before brood_spawn() returns
+ *   LOG   each line the child writes goes to the broker's log, with who wrote it
+ *   TTY   a new terminal, one and the same for all that say so, and the child's controlling terminal: brood_write() and
+ *         OUTPUT events, which bear the first number that said so
+ *   HELD  a pipe for another child of this handle that is spawned later ...
+ *   FROM  ... and says whose, and which of its descriptors. HELD(0) is what the child reads, any other what it writes.
+ *         I never touch the bytes. An end that nobody took is closed with its child's CLOSE, or with the handle.
+ */
+#define BROOD_STDIO_(fd, kind, other, peer)                                                                            \
+	{                                                                                                              \
+		(fd), (kind), (other), (peer)                                                                          \
+	}
+#define BROOD_NUL(fd) BROOD_STDIO_(fd, BROOD_STDIO_NULL, -1, 0)
+#define BROOD_MINE(fd) BROOD_STDIO_(fd, BROOD_STDIO_MINE, -1, 0)
+#define BROOD_PIPE(fd) BROOD_STDIO_(fd, BROOD_STDIO_PIPE, -1, 0)
+#define BROOD_FD(fd, mine) BROOD_STDIO_(fd, BROOD_STDIO_FD, mine, 0)
+#define BROOD_LOG(fd) BROOD_STDIO_(fd, BROOD_STDIO_LOG, -1, 0)
+#define BROOD_TTY(fd) BROOD_STDIO_(fd, BROOD_STDIO_TTY, -1, 0)
+#define BROOD_HELD(fd) BROOD_STDIO_(fd, BROOD_STDIO_HELD, -1, 0)
+#define BROOD_FROM(fd, who, its) BROOD_STDIO_(fd, BROOD_STDIO_PEER, its, who)
+
+struct brood_ids { /* needs the right to; all three are set, in the safe order: groups, gid, uid */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups; /* supplementary, n_groups of them; none: dropped */
+	size_t n_groups;     /* up to 64 */
+};
+
+struct brood_limit {
+	int resource;   /* RLIMIT_* of <sys/resource.h> */
+	uint64_t value; /* soft and hard; RLIM_INFINITY */
+};
+
+/*
+ * How to start a program; the same struct for spawn and exec. argv[0] is looked up in PATH (of the child's environment)
+ * unless it has a slash. No shell, ever. Invalid values and empty names: -EINVAL at once; -EBADF for a descriptor of mine
+ * that is not open.
  */
 struct brood_spawn_options {
 	size_t size;
@@ -331,12 +391,19 @@ struct brood_spawn_options {
 	const char *cwd;
 	const char *name; /* register the child under it */
 	const struct brood_stdio *stdio;
-	unsigned timeout_ms; /* of life, then as brood_kill(p, 0, BROOD_TREE | BROOD_THEN_KILL) */
+	const struct brood_ids *ids;      /* default: mine */
+	const struct brood_limit *limits; /* ended by {-1, 0}: BROOD_LIMITS() does it; default: mine */
+	unsigned timeout_ms; /* of life, then as brood_kill(p, 0, BROOD_TREE | BROOD_THEN_KILL); default: none */
+	unsigned ready_ms;   /* to become READY, then the same; default: no limit. Needs a channel */
 	unsigned grace_ms;   /* from the first signal to SIGKILL; default 2,000 */
+	unsigned linger_ms;  /* from EXIT to CLOSE while others hold a pipe; default 1,000 */
 	int kill_signal;     /* default SIGTERM */
+	size_t max_output;   /* exec: most bytes of stdout and of stderr; default 1 MiB */
+	const void *input;   /* exec: all of stdin; default: nothing, /dev/null */
+	size_t input_length;
 };
 
-#define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker */
+#define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */
 #define BROOD_DETACHED (1u << 1) /* outlives me, in a session of its own; implies UNREF */
 #define BROOD_UNREF (1u << 2)    /* does not keep brood_run() running */
 
@@ -350,9 +417,52 @@ BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *c
 					const struct brood_spawn_options *);
 
 /*
- * Signal a process (0: its kill_signal), with BROOD_TREE everything it started, with BROOD_THEN_KILL also SIGKILL after
- * grace_ms. Also aborts a start under way. -ESRCH after EXIT; never hits a reused pid. -EPERM for a process that this
- * handle did not spawn.
+ * Run a program to its end and collect what it writes; done is called exactly once, with a RESULT event. Of stdio, 1 and
+ * 2 are collected and 0 is `input` unless they are listed; the other events go to the options' own table only. The
+ * error, if any, is one of these: why it could not start; "exec.output" -ENOBUFS: over max_output, cut off exactly there,
+ * killed with its tree; "exec.timeout" -ETIMEDOUT: killed with its tree; "exec.killed" -ECANCELED: by brood_kill() (so
+ * that is how to abort it); "exec.code", "exec.signal" -EREMOTEIO: it ended by itself, but not with 0. What it wrote
+ * until then is in the result.
+ */
+BROOD_API BROOD_CHECKED int brood_exec_file(brood *, brood_peer **ret, const char *const *argv,
+					    const struct brood_spawn_options *, brood_fn *done, void *data);
+
+/*
+ * The same, blocking: 0 to 255 as a shell reports it (exit code, 128 + signal), or the error's code: -ENOENT and so on,
+ * -ENOBUFS, -ETIMEDOUT. The handle may be NULL: no broker, any thread. *ret is set whenever a start was tried, failed
+ * ones too, with the reason in (*ret)->exit->text; it is one block: free(3) it. ret may be NULL.
+ */
+BROOD_API BROOD_CHECKED int brood_exec_sync(brood *, struct brood_result **ret, const char *const *argv,
+					    const struct brood_spawn_options *);
+
+/*
+ * Write to a PIPE or TTY of the child: all or nothing, in order; what the child does not take yet is kept. -EAGAIN when
+ * 64 KiB are waiting already (a longer piece is taken when nothing waits), DRAIN with its fd follows; -EPIPE when nobody
+ * reads there any more, or after its end; -EBADF: there is no such pipe; -ESRCH after CLOSE. NULL, 0 ends it after what
+ * was written (a terminal gets its end-of-file character).
+ */
+BROOD_API BROOD_CHECKED int brood_write(brood_peer *, int fd, const void *, size_t);
+
+/*
+ * Stop (1) and start (0) reading output (fd), or messages (-1), of a peer: the other side feels it when its pipe or
+ * window is full. DISCONNECT, EXIT and CLOSE wait behind paused messages, CLOSE also behind paused output. -EBADF: there
+ * is no such pipe.
+ */
+BROOD_API int brood_pause(brood_peer *, int fd, int paused);
+
+/* Tell the child's terminal its size (TIOCSWINSZ; a SIGWINCH follows). -ENOTTY: it has none. */
+BROOD_API int brood_tty_size(brood_peer *, unsigned rows, unsigned columns);
+
+/*
+ * For programs that reap every child, also ours: hand in what waitpid(2) said. The EXIT event then tells it; without it
+ * the cause is BROOD_STOLEN. Call it before the handle is processed again. -ESRCH: no child of this handle waits for it.
+ */
+BROOD_API int brood_reaped(brood *, pid_t pid, int status);
+
+/*
+ * Signal a process (0: its kill_signal), with BROOD_TREE everything in its process group, with BROOD_THEN_KILL also
+ * SIGKILL after grace_ms. Also aborts a start under way. -ESRCH after EXIT; never hits a reused pid. -EPERM for a process
+ * that this handle did not spawn.
  */
 BROOD_API int brood_kill(brood_peer *, int signo, unsigned flags);
 #define BROOD_TREE (1u << 0)
@@ -411,6 +521,7 @@ BROOD_API void brood_msg_release(brood_msg *);
 #ifndef __cplusplus
 #define BROOD_ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
+#define BROOD_LIMITS(...) ((const struct brood_limit[]){ __VA_ARGS__, { -1, 0 } })
 #define BROOD_ON(...) (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
 #define BROOD_OPTIONS(...) (&(const struct brood_options){ .size = sizeof(struct brood_options), __VA_ARGS__ })
 #define BROOD_FIND(...) (&(const struct brood_find_options){ .size = sizeof(struct brood_find_options), __VA_ARGS__ })
@@ -430,6 +541,27 @@ static inline struct brood_out brood_out_(const char *type, const void *body, si
 }
 #define BROOD_MSG(t, b, n) (&static_cast<const struct brood_out &>(brood_out_((t), (b), (n))))
 #endif
+
+/* After what was written, the end of the child's input. */
+static inline int brood_end(brood_peer *peer, int fd)
+{
+	return brood_write(peer, fd, NULL, 0);
+}
+
+/*
+ * Node's exec(): the only way to a shell, and it is here in the open. Never build `command` from data: pass data as
+ * arguments, sh -c 'grep -- "$1" "$2"' sh "$pattern" "$file", by brood_exec_file().
+ */
+static inline int brood_exec_shell(brood *handle, brood_peer **ret, const char *command,
+				   const struct brood_spawn_options *how, brood_fn *done, void *data)
+{
+	const char *argv[4];
+	argv[0] = "/bin/sh";
+	argv[1] = "-c";
+	argv[2] = command;
+	argv[3] = NULL;
+	return brood_exec_file(handle, ret, argv, how, done, data);
+}
 
 #ifdef __cplusplus
 }

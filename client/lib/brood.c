@@ -71,6 +71,7 @@ static void init_members(struct brood *h, const struct brood_options *o)
 	TAILQ_INIT(&h->peers);
 	TAILQ_INIT(&h->ready);
 	TAILQ_INIT(&h->kept);
+	TAILQ_INIT(&h->held);
 	LIST_INIT(&h->names);
 	LIST_INIT(&h->children);
 	LIST_INIT(&h->letters);
@@ -83,28 +84,40 @@ static void init_members(struct brood *h, const struct brood_options *o)
 static void destroy(struct brood *h);
 static void end(struct brood *h);
 
-int brood_connect(brood **ret, const char *address, const struct brood_options *options)
+static int make(struct brood **ret, const char *address, const struct brood_options *o)
 {
-	struct brood_options o;
-	int rc = ret ? read_options(options, &o) : -EINVAL;
-	if (rc < 0)
-		return rc;
 	struct brood *h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
-	init_members(h, &o);
+	init_members(h, o);
 	h->end = end;
-	link_init(h, address, &o, &inbound_link_up);
-	if ((rc = loop_init(h)) < 0 || (rc = make_relations(h, &o)) < 0 ||
-	    (o.name && (rc = brood_register(h, o.name)) < 0)) {
+	link_init(h, address, o, &inbound_link_up);
+	int rc = loop_init(h);
+	if (rc < 0 || (rc = make_relations(h, o)) < 0 || (o->name && (rc = brood_register(h, o->name)) < 0)) {
 		destroy(h);
 		return rc;
 	}
 	departure_add(h);
-	if (h->parent || o.name)
-		link_need(h);
 	*ret = h;
 	return 0;
+}
+
+int brood_connect(brood **ret, const char *address, const struct brood_options *options)
+{
+	struct brood_options o;
+	int rc = ret ? read_options(options, &o) : -EINVAL;
+	if (rc < 0 || (rc = make(ret, address, &o)) < 0)
+		return rc;
+	if ((*ret)->parent || o.name)
+		link_need(*ret);
+	return 0;
+}
+
+/* An address keeps it from the inherited channel, which is another handle's; nothing ever contacts it. */
+int handle_new_bare(struct brood **ret)
+{
+	const struct brood_options o = { .size = sizeof(o), .flags = BROOD_NO_AUTOSTART };
+	return make(ret, "unix:/none", &o);
 }
 
 /* ---- end --------------------------------------------------------------------------------------------------------- */

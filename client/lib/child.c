@@ -1,213 +1,79 @@
 /*
- * child: see child.h. The order at the end (exit never overtakes a message):
+ * child: see child.h. The order at the end (exit never overtakes a message, nor what the child itself wrote):
  *
  *   1. the pidfd is readable: waitid, and from now on it cannot be signalled
- *   2. with a channel: DIED to the broker, which reads what the child left, and answers END behind it
- *   3. END (or a second without it): DISCONNECT, EXIT, CLOSE
+ *   2. what is in its pipes now is owed to the program before EXIT
+ *   3. with a channel: DIED to the broker, which reads what the child left, and answers END behind it
+ *   4. both are done (or a second passed without END): DISCONNECT, EXIT
+ *   5. its pipes have ended, or the linger time has passed and what was in them then is shown: CLOSE
  */
 #include "child.h"
-#include "address.h"
+#include "birth.h"
 #include "brood.pb-c.h"
-#include "dial.h"
 #include "event.h"
+#include "lines.h"
 #include "link.h"
 #include "parting.h"
 #include "peer.h"
 #include "remote.h"
+#include "verdict.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define END_PATIENCE_MS 1000
 
-/* ---- the end ----------------------------------------------------------------------------------------------------- */
+#define CHILD_OF(timer_, member) ((struct child *)(void *)((char *)(timer_)-offsetof(struct child, member)))
 
-static void finish(struct child *c)
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
+
+#ifndef PIDFD_SIGNAL_PROCESS_GROUP
+#define PIDFD_SIGNAL_PROCESS_GROUP (1u << 2) /* Linux 6.9: the group that was its own, by identity rather than number */
+#endif
+
+static int signal_by_pidfd(const struct child *c, int signo, unsigned flags)
 {
-	struct brood_peer *p = c->peer;
-	if (c->state == CHILD_DONE)
-		return;
-	c->state = CHILD_DONE;
-	LIST_REMOVE(c, entry);
-	timer_cancel(&p->h->timers, &c->patience);
-	timer_cancel(&p->h->timers, &c->life);
-	timer_cancel(&p->h->timers, &c->grace);
-	if (!(c->plan->flags & BROOD_UNREF))
-		p->h->counting--;
-	parting_close(p);
+	return syscall(SYS_pidfd_send_signal, c->pidfd.fd, signo, NULL, flags) < 0 ? -errno : 0;
 }
 
-static const char *because(const struct child *c, char *text, size_t n)
+/* While the leader is not reaped neither its pid nor its group can be anybody else's. */
+static int deliver(struct child *c, int signo, int tree)
 {
-	if (c->ended_by == BROOD_BY_TIMEOUT)
-		snprintf(text, n, " after its timeout of %u ms", c->plan->timeout_ms);
-	else
-		snprintf(text, n, "%s", c->ended_by == BROOD_BY_KILL ? ", ended by its parent" : "");
-	return text;
-}
-
-static void describe_exit(struct child *c)
-{
-	struct brood_peer *p = c->peer;
-	struct brood_exit *x = &p->exit;
-	char why[64];
-	const char *missing = c->missing ? "; messages may be missing" : "";
-	because(c, why, sizeof(why));
-	if (x->cause == BROOD_EXITED)
-		snprintf(p->exit_text, sizeof(p->exit_text), "exited with code %d%s%s", x->code, why, missing);
-	else if (x->cause == BROOD_SIGNALED)
-		snprintf(p->exit_text, sizeof(p->exit_text), "killed by signal %d (%s)%s%s%s", x->signo,
-			 strsignal(x->signo), x->core ? ", core dumped" : "", why, missing);
-	else
-		snprintf(p->exit_text, sizeof(p->exit_text),
-			 "ended; this program took its status (waitpid(-1), or SIGCHLD ignored)%s", missing);
-	x->text = p->exit_text;
-}
-
-static const char *exit_words(const struct child *c)
-{
-	return c->peer->exit.cause == BROOD_SIGNALED ? "it was killed" : "it exited";
-}
-
-static void tell_exit(struct child *c)
-{
-	struct brood_peer *p = c->peer;
-	struct fault f;
-	fault_set(&f, "peer.exited", "%s", exit_words(c));
-	describe_exit(c);
-	if (p->remote)
-		parting_gone(p->remote, &f);
-	else
-		parting_disconnect(p, &f);
-	event_post(p->h, p, BROOD_EVENT_EXIT, NULL);
-	finish(c);
-}
-
-static void no_end_came(struct timer *t)
-{
-	struct child *c = (struct child *)(void *)((char *)t - offsetof(struct child, patience));
-	c->missing = 1;
-	tell_exit(c);
-}
-
-void child_end(struct remote *r, uint64_t last)
-{
-	struct child *c = r->peer ? r->peer->child : NULL;
-	if (!c || c->state != CHILD_REAPED)
-		return;
-	c->missing = last > r->in.next - 1;
-	tell_exit(c);
-}
-
-static void read_status(struct child *c, const siginfo_t *info, const struct rusage *use)
-{
-	struct brood_exit *x = &c->peer->exit;
-	int exited = info->si_code == CLD_EXITED;
-	x->cause = exited ? BROOD_EXITED : BROOD_SIGNALED;
-	x->code = exited ? info->si_status : -1;
-	x->signo = exited ? 0 : info->si_status;
-	x->core = info->si_code == CLD_DUMPED;
-	x->user_us = (uint64_t)use->ru_utime.tv_sec * 1000000u + (uint64_t)use->ru_utime.tv_usec;
-	x->system_us = (uint64_t)use->ru_stime.tv_sec * 1000000u + (uint64_t)use->ru_stime.tv_usec;
-	x->max_rss_kib = (uint64_t)use->ru_maxrss;
-}
-
-/* The status, once; 0 if it has not ended. */
-static int reap(struct child *c)
-{
-	struct brood_exit *x = &c->peer->exit;
-	struct rusage use = { 0 };
-	siginfo_t info;
-	info.si_pid = 0;
-	long rc = syscall(SYS_waitid, P_PIDFD, c->pidfd.fd, &info, WEXITED | WNOHANG, &use);
-	if (rc == 0 && info.si_pid == 0)
-		return 0;
-	*x = (struct brood_exit){ .cause = BROOD_STOLEN, .code = -1, .ended_by = c->ended_by, .stage = "" };
-	if (rc == 0)
-		read_status(c, &info, &use);
-	x->wall_ms = handle_now() - c->started;
-	c->peer->has_exit = 1;
-	return 1;
+	if (tree && c->own_group)
+		return kill(-c->peer->pid, signo) < 0 ? -errno : 0;
+	return signal_by_pidfd(c, signo, 0);
 }
 
 static void close_descriptors(struct child *c)
 {
-	if (c->pidfd.fd < 0)
-		return;
-	handle_unwatch(c->peer->h, &c->pidfd);
-	close(c->pidfd.fd);
+	if (c->pidfd.fd >= 0)
+		close(c->pidfd.fd);
 	if (c->line_fd >= 0)
 		close(c->line_fd);
 	c->pidfd.fd = c->line_fd = -1;
 }
 
-/* Everything it sent has passed if it said goodbye; else the broker must look into its channel. */
-static void ask_for_end(struct child *c)
+/* The rest of a tree whose leader went first: its time is over. */
+static void end_tail(struct child *c)
 {
-	struct brood_peer *p = c->peer;
-	Brood__Died died = BROOD__DIED__INIT;
-	if (!p->remote || p->remote->ended) {
-		tell_exit(c);
-		return;
-	}
-	if (!link_is_up(p->h)) {
-		c->missing = 1;
-		tell_exit(c);
-		return;
-	}
-	died.id = p->remote->id;
-	link_control(p->h, FRAME_DIED, &died.base, -1);
-	c->patience.fire = no_end_came;
-	if (timer_arm(&p->h->timers, &c->patience, handle_now() + END_PATIENCE_MS) < 0)
-		no_end_came(&c->patience);
-}
-
-static void pidfd_ready(struct source *s, unsigned events)
-{
-	struct child *c = (struct child *)(void *)((char *)s - offsetof(struct child, pidfd));
-	struct brood *h = c->peer->h;
-	(void)events;
-	if (!reap(c))
-		return;
-	c->state = CHILD_REAPED;
-	timer_cancel(&h->timers, &c->life);
-	timer_cancel(&h->timers, &c->grace);
+	(void)signal_by_pidfd(c, SIGKILL, PIDFD_SIGNAL_PROCESS_GROUP);
+	c->tail = 0;
 	close_descriptors(c);
-	ask_for_end(c);
-}
-
-void child_left(struct brood_peer *p)
-{
-	if (p->child && p->child->state == CHILD_REAPED)
-		tell_exit(p->child);
-}
-
-/* ---- signals ----------------------------------------------------------------------------------------------------- */
-
-/* The leader is not reaped yet, so neither its pid nor its group can be anybody else's. */
-static int deliver(struct child *c, int signo, int tree)
-{
-	long rc;
-	if (tree && c->own_group)
-		rc = kill(-c->peer->pid, signo);
-	else
-		rc = syscall(SYS_pidfd_send_signal, c->pidfd.fd, signo, NULL, 0);
-	return rc < 0 ? -errno : 0;
+	peer_unref(c->peer);
 }
 
 static void grace_over(struct timer *t)
 {
-	struct child *c = (struct child *)(void *)((char *)t - offsetof(struct child, grace));
-	(void)deliver(c, SIGKILL, c->kill_tree);
+	struct child *c = CHILD_OF(t, grace);
+	if (c->tail)
+		end_tail(c);
+	else
+		(void)deliver(c, SIGKILL, c->kill_tree);
 }
 
 static int signal_child(struct child *c, int signo, unsigned flags, int ended_by)
@@ -225,11 +91,196 @@ static int signal_child(struct child *c, int signo, unsigned flags, int ended_by
 	return timer_arm(&h->timers, &c->grace, handle_now() + c->plan->grace_ms);
 }
 
+/*
+ * The leader has ended, but is not reaped; the others of its group were promised their grace. Later their group is found
+ * by the pidfd, where the kernel can do that; by its number it might be somebody else's then, so they end now.
+ */
+static void care_for_tail(struct child *c)
+{
+	struct brood *h = c->peer->h;
+	if (!c->grace.slot || !c->kill_tree || !c->own_group) {
+		timer_cancel(&h->timers, &c->grace);
+	} else if (signal_by_pidfd(c, 0, PIDFD_SIGNAL_PROCESS_GROUP) == -EINVAL) {
+		timer_cancel(&h->timers, &c->grace);
+		(void)deliver(c, SIGKILL, 1);
+	} else {
+		c->tail = 1;
+		peer_ref(c->peer);
+	}
+}
+
+void child_terminate(struct child *c, int ended_by)
+{
+	if (c->state == CHILD_RUNNING)
+		(void)signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, ended_by);
+}
+
 static void life_over(struct timer *t)
 {
-	struct child *c = (struct child *)(void *)((char *)t - offsetof(struct child, life));
-	(void)signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, BROOD_BY_TIMEOUT);
+	child_terminate(CHILD_OF(t, life), BROOD_BY_TIMEOUT);
 }
+
+static void not_ready(struct timer *t)
+{
+	child_terminate(CHILD_OF(t, readiness), BROOD_BY_UNREADY);
+}
+
+void child_ready(struct brood_peer *p)
+{
+	if (p->child)
+		timer_cancel(&p->h->timers, &p->child->readiness);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+
+static void finish(struct child *c)
+{
+	struct brood_peer *p = c->peer;
+	if (c->state == CHILD_DONE)
+		return;
+	c->state = CHILD_DONE;
+	LIST_REMOVE(c, entry);
+	timer_cancel(&p->h->timers, &c->patience);
+	timer_cancel(&p->h->timers, &c->life);
+	timer_cancel(&p->h->timers, &c->readiness);
+	timer_cancel(&p->h->timers, &c->linger);
+	stdio_shut(&c->stdio);
+	if (!(c->plan->flags & BROOD_UNREF))
+		p->h->counting--;
+	if (c->kind->ended)
+		c->kind->ended(c);
+	parting_close(p);
+}
+
+static void linger_over(struct timer *t)
+{
+	struct child *c = CHILD_OF(t, linger);
+	stdio_finish(&c->stdio);
+	if (!stdio_is_open(&c->stdio))
+		finish(c);
+}
+
+/* CLOSE is next, when nobody writes to its pipes any more. */
+static void linger(struct child *c)
+{
+	struct brood *h = c->peer->h;
+	c->state = CHILD_EXITED;
+	if (!stdio_is_open(&c->stdio)) {
+		finish(c);
+		return;
+	}
+	c->linger.fire = linger_over;
+	if (timer_arm(&h->timers, &c->linger, handle_now() + c->plan->linger_ms) < 0)
+		linger_over(&c->linger);
+}
+
+static void tell_exit(struct child *c)
+{
+	struct brood_peer *p = c->peer;
+	struct fault f;
+	fault_set(&f, "peer.exited", "%s", p->exit.cause == BROOD_SIGNALED ? "it was killed" : "it exited");
+	verdict_describe(c);
+	if (p->remote)
+		parting_gone(p->remote, &f);
+	else
+		parting_disconnect(p, &f);
+	event_post(p->h, p, BROOD_EVENT_EXIT, NULL);
+	linger(c);
+}
+
+/* Something that EXIT or CLOSE waits for has moved. */
+void child_moved(struct child *c)
+{
+	if (c->state == CHILD_REAPED && c->sent_all && stdio_settled(&c->stdio))
+		tell_exit(c);
+	else if (c->state == CHILD_EXITED && !stdio_is_open(&c->stdio))
+		finish(c);
+}
+
+/* No more messages of it will come than have come; `missing`: that are fewer than it sent, or nobody knows. */
+static void sent_all(struct child *c, int missing)
+{
+	timer_cancel(&c->peer->h->timers, &c->patience);
+	c->sent_all = 1;
+	c->missing |= missing;
+	child_moved(c);
+}
+
+static void no_end_came(struct timer *t)
+{
+	sent_all(CHILD_OF(t, patience), 1);
+}
+
+void child_end(struct remote *r, uint64_t last)
+{
+	struct child *c = r->peer ? r->peer->child : NULL;
+	if (c && c->state == CHILD_REAPED)
+		sent_all(c, last > r->in.next - 1);
+}
+
+void child_left(struct brood_peer *p)
+{
+	if (p->child && p->child->state == CHILD_REAPED)
+		sent_all(p->child, 0);
+}
+
+/* Everything it sent has passed if it said goodbye; else the broker must look into its channel. */
+static void ask_for_end(struct child *c)
+{
+	struct brood_peer *p = c->peer;
+	Brood__Died died = BROOD__DIED__INIT;
+	if (!p->remote || p->remote->ended || !link_is_up(p->h)) {
+		sent_all(c, p->remote && !p->remote->ended);
+		return;
+	}
+	died.id = p->remote->id;
+	link_control(p->h, FRAME_DIED, &died.base, -1);
+	c->patience.fire = no_end_came;
+	if (timer_arm(&p->h->timers, &c->patience, handle_now() + END_PATIENCE_MS) < 0)
+		no_end_came(&c->patience);
+}
+
+static void pidfd_ready(struct source *s, unsigned events)
+{
+	struct child *c = (struct child *)(void *)((char *)s - offsetof(struct child, pidfd));
+	struct brood *h = c->peer->h;
+	(void)events;
+	if (!verdict_is_in(c))
+		return;
+	care_for_tail(c);
+	(void)verdict_take(c);
+	c->state = CHILD_REAPED;
+	timer_cancel(&h->timers, &c->life);
+	timer_cancel(&h->timers, &c->readiness);
+	handle_unwatch(h, &c->pidfd);
+	if (!c->tail)
+		close_descriptors(c);
+	stdio_owe(&c->stdio);
+	ask_for_end(c);
+}
+
+/* ---- its pipes --------------------------------------------------------------------------------------------------- */
+
+static void pipe_drained(struct pipe *p)
+{
+	event_drain(p->peer, p->target);
+}
+
+static void pipe_broken(struct pipe *p, size_t left)
+{
+	struct fault f;
+	fault_set_code(&f, -EPIPE, "input.closed", "%s reads its descriptor %d no more; %zu bytes were left",
+		       peer_label(p->peer), p->target, left);
+	event_post(p->peer->h, p->peer, BROOD_EVENT_ERROR, &f);
+}
+
+static void pipe_moved(struct pipe *p)
+{
+	child_moved(p->peer->child);
+}
+
+static const struct pipe_sink to_program = { event_output, pipe_drained, pipe_broken, pipe_moved };
+static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken, pipe_moved };
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
@@ -254,119 +305,12 @@ static void start_failed(struct child *c, const char *stage, int code, const cha
 	finish(c);
 }
 
-/* A channel for the child: mine is what the broker gets (or, over TCP, only what BIRTH goes through), its is the
- * child's. */
-struct pair {
-	int mine, its;
-};
-
-static void pair_close(struct pair *s)
+static void arm(struct child *c, struct timer *t, void (*fire)(struct timer *), unsigned ms)
 {
-	if (s->mine >= 0)
-		close(s->mine);
-	if (s->its >= 0)
-		close(s->its);
-	s->mine = s->its = -1;
-}
-
-static int pair_open(const struct brood *h, struct pair *s)
-{
-	int fds[2], over_tcp = h->link.address_kind == ADDRESS_TCP;
-	int rc = over_tcp ? pipe2(fds, O_CLOEXEC) : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
-	if (rc < 0)
-		return -errno;
-	s->its = fds[0];
-	s->mine = fds[1];
-	if (!over_tcp) {
-		dial_tune(fds[0], ADDRESS_UNIX);
-		dial_tune(fds[1], ADDRESS_UNIX);
-	}
-	return 0;
-}
-
-/* The first frame in the channel: who the child is. */
-static int write_birth(struct child *c, int fd)
-{
-	struct brood *h = c->peer->h;
-	uint8_t ticket[TICKET_SIZE];
-	_Alignas(8) uint8_t frame[FRAME_HEAD + 512] = { 0 };
-	Brood__Birth birth = BROOD__BIRTH__INIT;
-	birth.id = link_take_id(h, ticket);
-	birth.parent = h->link.id;
-	birth.node = h->link.node;
-	birth.address = h->link.address;
-	birth.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
-	size_t length = protobuf_c_message_pack(&birth.base, frame + FRAME_HEAD);
-	frame_write_head(frame, &(struct frame){ .kind = FRAME_BIRTH, .length = (uint32_t)length });
-	remote_resolve(c->peer->remote, birth.id);
-	return write(fd, frame, frame_size(length)) == (ssize_t)frame_size(length) ? 0 : -errno;
-}
-
-static void adopt(struct child *c, struct pair *s)
-{
-	struct brood *h = c->peer->h;
-	Brood__Adopt m = BROOD__ADOPT__INIT;
-	int fd = h->link.address_kind == ADDRESS_TCP ? -1 : s->mine;
-	m.id = c->peer->remote->id;
-	m.uid = (uint32_t)getuid();
-	m.pid = (uint32_t)c->peer->pid;
-	const char *slash = strrchr(c->plan->argv[0], '/');
-	m.title = (char *)(uintptr_t)(slash && slash[1] ? slash + 1 : c->plan->argv[0]);
-	m.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
-	link_control(h, FRAME_ADOPT, &m.base, fd);
-	if (fd >= 0)
-		s->mine = -1; /* the link's now */
-}
-
-static int open_channel(struct child *c, struct pair *s)
-{
-	struct stat st;
-	int rc = pair_open(c->peer->h, s);
-	if (rc < 0 || (rc = write_birth(c, s->mine)) < 0)
-		return rc;
-	if (fstat(s->its, &st) < 0)
-		return -errno;
-	plan_set_channel(c->plan, st.st_ino);
-	return 0;
-}
-
-/* My descriptor for the child's 0, 1 or 2: mine, or /dev/null (also where mine is closed). */
-static int stdio_source(const struct plan *p, int fd, int null_fd)
-{
-	return p->stdio[fd] == BROOD_STDIO_MINE && fcntl(fd, F_GETFD) >= 0 ? fd : null_fd;
-}
-
-static int exec_child(struct child *c, const struct pair *s, struct spawn_failure *why)
-{
-	struct plan *p = c->plan;
-	struct spawned born;
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null_fd < 0) {
-		*why = (struct spawn_failure){ "stdio", -errno };
-		return -1;
-	}
-	struct spawn_fd fds[4] = { { 0, stdio_source(p, 0, null_fd) },
-				   { 1, stdio_source(p, 1, null_fd) },
-				   { 2, stdio_source(p, 2, null_fd) },
-				   { PLAN_CHANNEL_FD, s->its } };
-	int detached = (p->flags & BROOD_DETACHED) != 0;
-	struct spawn_plan plan = { .file = p->file,
-				   .argv = p->argv,
-				   .env = p->env,
-				   .cwd = p->cwd,
-				   .fds = fds,
-				   .n_fds = c->channel ? 4 : 3,
-				   .own_session = detached,
-				   .own_group = !detached && c->own_group,
-				   .line = detached ? NULL : &c->peer->h->line };
-	int rc = spawn_start(&plan, &born, why);
-	close(null_fd);
-	if (rc < 0)
-		return rc;
-	c->peer->pid = born.pid;
-	c->pidfd.fd = born.pidfd;
-	c->line_fd = born.line_fd;
-	return 0;
+	if (!ms)
+		return;
+	t->fire = fire;
+	(void)timer_arm(&c->peer->h->timers, t, c->started + ms);
 }
 
 static void running(struct child *c)
@@ -376,10 +320,9 @@ static void running(struct child *c)
 	c->started = handle_now();
 	c->pidfd.ready = pidfd_ready;
 	(void)handle_watch(h, &c->pidfd, EPOLLIN);
-	if (c->plan->timeout_ms) {
-		c->life.fire = life_over;
-		(void)timer_arm(&h->timers, &c->life, c->started + c->plan->timeout_ms);
-	}
+	arm(c, &c->life, life_over, c->plan->timeout_ms);
+	if (!c->peer->ready)
+		arm(c, &c->readiness, not_ready, c->plan->ready_ms);
 	event_post(h, c->peer, BROOD_EVENT_SPAWN, NULL);
 }
 
@@ -393,25 +336,17 @@ static void not_started(struct child *c, const struct spawn_failure *why)
 
 static void start(struct child *c)
 {
-	struct pair s = { -1, -1 };
-	struct spawn_failure why = { "stdio", 0 };
-	struct brood *h = c->peer->h;
-	int rc = h->line.write_fd < 0 ? life_line_init(&h->line) : 0;
-	if (rc == 0 && c->channel)
-		rc = open_channel(c, &s);
-	if (rc < 0)
-		why.code = rc;
-	else
-		rc = exec_child(c, &s, &why);
-	if (rc < 0) {
-		pair_close(&s);
+	struct birth b;
+	struct spawn_failure why;
+	verdict_watch_memory(c->peer->h);
+	if (birth_start(c, &b, &why) < 0) {
 		not_started(c, &why);
 		return;
 	}
 	running(c);
-	if (c->channel)
-		adopt(c, &s);
-	pair_close(&s);
+	birth_finish(c, &b);
+	if (c->kind->started)
+		c->kind->started(c);
 }
 
 void child_start_planned(struct brood *h)
@@ -439,20 +374,27 @@ void child_no_broker(struct brood *h, const struct fault *f)
 	struct child *c, *next;
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (c->state == CHILD_PLANNED) {
+		if (c->state == CHILD_PLANNED)
 			start_failed(c, "broker", f->error.code, f->error.text);
-		} else if (c->state == CHILD_REAPED) {
-			c->missing = 1;
-			tell_exit(c);
-		}
+		else if (c->state == CHILD_REAPED && !c->sent_all)
+			sent_all(c, 1);
 	}
 }
 
-/* ---- public ------------------------------------------------------------------------------------------------------ */
+/* ---- making one -------------------------------------------------------------------------------------------------- */
 
-static struct brood_peer *child_new(struct brood *h, struct plan *plan)
+static void child_free(struct child *c)
 {
-	int channel = !(plan->flags & BROOD_PLAIN);
+	if (c->kind->released)
+		c->kind->released(c);
+	stdio_deinit(&c->stdio);
+	free(c->plan);
+	free(c);
+}
+
+/* Without plan and descriptors yet. */
+static struct child *child_new(struct brood *h, int channel)
+{
 	struct remote *r = channel ? remote_new(h) : NULL;
 	struct brood_peer *p = r || !channel ? peer_new(h, PEER_CHILD, r) : NULL;
 	remote_unref(r);
@@ -462,15 +404,40 @@ static struct brood_peer *child_new(struct brood *h, struct plan *plan)
 	if (!c)
 		return NULL;
 	c->peer = p;
-	c->plan = plan;
 	c->channel = channel;
-	/* A program that reads my terminal must stay in its foreground group. */
-	c->own_group = plan->flags & BROOD_DETACHED || plan->stdio[0] != BROOD_STDIO_MINE || !isatty(0);
 	c->pidfd.fd = c->line_fd = -1;
+	c->free = child_free;
 	p->child = c;
-	if (plan->name)
-		p->name = strdup(plan->name);
-	return p;
+	return c;
+}
+
+/* A program that reads my terminal must stay in its foreground group. */
+static int needs_own_group(const struct child *c)
+{
+	return c->plan->flags & BROOD_DETACHED || c->stdio.terminal >= 0 ||
+	       plan_stdio(c->plan, 0)->kind != BROOD_STDIO_MINE || !isatty(0);
+}
+
+/* Equip the new child, whose peer is retired by the caller if that fails. */
+static int equip(struct child *c, struct plan *plan, const struct brood_spawn_options *o)
+{
+	struct brood_peer *p = c->peer;
+	c->plan = plan;
+	if (plan->name && !(p->name = strdup(plan->name)))
+		return handle_fail(p->h, -ENOMEM, "memory", "cannot spawn: out of memory");
+	if (o && (o->on || o->data) && peer_set_table(p, o->on, o->data) < 0)
+		return handle_fail(p->h, -EINVAL, "argument",
+				   "the size of a table is not set: use BROOD_ON() or BROOD_INIT()");
+	int rc = stdio_open(&c->stdio, plan, p, c->kind->output, &to_log);
+	if (rc == -EBADF)
+		return handle_fail(p->h, rc, "argument", "cannot spawn: stdio: a descriptor that is not open");
+	if (rc == -EINVAL)
+		return handle_fail(p->h, rc, "argument",
+				   "cannot spawn: stdio: that peer holds no such pipe for another child");
+	if (rc < 0)
+		return handle_fail(p->h, rc, "memory", "cannot spawn: %s", strerror(-rc));
+	c->own_group = needs_own_group(c);
+	return 0;
 }
 
 static struct child *last_child(struct brood *h)
@@ -509,33 +476,47 @@ static void begin(struct brood *h, struct child *c)
 	link_kick(h);
 }
 
-int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struct brood_spawn_options *options)
+int child_spawn(struct brood *h, const struct child_kind *kind, void *data, const char *const *argv,
+		const struct brood_spawn_options *options, struct brood_peer **ret)
 {
 	struct plan *plan;
 	const char *why = "";
-	int rc = handle_check(h);
-	if (rc < 0)
-		return rc;
-	rc = plan_make(argv, options, &plan, &why);
+	int rc = plan_make(kind->use, argv, options, &plan, &why);
 	if (rc < 0)
 		return handle_fail(h, rc, rc == -EINVAL ? "argument" : "memory", "cannot spawn: %s",
 				   rc == -EINVAL ? why : "out of memory");
-	struct brood_peer *p = child_new(h, plan);
-	if (!p) {
+	struct child *c = child_new(h, !(plan->flags & BROOD_PLAIN));
+	if (!c) {
 		free(plan);
 		return handle_fail(h, -ENOMEM, "memory", "cannot spawn: out of memory");
 	}
-	if (options && (options->on || options->data) && (rc = peer_set_table(p, options->on, options->data)) < 0) {
+	struct brood_peer *p = c->peer;
+	c->kind = kind;
+	p->quiet = kind->use == PLAN_EXEC;
+	if ((rc = equip(c, plan, options)) < 0) {
 		peer_retire(p);
-		return handle_fail(h, rc, "argument", "the size of a table is not set: use BROOD_ON() or BROOD_INIT()");
+		return rc;
 	}
-	enlist(h, p->child);
-	if (ret)
+	c->data = data;
+	enlist(h, c);
+	*ret = peer_ref(p);
+	begin(h, c);
+	return 0;
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------------ */
+
+int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struct brood_spawn_options *options)
+{
+	static const struct child_kind spawned = { PLAN_SPAWN, &to_program, NULL, NULL, NULL };
+	struct brood_peer *p;
+	int rc = handle_check(h);
+	if (rc < 0 || (rc = child_spawn(h, &spawned, NULL, argv, options, &p)) < 0)
+		return rc;
+	if (ret) {
 		peer_own(p);
-	peer_ref(p);
-	begin(h, p->child);
-	if (ret)
 		*ret = p;
+	}
 	peer_unref(p);
 	return 0;
 }
@@ -562,6 +543,22 @@ int brood_kill(brood_peer *p, int signo, unsigned flags)
 	return rc < 0 ? handle_fail(p->h, rc, "kill.failed", "cannot signal %s: %s", peer_label(p), strerror(-rc)) : 0;
 }
 
+int brood_reaped(brood *h, pid_t pid, int status)
+{
+	struct child *c;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
+	LIST_FOREACH (c, &h->children, entry) {
+		if (c->state != CHILD_RUNNING || c->peer->pid != pid)
+			continue;
+		c->status = status;
+		c->has_status = 1;
+		return 0;
+	}
+	return -ESRCH;
+}
+
 unsigned child_count(const struct brood *h)
 {
 	const struct child *c;
@@ -578,18 +575,29 @@ unsigned child_kill_all(struct brood *h)
 		next = LIST_NEXT(c, entry);
 		if (c->state == CHILD_PLANNED)
 			start_failed(c, "cancelled", -ECANCELED, "cancelled");
-		else if (c->state == CHILD_RUNNING && !(c->plan->flags & BROOD_DETACHED))
-			(void)signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, BROOD_BY_KILL);
+		else if (!(c->plan->flags & BROOD_DETACHED))
+			child_terminate(c, BROOD_BY_KILL);
 	}
 	return child_count(h);
 }
 
 void child_abandon_all(struct brood *h)
 {
+	struct brood_peer *p;
 	struct child *c, *next;
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		close_descriptors(c);
+		if (c->state == CHILD_RUNNING)
+			handle_unwatch(h, &c->pidfd);
+		if (!c->tail)
+			close_descriptors(c);
 		finish(c);
 	}
+	TAILQ_FOREACH (p, &h->peers, entry) /* every peer that has a tail is in the list: the tail refers to it */
+		if (p->child && p->child->tail) {
+			timer_cancel(&h->timers, &p->child->grace);
+			(void)signal_by_pidfd(p->child, SIGKILL, PIDFD_SIGNAL_PROCESS_GROUP);
+			p->child->tail = 0;
+			close_descriptors(p->child);
+		}
 }

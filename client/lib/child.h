@@ -3,7 +3,8 @@
  *
  *   PLANNED   waits for the broker (its id comes from there); plain programs start at once
  *   RUNNING   exec succeeded
- *   REAPED    its status is known; waiting until the broker says that its last message has passed
+ *   REAPED    its status is known; waiting for what it sent and wrote
+ *   EXITED    EXIT was posted; waiting for the others who hold its pipes
  *   DONE      CLOSE was posted
  */
 #ifndef BROOD_CHILD_H
@@ -11,31 +12,61 @@
 
 #include "handle.h"
 #include "plan.h"
+#include "stdio.h"
 
-enum child_state { CHILD_PLANNED, CHILD_RUNNING, CHILD_REAPED, CHILD_DONE };
+enum child_state { CHILD_PLANNED, CHILD_RUNNING, CHILD_REAPED, CHILD_EXITED, CHILD_DONE };
+
+struct child_kind { /* what spawn and exec have different; given at creation */
+	enum plan_use use;
+	const struct pipe_sink *output;
+	/* It started, and its pipes can be written. May be NULL. */
+	void (*started)(struct child *);
+	/* All is known, CLOSE comes next. May be NULL. */
+	void (*ended)(struct child *);
+	/* Its memory goes. May be NULL. */
+	void (*released)(struct child *);
+};
 
 struct child {
 	LIST_ENTRY(child) entry; /* of the handle, until DONE */
 	struct brood_peer *peer;
+	const struct child_kind *kind;
+	void *data; /* the kind's */
 	struct plan *plan;
+	struct stdio stdio;
 	enum child_state state;
 	struct source pidfd;
 	int line_fd;
-	struct timer life, grace, patience;
+	struct timer life, readiness, grace, patience, linger;
 	uint64_t started;
 	int ended_by, kill_tree, missing;
-	int channel;   /* it has one */
-	int own_group; /* its process group is its own, so its tree can be signalled */
+	int channel;    /* it has one */
+	int own_group;  /* its process group is its own, so its tree can be signalled */
+	int sent_all;   /* everything that it sent has passed, as far as will ever be known */
+	int has_status; /* the program reaped it and handed in ... */
+	int status;     /* ... this, as waitpid(2) says it */
+	int tail;       /* the process group still has its grace when the child itself is gone */
+	void (*free)(struct child *);
 };
+
+/* What brood_spawn() does; kind and data as above. The child's peer in *ret, referenced. */
+int child_spawn(struct brood *, const struct child_kind *, void *data, const char *const *argv,
+		const struct brood_spawn_options *, struct brood_peer **ret);
 
 /* The broker knows me, and gave ids: start what waits. */
 void child_start_planned(struct brood *);
 /* There will be no broker: what waits cannot start, what was reaped need not wait any longer. */
 void child_no_broker(struct brood *, const struct fault *);
+/* It said that it is ready. */
+void child_ready(struct brood_peer *);
 /* The broker's word that everything a dead child sent has passed. */
 void child_end(struct remote *, uint64_t last);
 /* The child's goodbye came: its exit need not wait for the broker. */
 void child_left(struct brood_peer *);
+/* One of its pipes has moved: EXIT or CLOSE may be due. */
+void child_moved(struct child *);
+/* End it and its tree for this reason (enum brood_ended_by). */
+void child_terminate(struct child *, int ended_by);
 /* End all that are not detached; returns how many are still to be reaped. */
 unsigned child_kill_all(struct brood *);
 unsigned child_count(const struct brood *);

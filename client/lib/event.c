@@ -5,6 +5,7 @@
 #include "event.h"
 #include "letter.h"
 #include "peer.h"
+#include "pipe.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static size_t member(int type)
 		[BROOD_EVENT_SPAWN] = offsetof(struct brood_handlers, spawn),
 		[BROOD_EVENT_READY] = offsetof(struct brood_handlers, ready),
 		[BROOD_EVENT_MESSAGE] = offsetof(struct brood_handlers, message),
+		[BROOD_EVENT_OUTPUT] = offsetof(struct brood_handlers, output),
 		[BROOD_EVENT_DRAIN] = offsetof(struct brood_handlers, drain),
 		[BROOD_EVENT_AWAY] = offsetof(struct brood_handlers, away),
 		[BROOD_EVENT_BACK] = offsetof(struct brood_handlers, back),
@@ -33,7 +35,7 @@ static const struct brood_peer *owner_of_table(const struct brood_peer *p)
 {
 	if (p->has_on)
 		return p;
-	return p->h->self->has_on ? p->h->self : NULL;
+	return p->h->self->has_on && !p->quiet ? p->h->self : NULL;
 }
 
 static brood_fn *handler(const struct brood_peer *table, int type)
@@ -71,22 +73,47 @@ static struct event_item *item_new(struct brood_peer *p, int type, const struct 
 	}
 	if (type == BROOD_EVENT_EXIT)
 		i->event.exit = &p->exit;
+	if (type == BROOD_EVENT_DRAIN)
+		i->event.fd = -1;
 	return i;
 }
 
 static void item_free(struct event_item *i)
 {
+	struct brood_peer *p = i->event.peer;
 	if (i->letter)
 		letter_drop(i->letter);
-	peer_unref(i->event.peer);
-	free(i);
+	if (i->pipe)
+		pipe_taken(i->pipe); /* the item lies in the pipe, and may be used again at once */
+	else
+		free(i);
+	peer_unref(p);
+}
+
+/* From here on the program knows. */
+static void told(const struct event_item *i)
+{
+	if (i->event.type == BROOD_EVENT_CLOSE)
+		i->event.peer->told_closed = 1;
+}
+
+/* Behind its paused messages, unless it has nothing to do with them. */
+static int must_wait(const struct event_item *i)
+{
+	int type = i->event.type;
+	return i->event.peer->paused && !i->done && type != BROOD_EVENT_OUTPUT && type != BROOD_EVENT_DRAIN;
 }
 
 static void queue(struct brood *h, struct event_item *i)
 {
 	if (h->foreign && !h->gather)
 		handle_poke(h);
-	if (i->done || owner_of_table(i->event.peer))
+	if (must_wait(i)) {
+		TAILQ_INSERT_TAIL(&h->held, i, entry);
+	} else if (i->event.peer->quiet && !i->event.peer->has_on && !i->done) {
+		told(i);
+		item_free(i);
+	} else if (i->done || owner_of_table(i->event.peer))
 		TAILQ_INSERT_TAIL(&h->ready, i, entry);
 	else
 		TAILQ_INSERT_TAIL(&h->kept, i, entry);
@@ -118,6 +145,52 @@ void event_post(struct brood *h, struct brood_peer *p, int type, const struct fa
 		queue(h, i);
 }
 
+void event_drain(struct brood_peer *p, int fd)
+{
+	struct event_item *i = item_new(p, BROOD_EVENT_DRAIN, NULL);
+	if (!i)
+		return;
+	i->event.fd = fd;
+	queue(p->h, i);
+}
+
+void event_output(struct pipe *from)
+{
+	struct brood_peer *p = from->peer;
+	struct event_item *i = &from->item;
+	*i = (struct event_item){ .pipe = from };
+	i->event = (struct brood_event){ .type = BROOD_EVENT_OUTPUT, .handle = p->h, .peer = peer_ref(p) };
+	i->event.fd = from->target;
+	i->event.bytes = from->buffer;
+	i->event.length = from->have;
+	queue(p->h, i);
+}
+
+void event_result(struct brood_peer *p, brood_fn *done, void *data, const struct brood_result *result,
+		  const struct fault *f)
+{
+	struct event_item *i = item_new(p, BROOD_EVENT_RESULT, f);
+	if (!i)
+		return;
+	i->done = done;
+	i->event.data = data;
+	i->event.result = result;
+	queue(p->h, i);
+}
+
+void event_pause(struct brood_peer *p, int paused)
+{
+	struct event_item *i, *next;
+	p->paused = paused;
+	for (i = TAILQ_FIRST(&p->h->held); i && !paused; i = next) {
+		next = TAILQ_NEXT(i, entry);
+		if (i->event.peer != p)
+			continue;
+		TAILQ_REMOVE(&p->h->held, i, entry);
+		queue(p->h, i);
+	}
+}
+
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 static void settle(struct letter *m, int rc, const char *unanswered)
@@ -143,7 +216,7 @@ static void call_message(struct brood *h, const struct brood_peer *table, struct
 void event_message(struct brood *h, struct brood_peer *p, struct letter *m)
 {
 	const struct brood_peer *table = owner_of_table(p);
-	if (!table || !may_call(h)) {
+	if (!table || p->paused || !may_call(h)) {
 		queue_letter(h, p, m, BROOD_EVENT_MESSAGE, NULL, NULL);
 		return;
 	}
@@ -181,13 +254,6 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
-
-/* From here on the program knows. */
-static void told(const struct event_item *i)
-{
-	if (i->event.type == BROOD_EVENT_CLOSE)
-		i->event.peer->told_closed = 1;
-}
 
 static void call_item(struct brood *h, struct event_item *i)
 {
@@ -257,12 +323,19 @@ void event_adopt(struct brood_peer *p)
 	}
 }
 
-void event_free_all(struct brood *h)
+static void free_list(struct event_list *list)
 {
 	struct event_item *i;
-	unshow(h);
-	while ((i = TAILQ_FIRST(&h->ready)) || (i = TAILQ_FIRST(&h->kept))) {
-		TAILQ_REMOVE(TAILQ_EMPTY(&h->ready) ? &h->kept : &h->ready, i, entry);
+	while ((i = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, i, entry);
 		item_free(i);
 	}
+}
+
+void event_free_all(struct brood *h)
+{
+	unshow(h);
+	free_list(&h->ready);
+	free_list(&h->kept);
+	free_list(&h->held);
 }

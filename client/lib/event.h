@@ -2,13 +2,16 @@
  * event: what the program is told, and in which order.
  *
  * A message goes straight from the slab to its handler when a turn that calls callbacks is under way and nothing older
- * waits. Everything else (and messages while a callback runs or a blocking call waits) goes through one of two queues:
- * `ready` for events that have a callback, `kept` for those of peers without any table, which brood_next() shows.
+ * waits. Everything else (and messages while a callback runs or a blocking call waits) goes through one of three queues:
+ * `ready` for events that have a callback, `kept` for those of peers without any table, which brood_next() shows, `held`
+ * for peers whose messages are paused.
  */
 #ifndef BROOD_EVENT_QUEUE_H
 #define BROOD_EVENT_QUEUE_H
 
 #include "handle.h"
+
+struct pipe;
 
 /* Queue an event of a peer. fault and exit may be NULL; both are as long as needed. */
 void event_post(struct brood *, struct brood_peer *, int type, const struct fault *);
@@ -19,6 +22,16 @@ void event_message(struct brood *, struct brood_peer *, struct letter *);
 /* The answer to a request: letter or fault. */
 void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data, struct letter *,
 		 const struct fault *);
+
+/* The child takes more on this pipe. */
+void event_drain(struct brood_peer *, int fd);
+/* The pipe's chunk; it is taken when the program has seen it. */
+void event_output(struct pipe *);
+/* How brood_exec_file() ended; the result lives as long as the peer. */
+void event_result(struct brood_peer *, brood_fn *done, void *data, const struct brood_result *, const struct fault *);
+
+/* Hold back its messages and what comes behind them, or let them go. */
+void event_pause(struct brood_peer *, int paused);
 
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);

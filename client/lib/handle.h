@@ -4,9 +4,11 @@
  *   outflow inflow timer spawn autostart fault     know nothing of a handle
  *   remote, out  a process as I talk to it          link     my connection to the broker
  *   letter       one received message               peer     what programs hold: their life
- *   event        what programs are told, in order   request  my open questions
- *   parting      how a relation ends                names    finding and taking names
- *   child        a program I started                inbound  what came in: frames to items to events
+ *   pipe, stdio  a child's descriptors              event    what programs are told, in order
+ *   request      my open questions                  parting  how a relation ends
+ *   names        finding and taking names           lines    a child's lines for the broker's log
+ *   birth, verdict, child  a program I started      exec     ... with collected output
+ *   inbound      what came in: frames to items to events
  *   loop         a turn, and all that waits         send, brood, departure   the public calls, and exit(3)
  */
 #ifndef BROOD_HANDLE_H
@@ -81,6 +83,8 @@ struct brood_peer {
 	struct timer waiting; /* NAME: how long messages wait for a holder */
 	unsigned wait_ms;
 	int absent; /* NAME: the broker said that nobody holds it */
+	int quiet;  /* its events go to a table of its own or to nobody */
+	int paused; /* its messages, and what comes behind them, wait in the handle's list */
 	struct brood_exit exit;
 	int has_exit;
 	char exit_text[256];
@@ -108,8 +112,9 @@ struct event_item {
 	TAILQ_ENTRY(event_item) entry;
 	struct brood_event event;
 	struct fault fault;
-	brood_fn *done; /* REPLY: whom to call */
+	brood_fn *done; /* REPLY, RESULT: whom to call */
 	struct letter *letter;
+	struct pipe *pipe; /* OUTPUT: whose chunk it is, and in which this item lies */
 };
 TAILQ_HEAD(event_list, event_item);
 
@@ -228,11 +233,15 @@ struct brood {
 	struct peer_list peers;
 	struct brood_peer *self, *parent, *broker;
 	struct event_list ready, kept; /* waiting for their callback; for brood_next() */
+	struct event_list held;        /* of peers whose messages are paused */
 	struct event_item *shown;      /* what brood_next() showed last */
 	struct requests requests;
 	LIST_HEAD(, registered_name) names;
 	LIST_HEAD(, child) children;
 	struct life_line line;
+	int lines_wait;        /* the broker takes no more lines for its log */
+	uint64_t memory_kills; /* in my cgroup, as far as they are explained; once ... */
+	int memory_watched;    /* ... they were counted */
 	unsigned flags, flush_ms;
 	size_t window;
 	unsigned counting;           /* children that keep brood_run() running */
@@ -249,6 +258,9 @@ extern unsigned handle_generation;
 
 /* What every public call asks first: 0, -EINVAL without a handle, -ECHILD in a forked copy. */
 int handle_check(const struct brood *);
+
+/* A handle for one plain child, that never has a broker. For brood_close(). */
+int handle_new_bare(struct brood **ret);
 
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);

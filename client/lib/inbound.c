@@ -12,6 +12,7 @@
 #include "event.h"
 #include "guard.h"
 #include "letter.h"
+#include "lines.h"
 #include "names.h"
 #include "parting.h"
 #include "peer.h"
@@ -177,6 +178,7 @@ static void take_ready(struct remote *r)
 	if (p->ready || p->kind == PEER_NAME)
 		return;
 	p->ready = 1;
+	child_ready(p);
 	event_post(r->h, p, BROOD_EVENT_READY, NULL);
 }
 
@@ -281,6 +283,8 @@ static void acknowledged(struct remote *r, uint64_t sequence)
 	if (outflow_acknowledge(&r->out, sequence) != 1)
 		return;
 	remote_touch(r);
+	if (r->h->lines_wait && r->id == FRAME_BROKER)
+		lines_go_on(r->h);
 	if (r->want_drain && outflow_has_recovered(&r->out)) {
 		r->want_drain = 0;
 		event_post(r->h, r->peer, BROOD_EVENT_DRAIN, NULL);
@@ -530,6 +534,7 @@ static void on_down(struct brood *h, const struct fault *f)
 	}
 	names_lost(h);
 	child_no_broker(h, f);
+	lines_go_on(h);
 }
 
 const struct link_up inbound_link_up = {

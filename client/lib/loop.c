@@ -304,7 +304,7 @@ static int alive(const struct brood *h)
 {
 	enum link_state s = h->link.state;
 	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
-	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || (s > LINK_IDLE && s < LINK_UP);
+	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->held) || (s > LINK_IDLE && s < LINK_UP);
 }
 
 int brood_run(brood *h)
@@ -410,6 +410,13 @@ int brood_sync(brood *h, int timeout_ms)
 	return finish_turn(h) ? 0 : sync_result(h);
 }
 
+/* Its output is where nobody will take it before this call returns: without a table, or in a callback. */
+static int waits_for_nobody(const struct brood_peer *p, int dispatch)
+{
+	int has_table = p->has_on || (p->h->self->has_on && !p->quiet);
+	return p->child && !(dispatch && has_table) && stdio_is_stuck(&p->child->stdio);
+}
+
 int brood_wait(brood_peer *p, int timeout_ms)
 {
 	int rc = handle_check(p ? p->h : NULL);
@@ -420,12 +427,18 @@ int brood_wait(brood_peer *p, int timeout_ms)
 	int dispatch = !h->in_callback && !h->blocking, closed;
 	peer_ref(p);
 	while (!(closed = p->closed) && now < end && !h->closing) {
+		if (waits_for_nobody(p, dispatch)) {
+			rc = handle_fail(h, -EDEADLK, "peer.untaken", "%s waits for somebody to take its output",
+					 peer_label(p));
+			break;
+		}
 		h->blocking += !dispatch;
 		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
 		h->blocking -= !dispatch;
 		now = handle_now();
 	}
 	peer_unref(p);
-	(void)finish_turn(h);
+	if (finish_turn(h) || rc < 0)
+		return closed ? 0 : rc;
 	return closed ? 0 : -ETIMEDOUT;
 }

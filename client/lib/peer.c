@@ -55,8 +55,7 @@ void peer_unref(struct brood_peer *p)
 	let_go(p);
 	TAILQ_REMOVE(&p->h->peers, p, entry);
 	if (p->child)
-		free(p->child->plan);
-	free(p->child);
+		p->child->free(p->child);
 	free(p->name);
 	free(p);
 }

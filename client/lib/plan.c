@@ -1,41 +1,68 @@
 /*
- * plan: see plan.h. Two passes over the strings: measure, then copy, so a plan is one allocation and one free.
+ * plan: see plan.h. Two passes over what the program gave: measure, then copy, so a plan is one allocation and one free.
  */
 #include "plan.h"
+#include "utf8.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#define FD_MOST 65535 /* highest number for a descriptor in the child */
+#define MAX_OUTPUT ((size_t)1024 * 1024)
+
 struct builder {
-	char **pointers; /* NULL while measuring */
-	char *text;
-	size_t n_pointers, n_text;
+	char *block; /* NULL while measuring */
+	size_t used;
 };
 
-static char *add_text(struct builder *b, const char *s)
+/* ---- copying ----------------------------------------------------------------------------------------------------- */
+
+/* Room for n bytes; NULL while measuring. */
+static void *add_room(struct builder *b, size_t n, size_t align)
 {
-	size_t n = strlen(s) + 1;
-	char *to = b->text ? b->text + b->n_text : NULL;
-	if (to)
-		memcpy(to, s, n);
-	b->n_text += n;
+	b->used = (b->used + align - 1) & ~(align - 1);
+	void *to = b->block ? b->block + b->used : NULL;
+	b->used += n;
 	return to;
 }
 
-static void add_pointer(struct builder *b, char *p)
+static void *add_copy(struct builder *b, const void *from, size_t n, size_t align)
 {
-	if (b->pointers)
-		b->pointers[b->n_pointers] = p;
-	b->n_pointers++;
+	void *to = add_room(b, n, align);
+	if (to && n)
+		memcpy(to, from, n);
+	return to;
 }
 
-static void add_string(struct builder *b, const char *s)
+static char *add_text(struct builder *b, const char *s)
 {
-	add_pointer(b, add_text(b, s));
+	return s ? add_copy(b, s, strlen(s) + 1, 1) : NULL;
+}
+
+static size_t count(const char *const *list)
+{
+	size_t n = 0;
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+static char **add_argv(struct builder *b, const char *const *argv)
+{
+	size_t n = count(argv);
+	char **to = add_room(b, (n + 1) * sizeof(*to), alignof(char *));
+	for (size_t i = 0; i <= n; i++) {
+		char *copy = add_text(b, argv[i]);
+		if (to)
+			to[i] = copy;
+	}
+	return to;
 }
 
 /* "K=V" or "K": length of K. */
@@ -58,58 +85,112 @@ static int is_replaced(const char *entry, const char *const *add)
 	return same_key(entry, "BROOD_FD");
 }
 
-static void add_environment(struct builder *b, const char *const *base, const char *const *add, char *birth)
+/* The first place is for BROOD_FD. */
+static char **add_environment(struct builder *b, const char *const *base, const char *const *add)
 {
-	add_pointer(b, birth);
-	for (; base && *base; base++)
-		if (!is_replaced(*base, add))
-			add_string(b, *base);
-	for (; add && *add; add++)
-		if ((*add)[key_length(*add)] == '=')
-			add_string(b, *add);
-	add_pointer(b, NULL);
-}
-
-static char *add_optional(struct builder *b, const char *s)
-{
-	return s ? add_text(b, s) : NULL;
-}
-
-/* Once to measure (plan NULL), once to copy. */
-static void build(struct builder *b, const char *const *argv, const struct brood_spawn_options *o, struct plan *p)
-{
-	const char *const *base = o->env ? o->env : (const char *const *)environ;
-	char **start = b->pointers;
-	for (const char *const *a = argv; *a; a++)
-		add_string(b, *a);
-	add_pointer(b, NULL);
-	size_t env_at = b->n_pointers;
-	add_environment(b, base, o->env_add, p ? p->birth : NULL);
-	char *file = add_text(b, o->file ? o->file : argv[0]), *cwd = add_optional(b, o->cwd),
-	     *name = add_optional(b, o->name);
-	if (!p)
-		return;
-	p->argv = (const char **)(void *)start;
-	p->env = (const char **)(void *)(start + env_at);
-	p->file = file;
-	p->cwd = cwd;
-	p->name = name;
-}
-
-static int set_stdio(struct plan *p, const struct brood_stdio *list, const char **why)
-{
-	p->stdio[0] = BROOD_STDIO_NULL;
-	p->stdio[1] = p->stdio[2] = BROOD_STDIO_MINE;
-	for (; list && list->kind != BROOD_STDIO_END; list++) {
-		if (list->fd < 0 || list->fd > 2 ||
-		    (list->kind != BROOD_STDIO_NULL && list->kind != BROOD_STDIO_MINE)) {
-			*why = "stdio: only 0, 1 and 2, as BROOD_NUL() or BROOD_MINE()";
-			return -EINVAL;
-		}
-		p->stdio[list->fd] = list->kind;
+	char **to = add_room(b, (count(base) + count(add) + 2) * sizeof(*to), alignof(char *));
+	size_t n = 1;
+	for (; base && *base; base++) {
+		if (is_replaced(*base, add))
+			continue;
+		char *copy = add_text(b, *base);
+		if (to)
+			to[n++] = copy;
 	}
-	return 0;
+	for (; add && *add; add++) {
+		if ((*add)[key_length(*add)] != '=')
+			continue;
+		char *copy = add_text(b, *add);
+		if (to)
+			to[n++] = copy;
+	}
+	if (to)
+		to[n] = NULL;
+	return to;
 }
+
+static size_t count_limits(const struct brood_limit *limits)
+{
+	size_t n = 0;
+	while (limits[n].resource != -1)
+		n++;
+	return n;
+}
+
+static struct brood_limit *add_limits(struct builder *b, const struct brood_limit *limits)
+{
+	if (!limits)
+		return NULL;
+	return add_copy(b, limits, (count_limits(limits) + 1) * sizeof(*limits), alignof(struct brood_limit));
+}
+
+static struct brood_ids *add_ids(struct builder *b, const struct brood_ids *ids)
+{
+	if (!ids)
+		return NULL;
+	struct brood_ids *to = add_copy(b, ids, sizeof(*ids), alignof(struct brood_ids));
+	gid_t *groups = add_copy(b, ids->groups, ids->n_groups * sizeof(gid_t), alignof(gid_t));
+	if (to)
+		to->groups = groups;
+	return to;
+}
+
+/* ---- stdio ------------------------------------------------------------------------------------------------------- */
+
+static size_t count_stdio(const struct brood_stdio *list)
+{
+	size_t n = 0;
+	while (list && list[n].kind != BROOD_STDIO_END)
+		n++;
+	return n;
+}
+
+static const struct brood_stdio *find(const struct brood_stdio *list, size_t n, int fd)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].fd == fd)
+			return &list[i];
+	return NULL;
+}
+
+static int default_kind(enum plan_use use, const struct brood_spawn_options *o, int fd)
+{
+	if (use == PLAN_SPAWN)
+		return fd == 0 ? BROOD_STDIO_NULL : BROOD_STDIO_MINE;
+	return fd == 0 && !o->input ? BROOD_STDIO_NULL : BROOD_STDIO_PIPE;
+}
+
+/* The listed ones, then those of 0, 1 and 2 that are not listed. */
+static struct brood_stdio *add_stdio(struct builder *b, enum plan_use use, const struct brood_spawn_options *o,
+				     size_t *ret)
+{
+	size_t n = count_stdio(o->stdio);
+	struct brood_stdio *to = add_room(b, (n + 3) * sizeof(*to), alignof(struct brood_stdio));
+	if (!to)
+		return NULL;
+	if (n)
+		memcpy(to, o->stdio, n * sizeof(*to));
+	for (int fd = 0; fd < 3; fd++)
+		if (!find(o->stdio, count_stdio(o->stdio), fd))
+			to[n++] = (struct brood_stdio){ fd, default_kind(use, o, fd), -1, NULL };
+	*ret = n;
+	return to;
+}
+
+const struct brood_stdio *plan_stdio(const struct plan *p, int fd)
+{
+	return find(p->fds, p->n_fds, fd);
+}
+
+static int free_number(const struct plan *p)
+{
+	int fd = PLAN_CHANNEL_FD;
+	while (plan_stdio(p, fd))
+		fd++;
+	return fd;
+}
+
+/* ---- checking ---------------------------------------------------------------------------------------------------- */
 
 static const char *bad_environment(const char *const *env, int needs_value)
 {
@@ -119,7 +200,67 @@ static const char *bad_environment(const char *const *env, int needs_value)
 	return NULL;
 }
 
-static const char *what_is_wrong(const char *const *argv, const struct brood_spawn_options *o)
+static const char *bad_entry(const struct brood_stdio *s)
+{
+	if (s->fd < 0 || s->fd > FD_MOST)
+		return "stdio: a descriptor number that cannot be";
+	if (s->kind < BROOD_STDIO_NULL || s->kind > BROOD_STDIO_PEER)
+		return "stdio: an unknown kind: use BROOD_PIPE() and its like";
+	if (s->kind == BROOD_STDIO_LOG && s->fd == 0)
+		return "stdio: 0 is read by the child, so it writes no lines for the log";
+	if (s->kind == BROOD_STDIO_PEER && (!s->peer || s->other < 0))
+		return "stdio: BROOD_FROM() without a peer";
+	return NULL;
+}
+
+static const char *bad_stdio(const struct brood_stdio *list)
+{
+	size_t n = count_stdio(list);
+	for (size_t i = 0; i < n; i++) {
+		const char *why = bad_entry(&list[i]);
+		if (why)
+			return why;
+		if (find(list, i, list[i].fd))
+			return "stdio: the same descriptor twice";
+	}
+	return NULL;
+}
+
+static const char *bad_limits(const struct brood_limit *limits)
+{
+	for (; limits && limits->resource != -1; limits++)
+		if (limits->resource < 0 || limits->resource >= (int)RLIM_NLIMITS)
+			return "limits: no such resource";
+	return NULL;
+}
+
+static const char *bad_ids(const struct brood_ids *ids)
+{
+	if (!ids)
+		return NULL;
+	if (ids->uid == (uid_t)-1 || ids->gid == (gid_t)-1)
+		return "ids: -1 is nobody";
+	if (ids->n_groups > PLAN_GROUPS || (ids->n_groups && !ids->groups))
+		return "ids: more than 64 groups, or none where some were said";
+	return NULL;
+}
+
+static const char *bad_use(enum plan_use use, const struct brood_spawn_options *o)
+{
+	if (use == PLAN_SPAWN && (o->max_output || o->input || o->input_length))
+		return "max_output, input: only brood_exec_file() and brood_exec_sync() have them";
+	if (use == PLAN_EXEC && o->flags & BROOD_DETACHED)
+		return "flags: a detached program cannot be waited for";
+	if (o->input_length && !o->input)
+		return "input_length: without input";
+	if ((use == PLAN_EXEC || o->flags & BROOD_PLAIN) && (o->name || o->ready_ms))
+		return "name, ready_ms: a plain program has no channel";
+	if (use == PLAN_EXEC && o->input && find(o->stdio, count_stdio(o->stdio), 0))
+		return "input: stdio says something else of 0";
+	return NULL;
+}
+
+static const char *bad_basics(const char *const *argv, const struct brood_spawn_options *o)
 {
 	if (!argv || !argv[0] || !*argv[0])
 		return "argv: no program";
@@ -129,53 +270,95 @@ static const char *what_is_wrong(const char *const *argv, const struct brood_spa
 		return "an empty name";
 	if (o->kill_signal < 0 || o->kill_signal >= NSIG)
 		return "kill_signal: no such signal";
-	if (o->name && o->flags & BROOD_PLAIN)
-		return "name: a plain program has no channel to be called by";
-	const char *why = bad_environment(o->env, 1);
-	return why ? why : bad_environment(o->env_add, 0);
+	return NULL;
 }
 
-static void set_numbers(struct plan *p, const struct brood_spawn_options *o)
+static const char *what_is_wrong(enum plan_use use, const char *const *argv, const struct brood_spawn_options *o)
 {
-	p->flags = o->flags | (o->flags & BROOD_DETACHED ? BROOD_UNREF : 0u);
-	p->timeout_ms = o->timeout_ms;
-	p->grace_ms = o->grace_ms ? o->grace_ms : 2000;
-	p->kill_signal = o->kill_signal ? o->kill_signal : SIGTERM;
-	p->birth[0] = '\0';
+	const char *found[] = { bad_basics(argv, o),
+				bad_use(use, o),
+				bad_environment(o->env, 1),
+				bad_environment(o->env_add, 0),
+				bad_stdio(o->stdio),
+				bad_limits(o->limits),
+				bad_ids(o->ids) };
+	for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
+		if (found[i])
+			return found[i];
+	return NULL;
 }
 
-int plan_make(const char *const *argv, const struct brood_spawn_options *options, struct plan **ret, const char **why)
+/* ---- making ------------------------------------------------------------------------------------------------------ */
+
+static unsigned or_default(unsigned value, unsigned otherwise)
+{
+	return value ? value : otherwise;
+}
+
+static void set_numbers(struct plan *p, enum plan_use use, const struct brood_spawn_options *o)
+{
+	p->flags = o->flags | (o->flags & BROOD_DETACHED ? BROOD_UNREF : 0u) | (use == PLAN_EXEC ? BROOD_PLAIN : 0u);
+	p->timeout_ms = o->timeout_ms;
+	p->ready_ms = o->ready_ms;
+	p->grace_ms = or_default(o->grace_ms, 2000);
+	p->linger_ms = or_default(o->linger_ms, 1000);
+	p->kill_signal = o->kill_signal ? o->kill_signal : SIGTERM;
+	p->max_output = o->max_output ? o->max_output : MAX_OUTPUT;
+	p->input_length = o->input_length;
+}
+
+/* Into a block, or only its size. */
+static size_t build(char *block, enum plan_use use, const char *const *argv, const struct brood_spawn_options *o)
+{
+	struct builder b = { block, 0 };
+	struct plan unused, *p = add_room(&b, sizeof(*p), alignof(struct plan));
+	if (!p)
+		p = &unused;
+	memset(p, 0, sizeof(*p));
+	p->argv = (const char **)(void *)add_argv(&b, argv);
+	p->env = (const char **)(void *)add_environment(&b, o->env ? o->env : (const char *const *)environ, o->env_add);
+	p->limits = add_limits(&b, o->limits);
+	p->ids = add_ids(&b, o->ids);
+	p->fds = add_stdio(&b, use, o, &p->n_fds);
+	p->file = add_text(&b, o->file ? o->file : argv[0]);
+	p->cwd = add_text(&b, o->cwd);
+	p->name = add_text(&b, o->name);
+	p->input = o->input ? add_copy(&b, o->input, o->input_length, 1) : NULL;
+	set_numbers(p, use, o);
+	return b.used;
+}
+
+int plan_make(enum plan_use use, const char *const *argv, const struct brood_spawn_options *options, struct plan **ret,
+	      const char **why)
 {
 	struct brood_spawn_options o = { 0 };
-	struct builder b = { 0 };
 	if (options && options->size < sizeof(size_t)) {
 		*why = "the options' size is not set: use BROOD_SPAWN() or BROOD_INIT()";
 		return -EINVAL;
 	}
 	if (options)
 		memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
-	if ((*why = what_is_wrong(argv, &o)))
+	if ((*why = what_is_wrong(use, argv, &o)))
 		return -EINVAL;
-	build(&b, argv, &o, NULL);
-	struct plan *p = malloc(sizeof(*p) + b.n_pointers * sizeof(char *) + b.n_text);
+	struct plan *p = malloc(build(NULL, use, argv, &o));
 	if (!p)
 		return -ENOMEM;
-	b = (struct builder){ .pointers = (char **)(void *)(p + 1),
-			      .text = (char *)(p + 1) + b.n_pointers * sizeof(char *) };
-	build(&b, argv, &o, p);
-	set_numbers(p, &o);
-	int rc = set_stdio(p, o.stdio, why);
-	if (rc < 0) {
-		free(p);
-		return rc;
-	}
+	(void)build((char *)p, use, argv, &o);
+	p->env[0] = p->birth;
 	p->env++; /* without channel: leave the first entry out */
+	p->channel_fd = free_number(p);
 	*ret = p;
 	return 0;
 }
 
 void plan_set_channel(struct plan *p, unsigned long long inode)
 {
-	snprintf(p->birth, sizeof(p->birth), "BROOD_FD=%d:%llu", PLAN_CHANNEL_FD, inode);
+	snprintf(p->birth, sizeof(p->birth), "BROOD_FD=%d:%llu", p->channel_fd, inode);
 	p->env--;
+}
+
+const char *plan_title(const struct plan *p)
+{
+	const char *slash = strrchr(p->argv[0], '/'), *title = slash && slash[1] ? slash + 1 : p->argv[0];
+	return utf8_is_text((const uint8_t *)title, strlen(title)) ? title : "?";
 }

@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -193,12 +194,41 @@ IN_CHILD static int execute(struct job *job)
 	return -1;
 }
 
+/* In the session of its own that it leads by now. */
+IN_CHILD static int take_terminal(struct job *job)
+{
+	return !job->plan->has_terminal ? 0 : (int)syscall(SYS_ioctl, job->plan->terminal, TIOCSCTTY, 0);
+}
+
+/* Before the ids, while they can still be raised; after the descriptors, whose number one of them bounds. */
+IN_CHILD static int set_limits(struct job *job)
+{
+	for (const struct brood_limit *l = job->plan->limits; l && l->resource != -1; l++) {
+		struct rlimit64 limit = { l->value, l->value };
+		if (syscall(SYS_prlimit64, 0, l->resource, &limit, NULL) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The raw calls change this process alone, not the threads of the parent. The uid last: with it goes the right. */
+IN_CHILD static int take_ids(struct job *job)
+{
+	const struct brood_ids *ids = job->plan->ids;
+	if (!ids)
+		return 0;
+	if (syscall(SYS_setgroups, ids->n_groups, ids->groups) < 0 || syscall(SYS_setgid, ids->gid) < 0)
+		return -1;
+	return syscall(SYS_setuid, ids->uid) < 0 ? -1 : 0;
+}
+
 static const struct {
 	const char *stage;
 	int (*run)(struct job *); /* 0, or -1 and errno */
 } steps[] = {
-	{ "fork", reset_signals }, { "group", enter_group }, { "line", arm_line },
-	{ "stdio", move_fds },     { "cwd", enter_cwd },     { "exec", execute },
+	{ "fork", reset_signals }, { "group", enter_group },      { "line", arm_line },
+	{ "stdio", move_fds },     { "terminal", take_terminal }, { "cwd", enter_cwd },
+	{ "limits", set_limits },  { "ids", take_ids },           { "exec", execute },
 };
 
 IN_CHILD static int child_main(void *data)

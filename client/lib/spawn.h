@@ -13,6 +13,7 @@
 #define BROOD_SPAWN_H
 
 #include "life_line.h"
+#include <brood.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,15 +22,18 @@ struct spawn_fd { /* in the child, `target` is a copy of my `source`, not close-
 };
 
 struct spawn_plan {
-	const char *file;           /* looked up in the PATH of `env` unless it has a slash; relative to `cwd` */
-	const char *const *argv;    /* NULL-ended */
-	const char *const *env;     /* NULL-ended, complete */
-	const char *cwd;            /* NULL: mine */
-	const struct spawn_fd *fds; /* in any order, also crosswise; no target twice */
-	size_t n_fds;               /* every other descriptor is closed in the child */
-	int own_session;            /* setsid() */
-	int own_group;              /* setpgid(0, 0) */
-	struct life_line *line;     /* NULL: none. It ends the child's own group; the child alone if it has none */
+	const char *file;                 /* looked up in the PATH of `env` unless it has a slash; relative to `cwd` */
+	const char *const *argv;          /* NULL-ended */
+	const char *const *env;           /* NULL-ended, complete */
+	const char *cwd;                  /* NULL: mine */
+	const struct spawn_fd *fds;       /* in any order, also crosswise; no target twice */
+	size_t n_fds;                     /* every other descriptor is closed in the child */
+	int own_session;                  /* setsid() */
+	int own_group;                    /* setpgid(0, 0) */
+	int has_terminal, terminal;       /* 1: this target becomes the session's controlling terminal */
+	const struct brood_limit *limits; /* ended by resource -1; NULL: none */
+	const struct brood_ids *ids;      /* NULL: mine */
+	struct life_line *line; /* NULL: none. It ends the child's own group; the child alone if it has none */
 };
 
 struct spawned {
@@ -39,7 +43,7 @@ struct spawned {
 };
 
 struct spawn_failure {
-	const char *stage; /* "fork", "group", "line", "stdio", "cwd", "exec"; static */
+	const char *stage; /* "fork", "group", "line", "stdio", "terminal", "cwd", "limits", "ids", "exec"; static */
 	int code;          /* negative errno */
 };
 

@@ -9,12 +9,17 @@ const struct brood_handlers *const diary_table = &table;
 
 static void write_letter(struct diary *d, int type)
 {
-	static const char letters[] = "?SRmd  !DECJw";
+	static const char letters[BROOD_EVENT_RESULT + 1] = {
+		[BROOD_EVENT_SPAWN] = 'S',      [BROOD_EVENT_READY] = 'R', [BROOD_EVENT_MESSAGE] = 'm',
+		[BROOD_EVENT_OUTPUT] = 'o',     [BROOD_EVENT_DRAIN] = 'd', [BROOD_EVENT_ERROR] = '!',
+		[BROOD_EVENT_DISCONNECT] = 'D', [BROOD_EVENT_EXIT] = 'E',  [BROOD_EVENT_CLOSE] = 'C',
+		[BROOD_EVENT_JOIN] = 'J',       [BROOD_EVENT_WAKE] = 'w',  [BROOD_EVENT_RESULT] = 'x',
+	};
 	size_t n = strlen(d->order);
-	if (type == BROOD_EVENT_REPLY || n + 1 == sizeof d->order)
-		return;
 	char letter = letters[type];
-	if (letter == ' ' || (letter == 'm' && n > 0 && d->order[n - 1] == 'm'))
+	if (!letter || n + 1 == sizeof d->order)
+		return;
+	if (n > 0 && d->order[n - 1] == letter && (letter == 'm' || letter == 'o'))
 		return;
 	d->order[n] = letter;
 	d->order[n + 1] = '\0';
@@ -51,6 +56,30 @@ static void write_exit(struct diary *d, const struct brood_exit *x)
 	d->exit.text = d->exit_text;
 }
 
+static void write_output(struct diary_output *o, const brood_event *e)
+{
+	size_t room = sizeof o->text - 1 - o->used, n = e->length < room ? e->length : room;
+	const unsigned char *bytes = e->bytes;
+	if (e->length == 0)
+		o->ends++;
+	if (n)
+		memcpy(o->text + o->used, bytes, n);
+	o->used += n;
+	o->bytes += e->length;
+	for (size_t i = 0; i < e->length; i++)
+		o->sum = (o->sum ^ bytes[i]) * 1099511628211u;
+}
+
+static void write_result(struct diary *d, const brood_event *e)
+{
+	d->failed = e->error != NULL;
+	d->out_length = e->result->out_length;
+	d->err_length = e->result->err_length;
+	snprintf(d->out, sizeof d->out, "%s", e->result->out);
+	snprintf(d->err, sizeof d->err, "%s", e->result->err);
+	write_exit(d, e->result->exit);
+}
+
 int diary_write(const brood_event *e)
 {
 	struct diary *d = e->data;
@@ -65,5 +94,11 @@ int diary_write(const brood_event *e)
 		write_error(d, e->error);
 	if (e->exit)
 		write_exit(d, e->exit);
+	if (e->type == BROOD_EVENT_OUTPUT)
+		write_output(&d->output[e->fd < DIARY_FDS ? e->fd : DIARY_FDS - 1], e);
+	if (e->type == BROOD_EVENT_DRAIN)
+		d->drained = e->fd;
+	if (e->result)
+		write_result(d, e);
 	return d->also ? d->also(e) : 0;
 }
