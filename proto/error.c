@@ -67,7 +67,6 @@ static const struct error_reason reasons[] = {
 	{ "spawn.cancelled", -ECANCELED, "" },
 
 	/* Executions. */
-	{ "exec.start", -ENOENT, "see its exit's stage and code" },
 	{ "exec.output", -ENOBUFS, "allow more with max_output, or spawn it and take the output as it comes" },
 	{ "exec.timeout", -ETIMEDOUT, "allow more with timeout_ms" },
 	{ "exec.killed", -ECANCELED, "" },

@@ -13,7 +13,7 @@
 #include "loop.h"
 #include "peer.h"
 #include <errno.h>
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,7 +115,9 @@ static void set_fault(struct child *c, struct execution *x)
 	const struct brood_exit *e = &c->peer->exit;
 	const char *program = c->plan->argv[0], *name = NULL;
 	if (e->cause == BROOD_START_FAILED) {
-		fault_set_code(&x->fault, e->code, "exec.start", "%s", e->text);
+		char stage[32];
+		snprintf(stage, sizeof(stage), "spawn.%s", e->stage);
+		fault_set_code(&x->fault, e->code, stage, "%s", e->text);
 		return;
 	}
 	if (x->no_memory)

@@ -107,5 +107,7 @@ const char *peer_label(struct brood_peer *p)
 		id_format(p->remote->id, p->address);
 	if (*p->address)
 		return p->address;
+	if (p->child && p->child->plan)
+		return plan_title(p->child->plan);
 	return p->kind == PEER_PARENT ? "the parent" : "a child";
 }
