@@ -39,9 +39,8 @@ static void woken(struct source *s, unsigned events)
 	struct brood *h = (struct brood *)(void *)((char *)s - offsetof(struct brood, wake_source));
 	(void)events;
 	drain_counter(s->fd);
-	if (!h->wake)
+	if (!atomic_exchange(&h->wake, 0)) /* what was written before brood_wake() is seen in its event */
 		return;
-	h->wake = 0;
 	event_post(h, h->self, BROOD_EVENT_WAKE, NULL);
 }
 
