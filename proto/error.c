@@ -71,6 +71,7 @@ static const struct error_reason reasons[] = {
 	{ "kill.failed", -EPERM, "" },
 
 	/* this process itself */
+	{ "handle.copied", -ECHILD, "connect again in the copy" },
 	{ "memory", -ENOMEM, "" },
 };
 
