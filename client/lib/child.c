@@ -193,14 +193,16 @@ void child_left(struct brood_peer *p)
 
 /* ---- signals ----------------------------------------------------------------------------------------------------- */
 
-/* The leader is not reaped yet, so neither its pid nor its group can be anybody else's. */
+/*
+ * As long as the leader is not reaped, neither its pid nor its group can be anybody else's. We did not reap it; whether
+ * the program did behind our back, its pidfd tells.
+ */
 static int deliver(struct child *c, int signo, int tree)
 {
-	long rc;
-	if (tree && c->own_group)
+	int group = tree && c->own_group;
+	long rc = syscall(SYS_pidfd_send_signal, c->pidfd.fd, group ? 0 : signo, NULL, 0);
+	if (group && (rc == 0 || errno != ESRCH))
 		rc = kill(-c->peer->pid, signo);
-	else
-		rc = syscall(SYS_pidfd_send_signal, c->pidfd.fd, signo, NULL, 0);
 	return rc < 0 ? -errno : 0;
 }
 
