@@ -87,6 +87,7 @@ static const struct error_reason reasons[] = {
 	{ "peer.untaken", -EDEADLK, "give it a table with an output member, or take events with brood_next()" },
 
 	/* this process itself */
+	{ "handle.copied", -ECHILD, "connect again in the copy" },
 	{ "memory", -ENOMEM, "" },
 };
 

@@ -223,14 +223,19 @@ brood_peer *brood_parent(brood *h)
 const struct brood_error *brood_last_error(brood *h)
 {
 	static const struct brood_error none = { -EINVAL, "argument", "no handle", "" };
-	return h ? &h->last.error : &none;
+	static const struct brood_error copied = { -ECHILD, "handle.copied",
+						   "this handle belongs to the parent process",
+						   "connect again in the copy" };
+	if (!h)
+		return &none;
+	return handle_check(h) < 0 ? &copied : &h->last.error;
 }
 
 int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)
 {
-	if (!p)
-		return -EINVAL;
-	int rc = peer_set_table(p, on, data);
+	int rc = handle_check(p ? p->h : NULL);
+	if (rc == 0)
+		rc = peer_set_table(p, on, data);
 	if (rc == 0 && on)
 		event_adopt(p);
 	return rc;
@@ -238,7 +243,7 @@ int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)
 
 void brood_release(brood_peer *p)
 {
-	if (!p || p->owned == 0)
+	if (!p || p->owned == 0 || handle_check(p->h) < 0)
 		return;
 	if (--p->owned > 0)
 		return;
@@ -293,8 +298,9 @@ static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
 int brood_info(brood_peer *p, struct brood_peer_info *ret)
 {
 	struct brood_peer_info i = { 0 };
-	if (!p || !ret || ret->size < sizeof(size_t))
-		return -EINVAL;
+	int rc = p && ret && ret->size >= sizeof(size_t) ? handle_check(p->h) : -EINVAL;
+	if (rc < 0)
+		return rc;
 	fill_info(p, &i);
 	i.size = ret->size;
 	memcpy(ret, &i, ret->size < sizeof(i) ? ret->size : sizeof(i));

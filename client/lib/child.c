@@ -41,12 +41,21 @@ static int signal_by_pidfd(const struct child *c, int signo, unsigned flags)
 	return syscall(SYS_pidfd_send_signal, c->pidfd.fd, signo, NULL, flags) < 0 ? -errno : 0;
 }
 
-/* While the leader is not reaped neither its pid nor its group can be anybody else's. */
-static int deliver(struct child *c, int signo, int tree)
+/*
+ * An older kernel knows the group by its number only. As long as the leader is not reaped that can be nobody else's. We
+ * did not reap it; whether the program did behind our back, its pidfd tells.
+ */
+static int signal_group(const struct child *c, int signo)
 {
-	if (tree && c->own_group)
-		return kill(-c->peer->pid, signo) < 0 ? -errno : 0;
-	return signal_by_pidfd(c, signo, 0);
+	int rc = signal_by_pidfd(c, signo, PIDFD_SIGNAL_PROCESS_GROUP);
+	if (rc != -EINVAL || (rc = signal_by_pidfd(c, 0, 0)) < 0)
+		return rc;
+	return kill(-c->peer->pid, signo) < 0 ? -errno : 0;
+}
+
+static int deliver(const struct child *c, int signo, int tree)
+{
+	return tree && c->own_group ? signal_group(c, signo) : signal_by_pidfd(c, signo, 0);
 }
 
 static void close_descriptors(struct child *c)

@@ -36,10 +36,10 @@ void event_pause(struct brood_peer *, int paused);
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);
 
-/* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one. */
+/* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one, or fork() and this is the copy. */
 static inline int event_interrupted(const struct brood *h)
 {
-	return h->closing || (h->running && h->stop);
+	return h->closing || (h->running && h->stop) || h->generation != handle_generation;
 }
 
 /* The next kept event for brood_next(); the one shown before is settled. NULL: none. */

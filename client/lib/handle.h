@@ -23,6 +23,7 @@
 #include "timer.h"
 #include <brood.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 #include <uthash.h>
 
@@ -216,9 +217,9 @@ struct brood {
 	int foreign;        /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
 	struct source wake_source, timer_source;
-	volatile int stop, wake; /* asked by brood_stop(), brood_wake() */
-	int running;             /* brood_run() is under way: stop counts */
-	int dispatching;         /* a turn that calls callbacks is under way */
+	atomic_int stop, wake; /* asked by brood_stop(), brood_wake(): any thread, signal handlers */
+	int running;           /* brood_run() is under way: stop counts */
+	int dispatching;       /* a turn that calls callbacks is under way */
 	int in_callback, blocking;
 	int closing, gather;
 	unsigned delivered;

@@ -160,7 +160,7 @@ static struct letter *letter_of(brood_msg *m)
 brood_msg *brood_msg_keep(brood_msg *msg)
 {
 	struct letter *m = letter_of(msg);
-	if (!msg || letter_stay(m) < 0)
+	if (!msg || handle_check(m->h) < 0 || letter_stay(m) < 0)
 		return NULL;
 	m->kept++;
 	return msg;
@@ -169,7 +169,7 @@ brood_msg *brood_msg_keep(brood_msg *msg)
 void brood_msg_release(brood_msg *msg)
 {
 	struct letter *m = letter_of(msg);
-	if (!msg || m->kept == 0)
+	if (!msg || m->kept == 0 || handle_check(m->h) < 0) /* a copy must not answer "unanswered" */
 		return;
 	struct brood *h = m->h;
 	if (--m->kept == 0 && !m->showing)

@@ -39,9 +39,8 @@ static void woken(struct source *s, unsigned events)
 	struct brood *h = (struct brood *)(void *)((char *)s - offsetof(struct brood, wake_source));
 	(void)events;
 	drain_counter(s->fd);
-	if (!h->wake)
+	if (!atomic_exchange(&h->wake, 0)) /* what was written before brood_wake() is seen in its event */
 		return;
-	h->wake = 0;
 	event_post(h, h->self, BROOD_EVENT_WAKE, NULL);
 }
 
@@ -161,7 +160,7 @@ static void turn(struct brood *h, int timeout_ms)
 	link_pump(h);
 	run_sources(h, h->delivered != before ? 0 : timeout_ms);
 	(void)read_and_run(h);
-	if (h->timers.n)
+	if (handle_check(h) == 0 && h->timers.n)
 		timers_run(&h->timers, handle_now());
 	deliver(h);
 }
@@ -207,7 +206,7 @@ static void follow_broker(struct brood *h)
 		link_leave(h);
 }
 
-void loop_turn(struct brood *h, int timeout_ms, int dispatch)
+int loop_turn(struct brood *h, int timeout_ms, int dispatch)
 {
 	h->gather++;
 	if (dispatch)
@@ -216,10 +215,13 @@ void loop_turn(struct brood *h, int timeout_ms, int dispatch)
 	if (dispatch)
 		h->dispatching = 0;
 	h->gather--;
+	if (handle_check(h) < 0)
+		return -ECHILD; /* a callback forked: from here on everything is the original's */
 	if (h->stopping)
 		follow_broker(h);
 	link_pump(h);
 	loop_timer_changed(h);
+	return 0;
 }
 
 int loop_wait(struct brood *h, int timeout_ms, int (*done)(void *), void *data)
@@ -228,7 +230,7 @@ int loop_wait(struct brood *h, int timeout_ms, int (*done)(void *), void *data)
 	int finished;
 	h->blocking++;
 	while (!(finished = done(data)) && (now = handle_now()) < end)
-		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), 0);
+		(void)loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), 0);
 	h->blocking--;
 	if (h->foreign && !TAILQ_EMPTY(&h->ready))
 		handle_poke(h);
@@ -267,7 +269,7 @@ void loop_flush(struct brood *h, int timeout_ms)
 /* brood_close() in a callback: the work is done here, when the callback has returned. */
 static int finish_turn(struct brood *h)
 {
-	if (!h->closing)
+	if (!h->closing || handle_check(h) < 0)
 		return 0;
 	h->closing = 0;
 	h->end(h);
@@ -288,7 +290,8 @@ int brood_process(brood *h, int timeout_ms)
 	if (rc < 0)
 		return rc;
 	unsigned before = h->delivered;
-	loop_turn(h, timeout_ms, 1);
+	if ((rc = loop_turn(h, timeout_ms, 1)) < 0)
+		return rc;
 	int n = (int)(h->delivered - before);
 	(void)finish_turn(h);
 	return n;
@@ -313,10 +316,10 @@ int brood_run(brood *h)
 	if (rc < 0)
 		return rc;
 	h->running = 1;
-	while (!h->stop && !h->closing && alive(h))
-		loop_turn(h, -1, 1);
+	while (rc == 0 && !h->stop && !h->closing && alive(h))
+		rc = loop_turn(h, -1, 1);
 	h->running = h->stop = 0;
-	rc = h->failed;
+	rc = rc < 0 ? rc : h->failed;
 	return finish_turn(h) ? 0 : rc;
 }
 
@@ -329,7 +332,9 @@ int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 	while (!(*ret = event_show(h))) {
 		if (h->failed && !alive(h))
 			return h->failed;
-		loop_turn(h, now >= end ? 0 : end == UINT64_MAX ? -1 : (int)(end - now), 1);
+		rc = loop_turn(h, now >= end ? 0 : end == UINT64_MAX ? -1 : (int)(end - now), 1);
+		if (rc < 0)
+			return rc;
 		if (finish_turn(h))
 			return -ESHUTDOWN;
 		now = handle_now();
@@ -341,8 +346,9 @@ int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 
 int brood_fd(const brood *h)
 {
-	if (!h)
-		return -EINVAL;
+	int rc = handle_check(h);
+	if (rc < 0)
+		return rc;
 	((struct brood *)(uintptr_t)h)->foreign = 1;
 	loop_timer_changed((struct brood *)(uintptr_t)h);
 	return h->epoll_fd;
@@ -402,8 +408,10 @@ int brood_sync(brood *h, int timeout_ms)
 			return handle_fail(h, timeout_ms ? -ETIMEDOUT : -EAGAIN, "deadline",
 					   "not everything is settled yet");
 		h->blocking += !dispatch;
-		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		rc = loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
 		h->blocking -= !dispatch;
+		if (rc < 0)
+			return rc;
 		ask_all(h);
 		now = handle_now();
 	}
@@ -426,19 +434,18 @@ int brood_wait(brood_peer *p, int timeout_ms)
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	int dispatch = !h->in_callback && !h->blocking, closed;
 	peer_ref(p);
-	while (!(closed = p->closed) && now < end && !h->closing) {
+	while (!(closed = p->closed) && now < end && !h->closing && rc == 0) {
 		if (waits_for_nobody(p, dispatch)) {
 			rc = handle_fail(h, -EDEADLK, "peer.untaken", "%s waits for somebody to take its output",
 					 peer_label(p));
 			break;
 		}
 		h->blocking += !dispatch;
-		loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		rc = loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
 		h->blocking -= !dispatch;
 		now = handle_now();
 	}
 	peer_unref(p);
-	if (finish_turn(h) || rc < 0)
-		return closed ? 0 : rc;
-	return closed ? 0 : -ETIMEDOUT;
+	(void)finish_turn(h);
+	return rc < 0 ? rc : closed ? 0 : -ETIMEDOUT;
 }

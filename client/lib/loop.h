@@ -12,9 +12,10 @@ void loop_deinit(struct brood *);
 
 /*
  * One turn: what waits, then wait at most timeout_ms for more and do that, then send what was gathered. With `dispatch`
- * callbacks are called; without, their events wait. Never inside another dispatching turn.
+ * callbacks are called; without, their events wait. Never inside another dispatching turn. 0, or -ECHILD if a callback
+ * called fork() and this is the copy.
  */
-void loop_turn(struct brood *, int timeout_ms, int dispatch);
+int loop_turn(struct brood *, int timeout_ms, int dispatch);
 
 /*
  * Turns without callbacks until done() says so: 1; 0 when timeout_ms passed. For blocking calls, also inside callbacks.

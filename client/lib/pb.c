@@ -31,7 +31,9 @@ const void *brood_msg_pb(brood_msg *msg, const ProtobufCMessageDescriptor *type)
 		errno = msg && type ? EPROTOTYPE : EINVAL;
 		return NULL;
 	}
-	int rc = guard_unpack(type, msg->body, msg->length, 0, &unpacked);
+	int rc = handle_check(m->h);
+	if (rc == 0)
+		rc = guard_unpack(type, msg->body, msg->length, 0, &unpacked);
 	if (rc == 0 && (rc = remember(m, unpacked)) < 0)
 		guard_free(unpacked);
 	if (rc < 0) {

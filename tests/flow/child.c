@@ -526,6 +526,17 @@ static brood_peer *start_for(char letter)
 	return p;
 }
 
+/* As any program starts another. */
+static pid_t start_silent(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl(program, program, "silent", (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
 /* A copy of a parent, which says so when it has become an orphan. */
 static int be_copy_of(pid_t original)
 {
@@ -539,7 +550,8 @@ static int be_copy_of(pid_t original)
 /*
  * "KINDS HOW": a parent. One child per letter: c worker, i ignores SIGTERM, s stopped, p plain, d plain and detached,
  * a detached worker called "aloof". Their pids go to stdout; then HOW: "run", or to end by "exit", "_exit" or "close", or
- * "fork": run, and leave a copy that tells its own pid when it has become an orphan.
+ * "fork": run, and leave a copy that tells its own pid when it has become an orphan. Or "program": run, and start a
+ * program without the library, whose pid is the last one.
  */
 static int be_parent(char **args)
 {
@@ -556,12 +568,14 @@ static int be_parent(char **args)
 		} while (!info.pid);
 		n += (size_t)snprintf(line + n, sizeof line - n, "%ld ", (long)info.pid);
 	}
+	if (strcmp(args[1], "program") == 0)
+		n += (size_t)snprintf(line + n, sizeof line - n, "%ld ", (long)start_silent());
 	line[n - 1] = '\n';
 	pid_t self = getpid();
 	if (strcmp(args[1], "fork") == 0 && fork() == 0)
 		return be_copy_of(self);
 	MUST(write(1, line, n) == (ssize_t)n ? 0 : -EIO);
-	if (strcmp(args[1], "run") == 0 || strcmp(args[1], "fork") == 0)
+	if (strcmp(args[1], "run") == 0 || strcmp(args[1], "fork") == 0 || strcmp(args[1], "program") == 0)
 		return run();
 	if (strcmp(args[1], "_exit") == 0)
 		_exit(0);
