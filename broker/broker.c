@@ -16,12 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define CHECK_MS 10000u
 #define DRAIN_MS 5000u
-#define GRACE_MS 120000u /* for processes of an earlier run to come back */
+#define SETTLE_MS 3000u /* for processes of an earlier run to take their names again, before anybody else */
 
 static void event_after(struct event *event, unsigned ms)
 {
@@ -56,6 +57,17 @@ static void on_signal(evutil_socket_t number, short what, void *data)
 		b->state = BROKER_DONE;
 }
 
+/* Another one takes over: everybody is told to come back to it, and nothing is waited for. */
+static void on_restart(evutil_socket_t number, short what, void *data)
+{
+	struct broker *b = data;
+
+	(void)number;
+	(void)what;
+	if (b->state == BROKER_RUNNING)
+		begin_drain(b, BROOD__PARTING__PARTING_RESTARTING, "SIGUSR2");
+}
+
 static void on_drain(evutil_socket_t fd, short what, void *data)
 {
 	struct broker *b = data;
@@ -87,7 +99,7 @@ static void on_idle(evutil_socket_t fd, short what, void *data)
 
 	(void)fd;
 	(void)what;
-	if (b->sessions.n > 0 || b->state != BROKER_RUNNING)
+	if (b->sessions.n > 0 || b->absences.n > 0 || b->state != BROKER_RUNNING)
 		return;
 	gone = listeners_leave(&b->listeners);
 	log_say(b->log, LOG_IDLE, FIELD_TEXT("then", gone ? "leave" : "stay"));
@@ -102,6 +114,16 @@ static void on_grace(evutil_socket_t fd, short what, void *data)
 	(void)fd;
 	(void)what;
 	life_end_grace(&b->life);
+}
+
+static void on_settle(evutil_socket_t fd, short what, void *data)
+{
+	struct broker *b = data;
+
+	(void)fd;
+	(void)what;
+	registry_settle(&b->registry);
+	desk_settle(&b->desk);
 }
 
 /*
@@ -165,19 +187,32 @@ static void assign_events(struct broker *b)
 {
 	evsignal_assign(&b->terminate, b->base, SIGTERM, on_signal, b);
 	evsignal_assign(&b->interrupt, b->base, SIGINT, on_signal, b);
+	evsignal_assign(&b->restart, b->base, SIGUSR2, on_restart, b);
 	event_assign(&b->idle, b->base, -1, 0, on_idle, b);
 	event_assign(&b->drain, b->base, -1, 0, on_drain, b);
 	event_assign(&b->grace, b->base, -1, 0, on_grace, b);
+	event_assign(&b->settle, b->base, -1, 0, on_settle, b);
 	evsignal_add(&b->terminate, NULL);
 	evsignal_add(&b->interrupt, NULL);
-	if (b->identity.unclean)
-		event_after(&b->grace, GRACE_MS);
+	evsignal_add(&b->restart, NULL);
+	if (!b->identity.unclean)
+		return;
+	b->registry.settling = 1;
+	event_after(&b->settle, SETTLE_MS < b->config->away_ms ? SETTLE_MS : b->config->away_ms);
+	event_after(&b->grace, b->config->away_ms);
+}
+
+static uint64_t pid_space(void)
+{
+	struct stat s;
+
+	return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
 }
 
 /* What the parts know of each other. */
 static void join_parts(struct broker *b)
 {
-	b->life = (struct life){ &b->registry, &b->router, b->log };
+	b->life = (struct life){ &b->registry, &b->router, b->log, &b->absences };
 	b->welcome = (struct welcome){
 		.registry = &b->registry,
 		.router = &b->router,
@@ -185,6 +220,7 @@ static void join_parts(struct broker *b)
 		.identity = &b->identity,
 		.log = b->log,
 		.node = b->config->node,
+		.pid_space = pid_space(),
 	};
 	b->control = (struct control){
 		.registry = &b->registry,
@@ -195,7 +231,11 @@ static void join_parts(struct broker *b)
 		.private = b->config->private,
 		.log = b->log,
 	};
-	b->desk = (struct desk){ &b->registry, &b->router, &b->life, &b->welcome, &b->control };
+	b->desk = (struct desk){ .registry = &b->registry,
+				 .router = &b->router,
+				 .life = &b->life,
+				 .welcome = &b->welcome,
+				 .control = &b->control };
 }
 
 static int make_parts(struct broker *b)
@@ -208,8 +248,11 @@ static int make_parts(struct broker *b)
 	b->base = make_base();
 	if (!b->base)
 		return -ENOMEM;
+	absences_init(&b->absences, b->base, b->config->away_ms, &b->router.grace, life_over, &b->life);
 	assign_events(b);
-	r = start_check(b);
+	r = desk_init(&b->desk);
+	if (r == 0)
+		r = start_check(b);
 	if (r == 0)
 		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
 	if (r == 0)
@@ -343,7 +386,7 @@ static void look_at_sessions(struct broker *b)
 
 	if (b->sessions.n == 0 && b->state == BROKER_DRAINING)
 		b->state = BROKER_DONE;
-	if (b->sessions.n == 0 && b->config->idle_ms > 0 && !armed)
+	if (b->sessions.n == 0 && b->absences.n == 0 && b->config->idle_ms > 0 && !armed)
 		event_after(&b->idle, b->config->idle_ms);
 	else if (b->sessions.n > 0 && armed)
 		event_del(&b->idle);
@@ -366,6 +409,8 @@ void broker_deinit(struct broker *b)
 {
 	listeners_deinit(&b->listeners);
 	sessions_deinit(&b->sessions);
+	desk_deinit(&b->desk);
+	absences_deinit(&b->absences);
 	router_deinit(&b->router);
 	registry_deinit(&b->registry);
 	if (b->base) {

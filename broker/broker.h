@@ -24,15 +24,16 @@ struct broker {
 	struct registry registry;
 	struct router router;
 	struct life life;
+	struct absences absences;
 	struct welcome welcome;
 	struct control control;
 	struct desk desk;
 	struct sessions sessions;
 	struct listeners listeners;
-	struct event terminate, interrupt; /* signals */
-	struct event check;                /* is our socket still ours? */
-	int check_fd;                      /* its timer */
-	struct event idle, drain, grace;   /* timers */
+	struct event terminate, interrupt, restart; /* signals */
+	struct event check;                         /* is our socket still ours? */
+	int check_fd;                               /* its timer */
+	struct event idle, drain, grace, settle;    /* timers */
 	enum broker_state state;
 	int restarting; /* it goes, but another will come */
 };

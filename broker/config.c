@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define PRIVATE_IDLE_MS 5000u
+#define AWAY_MS 120000u
 #define IDLE_MOST_MS (7u * 24 * 3600 * 1000)
 #define SYSTEM_DIR "/run/brood"
 
@@ -28,11 +29,13 @@ static const char help[] =
 	"  --private          go to the background, and leave when nobody is connected any more\n"
 	"  --idle-ms N        leave after N ms without a connection; 0 is never. Default: never, with --private 5000\n"
 	"                     (or $BROOD_IDLE_MS)\n"
+	"  --away-ms N        how long a process that lost its connection may take to come back. Default: 120000\n"
 	"  --node NAME        what this host is called. Default: its host name\n"
 	"  --log-level LEVEL  error, warn, info or debug. Default: info\n"
 	"  --version, --help\n"
 	"\n"
-	"SIGTERM lets every connected process finish, for at most 5 s. A second one does not wait.\n";
+	"SIGTERM lets every connected process finish, for at most 5 s. A second one does not wait.\n"
+	"SIGUSR2 makes it leave at once for another one to take over, to which the processes come back.\n";
 
 const char *config_help(void)
 {
@@ -94,6 +97,17 @@ static int parse_ms(const char *text, unsigned *ret)
 	return 0;
 }
 
+static int take_away(struct parse *parse, const char *what, const char *text)
+{
+	unsigned ms;
+
+	if (parse_ms(text, &ms) < 0 || ms == 0)
+		return refuse(parse, "%s: \"%s\" is not a time; give milliseconds from 1 to %u", what, text,
+			      IDLE_MOST_MS);
+	parse->config->away_ms = ms;
+	return 0;
+}
+
 static int take_idle(struct parse *parse, const char *what, const char *text)
 {
 	if (parse_ms(text, &parse->config->idle_ms) < 0)
@@ -122,12 +136,13 @@ static int take_level(struct parse *parse, const char *text)
 	return 0;
 }
 
-enum { FLAG_LISTEN = 1, FLAG_DIR, FLAG_PRIVATE, FLAG_IDLE, FLAG_NODE, FLAG_LEVEL, FLAG_VERSION, FLAG_HELP };
+enum { FLAG_LISTEN = 1, FLAG_DIR, FLAG_PRIVATE, FLAG_IDLE, FLAG_AWAY, FLAG_NODE, FLAG_LEVEL, FLAG_VERSION, FLAG_HELP };
 
 static const struct option flags[] = { { "listen", required_argument, NULL, FLAG_LISTEN },
 				       { "dir", required_argument, NULL, FLAG_DIR },
 				       { "private", no_argument, NULL, FLAG_PRIVATE },
 				       { "idle-ms", required_argument, NULL, FLAG_IDLE },
+				       { "away-ms", required_argument, NULL, FLAG_AWAY },
 				       { "node", required_argument, NULL, FLAG_NODE },
 				       { "log-level", required_argument, NULL, FLAG_LEVEL },
 				       { "version", no_argument, NULL, FLAG_VERSION },
@@ -146,6 +161,8 @@ static int take_flag(struct parse *parse, int flag, const char *given)
 		return 0;
 	case FLAG_IDLE:
 		return take_idle(parse, "--idle-ms", optarg);
+	case FLAG_AWAY:
+		return take_away(parse, "--away-ms", optarg);
 	case FLAG_NODE:
 		return take_node(parse, optarg);
 	case FLAG_LEVEL:
@@ -226,6 +243,7 @@ int config_parse(struct config *c, int argc, char **argv, char *why, size_t n)
 
 	memset(c, 0, sizeof(*c));
 	c->level = LOG_INFO;
+	c->away_ms = AWAY_MS;
 	r = parse_flags(&parse, argc, argv);
 	if (r == 0)
 		r = default_dir(&parse);

@@ -15,6 +15,7 @@ struct config {
 	unsigned n_listen;
 	char dir[PATH_MAX];
 	int private;
+	unsigned away_ms; /* how long a process that lost its connection may take to come back */
 	unsigned idle_ms; /* leave after so long without a session; 0: never */
 	char node[NAME_MAX_LENGTH + 1];
 	enum log_level level;

@@ -15,6 +15,7 @@
 #include "text.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -75,14 +76,107 @@ static void say_registered(struct desk *desk, struct process *p, const char *nam
 	note_put(p->sink, FRAME_REGISTERED, &registered.base);
 }
 
+/*
+ * After a run that did not end cleanly its processes come back and take their names again. Who is new waits for that.
+ */
+struct claim {
+	STAILQ_ENTRY(claim) entry;
+	uint64_t id;
+	char name[NAME_MAX_LENGTH + 1];
+};
+STAILQ_HEAD(claim_list, claim);
+
+#define CLAIMS_MOST 65536u
+
+/* 1: it is answered later. */
+static int must_wait(const struct desk *desk, const struct process *p, const char *name)
+{
+	return desk->registry->settling && p->id >> 32 >= desk->router->first_epoch && name_is_valid(name) &&
+	       registry_name_holder(desk->registry, p->uid, name) != p && desk->n_claims < CLAIMS_MOST;
+}
+
+static int claim_later(struct desk *desk, const struct process *p, const char *name)
+{
+	struct claim *claim = must_wait(desk, p, name) ? calloc(1, sizeof(*claim)) : NULL;
+
+	if (!claim)
+		return 0;
+	claim->id = p->id;
+	strcpy(claim->name, name);
+	STAILQ_INSERT_TAIL(desk->claims, claim, entry);
+	desk->n_claims++;
+	return 1;
+}
+
+static void take_name(struct desk *desk, struct process *p, const char *name)
+{
+	say_registered(desk, p, name, registry_name_take(desk->registry, p, name));
+}
+
 static void on_register(struct desk *desk, struct session *s, const struct frame *f)
 {
 	Brood__Register *body = body_unpack(s, &brood__register__descriptor, f);
 
 	if (!body)
 		return;
-	say_registered(desk, s->process, body->name, registry_name_take(desk->registry, s->process, body->name));
+	if (!claim_later(desk, s->process, body->name))
+		take_name(desk, s->process, body->name);
 	guard_free(&body->base);
+}
+
+static struct claim *next_claim(struct desk *desk)
+{
+	struct claim *claim = STAILQ_FIRST(desk->claims);
+
+	if (claim)
+		STAILQ_REMOVE_HEAD(desk->claims, entry);
+	desk->n_claims -= claim != NULL;
+	return claim;
+}
+
+void desk_settle(struct desk *desk)
+{
+	struct claim *claim;
+
+	while ((claim = next_claim(desk))) {
+		struct process *p = registry_find(desk->registry, claim->id);
+
+		if (p && p->state == PROCESS_LIVE)
+			take_name(desk, p, claim->name);
+		free(claim);
+	}
+}
+
+int desk_init(struct desk *desk)
+{
+	desk->claims = calloc(1, sizeof(*desk->claims));
+	if (!desk->claims)
+		return -ENOMEM;
+	STAILQ_INIT(desk->claims);
+	return 0;
+}
+
+void desk_deinit(struct desk *desk)
+{
+	while (desk->claims && desk->n_claims > 0)
+		free(next_claim(desk));
+	free(desk->claims);
+	desk->claims = NULL;
+}
+
+/* Names that it gave up while it waited for them. */
+static void forget_claims(struct desk *desk, const struct process *p, const char *name)
+{
+	struct claim *claim, *next;
+
+	for (claim = STAILQ_FIRST(desk->claims); claim; claim = next) {
+		next = STAILQ_NEXT(claim, entry);
+		if (claim->id != p->id || (name[0] && strcmp(claim->name, name) != 0))
+			continue;
+		STAILQ_REMOVE(desk->claims, claim, claim, entry);
+		desk->n_claims--;
+		free(claim);
+	}
 }
 
 static void on_unregister(struct desk *desk, struct session *s, const struct frame *f)
@@ -92,6 +186,7 @@ static void on_unregister(struct desk *desk, struct session *s, const struct fra
 	if (!body)
 		return;
 	registry_name_drop(desk->registry, s->process, body->name);
+	forget_claims(desk, s->process, body->name);
 	guard_free(&body->base);
 }
 
@@ -205,7 +300,7 @@ static void ended(void *data, struct session *s)
 	else if (s->refused)
 		life_end(desk->life, p, BROOD__WHY__WHY_CLOSED, NULL);
 	else
-		life_disconnect(desk->life, p);
+		life_disconnect(desk->life, p, session_pidfd(s));
 }
 
 /*

@@ -1,9 +1,10 @@
 /*
  * life: the states of a process and the one goodbye.
  *
- *   live ──── connection ends ────> lost          if its parent will tell how it ended
+ *   live ──── connection ends ────> lost          if its parent will tell how it ended, or it can come back by itself
  *   live ──── connection ends ────> gone          else
  *   lost ──── new connection ─────> live
+ *   lost ──── seen to have ended, or away too long ─────> gone
  *   lost ──── its parent says died, or is gone itself ──> gone
  *   awaited ─ new connection ─────> live          known by id only, from an earlier run of the broker
  *
@@ -14,6 +15,7 @@
 #include "clock.h"
 #include "control.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const why_names[] = { "unknown", "left", "exited", "lost", "nobody", "closed" };
 
@@ -66,18 +68,36 @@ void life_return(struct life *life, struct process *p, uint32_t uid, enum proces
 		disown_strangers(p);
 	}
 	p->transport = (uint8_t)transport;
+	absence_end(life->absences, p);
+	control_forget(p); /* it asks again what it was not answered */
 	router_attach(life->router, p, sink);
 	log_say(life->log, LOG_PROCESS_BACK, FIELD_ID("id", p->id));
 }
 
-void life_disconnect(struct life *life, struct process *p)
+/* 1 if its parent will say how it ends. */
+static int is_vouched_for(const struct process *p)
 {
-	if (!p->spawned || !p->parent) {
+	return p->spawned && p->parent;
+}
+
+void life_disconnect(struct life *life, struct process *p, int pidfd)
+{
+	if (is_vouched_for(p) || p->level == 0) {
+		if (pidfd >= 0)
+			close(pidfd);
+		pidfd = -1;
+	}
+	if (!is_vouched_for(p) && (p->level == 0 || absence_begin(life->absences, p, pidfd) < 0)) {
 		life_end(life, p, BROOD__WHY__WHY_LOST, NULL);
 		return;
 	}
 	router_detach(life->router, p);
-	log_say(life->log, LOG_PROCESS_LOST, FIELD_ID("id", p->id), FIELD_ID("parent", p->parent->id));
+	log_say(life->log, LOG_PROCESS_LOST, FIELD_ID("id", p->id), FIELD_ID("parent", p->parent ? p->parent->id : 0));
+}
+
+void life_over(void *data, struct process *p)
+{
+	life_end(data, p, BROOD__WHY__WHY_LOST, NULL);
 }
 
 /* Its lost children had nobody but it to vouch for them. */
@@ -98,6 +118,7 @@ static void end_one(struct life *life, struct process *p, Brood__Why why, struct
 {
 	log_say(life->log, LOG_PROCESS_GONE, FIELD_ID("id", p->id), FIELD_TEXT("why", why_names[why]));
 	p->sink = NULL;
+	absence_end(life->absences, p);
 	registry_name_drop(life->registry, p, "");
 	router_end(life->router, p, why, except);
 	control_forget(p);

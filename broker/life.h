@@ -4,6 +4,7 @@
 #ifndef BROOD_LIFE_H
 #define BROOD_LIFE_H
 
+#include "absence.h"
 #include "log.h"
 #include "registry.h"
 #include "router.h"
@@ -12,6 +13,7 @@ struct life {
 	struct registry *registry;
 	struct router *router;
 	struct log *log;
+	struct absences *absences;
 };
 
 /* A new process with this connection. NULL without memory. */
@@ -21,8 +23,13 @@ struct process *life_begin(struct life *, uint64_t id, uint32_t uid, const char 
 struct process *life_expect(struct life *, uint64_t id, uint32_t uid, const char *title);
 /* It says hello again on a new connection. Those who wait for it go on. */
 void life_return(struct life *, struct process *, uint32_t uid, enum process_transport, struct sink *);
-/* Its connection is gone. It is lost if somebody vouches for it, else this is its end. */
-void life_disconnect(struct life *, struct process *);
+/*
+ * Its connection is gone. It is lost if its parent vouches for it, or if it can come back and has not ended; else this is
+ * its end. pidfd: its own, or -1 where there is none; used up.
+ */
+void life_disconnect(struct life *, struct process *, int pidfd);
+/* It was lost, and will not come back. For absences_init(), with the life as data. */
+void life_over(void *data, struct process *);
 /*
  * It is gone for good: names are free, everybody who has to do with it is told but `except` (or NULL), its lost
  * children are gone, too. Its sink, if it has one, is left alone. The record is freed.

@@ -303,11 +303,21 @@ int registry_watch(struct registry *r, struct process *p, const char *text)
 		if (error == 0 && !watch_add(p, name))
 			error = -ENOMEM;
 	}
-	if (error == 0)
+	if (error == 0 && (name->holder || !r->settling))
 		r->named(r->data, p, name);
-	else
+	else if (error < 0)
 		name_free_if_unused(r, name);
 	return error;
+}
+
+void registry_settle(struct registry *r)
+{
+	const struct name *name;
+
+	r->settling = 0;
+	for (name = r->names; name; name = name->hh.next)
+		if (!name->holder)
+			name_tell(r, name);
 }
 
 void registry_unwatch(struct registry *r, struct process *p, const char *text)

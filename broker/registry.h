@@ -17,11 +17,12 @@
 #include <uthash.h>
 
 struct port;     /* the router's part of a process */
+struct absence;  /* while it is lost and nobody vouches for it */
 struct endpoint; /* what @broker keeps of a process */
 
 enum process_state {
 	PROCESS_LIVE,   /* has a sink */
-	PROCESS_LOST,   /* its connection ended without a goodbye; its parent still vouches for it */
+	PROCESS_LOST,   /* its connection ended without a goodbye; its parent vouches for it, or it is absent */
 	PROCESS_AWAITED /* of an earlier run of this broker, not back yet; only the id is known */
 };
 
@@ -48,6 +49,7 @@ struct process {
 	struct sink *sink;         /* its session while it is live, else NULL */
 	struct port *port;         /* NULL until a message was routed */
 	struct endpoint *endpoint; /* NULL until it spoke to the broker */
+	struct absence *absence;   /* NULL, unless it is lost and nobody vouches for it */
 	struct process *parent;    /* NULL: none, or gone */
 	struct process_list children;
 	LIST_ENTRY(process) sibling;
@@ -62,6 +64,7 @@ struct process {
 	uint8_t transport; /* enum process_transport */
 	uint8_t level;     /* 1: it can resume */
 	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
+	uint8_t visible;   /* its pid means it here, as far as it says so itself */
 	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
 	char title[TITLE_SIZE];
 };
@@ -83,6 +86,7 @@ struct registry {
 	struct name *names; /* held or watched */
 	registry_named_fn *named;
 	void *data;
+	int settling; /* holders may yet come back: that a name has none is not told */
 };
 
 void registry_init(struct registry *, registry_named_fn *, void *data);
@@ -113,6 +117,8 @@ char *registry_names(const struct process *, char *to, size_t n);
 
 /* The state is told at once and after every change. Twice is once. -EINVAL, -ENOSPC, -ENOMEM as above. */
 int registry_watch(struct registry *, struct process *, const char *name);
+/* Who is not back by now has lost its names: tell who watches those that nobody holds. */
+void registry_settle(struct registry *);
 void registry_unwatch(struct registry *, struct process *, const char *name);
 
 /* Remember that these ids are the process's to give away. -ENOMEM. */

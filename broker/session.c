@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SLAB_SIZE (1024u * 1024u)
@@ -512,6 +513,31 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	}
 	arm_hello_timer(all);
 	return s;
+}
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+
+/*
+ * A process that connected by itself is the one that the socket names. Of a child's channel that is its parent, and over
+ * TCP nobody: then the number counts that was said.
+ */
+int session_pidfd(const struct session *s)
+{
+	struct ucred peer = { .pid = 0 };
+	socklen_t n = sizeof(peer), m = sizeof(int);
+	int fd = -1;
+
+	if (s->transport != TRANSPORT_UNIX)
+		return s->process->pid && (s->process->visible || s->transport == TRANSPORT_CHILD)
+			       ? (int)syscall(SYS_pidfd_open, s->process->pid, 0)
+			       : -1;
+	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &m) == 0)
+		return fd;
+	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0 || peer.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
 }
 
 void session_live(struct session *s, struct process *p)

@@ -77,6 +77,8 @@ void sessions_turn(struct sessions *);
 void sessions_goodbye(struct sessions *, Brood__Parting);
 
 /* Takes over a connected, non-blocking descriptor, also when it fails. NULL: -ENOMEM or no room in epoll. */
+/* Of the process at the other end, as the kernel says it; -1: it cannot be known. For the caller to close. */
+int session_pidfd(const struct session *);
 struct session *session_new(struct sessions *, int fd, enum process_transport, uint32_t uid);
 /* The session that is this sink. */
 struct session *session_of(struct sink *);

@@ -89,6 +89,12 @@ static uint64_t take_ids(struct welcome *w, struct session *s, uint32_t own, uin
 	return first;
 }
 
+static void take_pid(struct welcome *w, struct process *p, const Brood__Hello *hello)
+{
+	p->pid = hello->pid;
+	p->visible = hello->pid_space != 0 && hello->pid_space == w->pid_space;
+}
+
 static void answer(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first)
 {
 	uint32_t n = ids_wanted(claim->hello);
@@ -153,6 +159,17 @@ static int id_is_free_or_its_own(struct claim *claim, const struct process *p)
 	return 1;
 }
 
+/*
+ * Of nobody here. It may be of an earlier run, while those are awaited, or a child that was never heard of; else it was
+ * told to others as gone, and that is final.
+ */
+static int was_given_up(const struct welcome *w, const struct ticket *t)
+{
+	if (registry_find(w->registry, t->id) || router_awaits(w->router, t->id))
+		return 0;
+	return is_brokers(t) || t->id >> 32 < w->router->first_epoch;
+}
+
 static int check_ticket(struct welcome *w, struct claim *claim)
 {
 	const Brood__Hello *hello = claim->hello;
@@ -170,6 +187,8 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 		claim->parent = router_await(w->router, t->parent);
 	if (!parent_agrees(claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
+	if (was_given_up(w, t))
+		return DENY(s, "the process was away too long, and was given up");
 	claim->uid = t->uid;
 	return id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
 }
@@ -209,6 +228,28 @@ static struct process *resume(struct welcome *w, const struct claim *claim)
 	return p;
 }
 
+static void tell_joined(const struct process *p, struct process *parent)
+{
+	Brood__Joined joined = BROOD__JOINED__INIT;
+
+	joined.id = p->id;
+	joined.pid = p->pid;
+	joined.title = (char *)(uintptr_t)p->title;
+	note_put(parent->sink, FRAME_JOINED, &joined.base);
+}
+
+/* What was said of joining may have been lost with a connection, its own or its parent's. */
+static void tell_joined_again(struct process *p)
+{
+	struct process *child;
+
+	if (!p->spawned && p->parent)
+		tell_joined(p, p->parent);
+	LIST_FOREACH (child, &p->children, sibling)
+		if (!child->spawned && child->state != PROCESS_AWAITED)
+			tell_joined(child, p);
+}
+
 static void hello_with_ticket(struct welcome *w, struct claim *claim)
 {
 	struct session *s = claim->session;
@@ -222,10 +263,11 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
 	}
 	session_live(s, p);
 	p->level = 1;
-	p->pid = claim->hello->pid;
+	take_pid(w, p, claim->hello);
 	p->spawned = !is_brokers(&claim->ticket);
 	registry_relate(p, claim->parent);
 	answer(w, claim, p, first);
+	tell_joined_again(p);
 	if (claim->ticket.parent && !claim->parent)
 		tell_orphan(p, claim->ticket.parent);
 }
@@ -249,13 +291,8 @@ static struct process *find_parent(struct welcome *w, const struct claim *claim)
 
 static void join(struct process *p, struct process *parent)
 {
-	Brood__Joined joined = BROOD__JOINED__INIT;
-
 	registry_relate(p, parent);
-	joined.id = p->id;
-	joined.pid = p->pid;
-	joined.title = p->title;
-	note_put(parent->sink, FRAME_JOINED, &joined.base);
+	tell_joined(p, parent);
 }
 
 static int holds_cookie(struct welcome *w, const struct claim *claim)
@@ -297,7 +334,7 @@ static void hello_of_stranger(struct welcome *w, struct claim *claim)
 	}
 	session_live(s, p);
 	p->level = hello->level > 0;
-	p->pid = hello->pid;
+	take_pid(w, p, hello);
 	if (claim->parent)
 		join(p, claim->parent);
 	answer(w, claim, p, id + 1);

@@ -167,22 +167,25 @@ struct brood_options {
 	const struct brood_handlers *on; /* for the handle, and for every peer without a table of its own */
 	void *data;
 	unsigned flags;
-	const char *name;    /* register under this name at once */
-	const char *parent;  /* not spawned by brood: become a child of this address or name */
-	unsigned flush_ms;   /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
-	size_t window_bytes; /* most bytes in flight to one peer; default 4 MiB; one message always fits */
+	const char *name;      /* register under this name at once */
+	const char *parent;    /* not spawned by brood: become a child of this address or name */
+	unsigned flush_ms;     /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
+	unsigned reconnect_ms; /* try so long to get back to a broker that is lost; default 120,000 */
+	size_t window_bytes;   /* most bytes in flight to one peer; default 4 MiB; one message always fits */
 	const char *
 		token_file; /* tcp: the broker's cookie file; default $BROOD_TOKEN_FILE, else beside this user's broker */
 };
 
 #define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
 #define BROOD_NOT_READY (1u << 1)    /* I will call brood_ready() */
+#define BROOD_NO_RECONNECT (1u << 3) /* the handle fails when its connection to the broker is lost */
 #define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent: tell me by DISCONNECT */
 
 /*
  * Make a handle. Never waits for the network: connecting goes on behind all other calls, which may be made at once.
- * Handle events: READY when connected, ERROR when that is hopeless or the connection is lost; this version does not
- * reconnect, and calls that need the broker give -ENOTCONN from then on.
+ * Handle events: READY when connected, ERROR when that is hopeless, and calls that need the broker give -ENOTCONN from
+ * then on. A connection that is lost, because the broker was killed, replaced, or could not be reached for a while, is
+ * AWAY and comes BACK under the same address, with names, parent, children and all messages; what is sent meanwhile waits.
  * address: "unix:/path", "tcp://127.0.0.1:7433", or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
  * the system's broker if /run/brood exists, else this user's private broker, which is started if it does not run and
  * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker

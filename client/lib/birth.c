@@ -55,6 +55,7 @@ static int write_birth(struct child *c, int fd)
 	birth.node = h->link.node;
 	birth.address = h->link.address;
 	birth.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
+	birth.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	size_t length = protobuf_c_message_pack(&birth.base, frame + FRAME_HEAD);
 	frame_write_head(frame, &(struct frame){ .kind = FRAME_BIRTH, .length = (uint32_t)length });
 	remote_resolve(c->peer->remote, birth.id);

@@ -30,7 +30,7 @@ static int read_options(const struct brood_options *from, struct brood_options *
 	if (from->size < sizeof(size_t))
 		return -EINVAL;
 	memcpy(o, from, from->size < sizeof(*o) ? from->size : sizeof(*o));
-	return o->flags & ~(BROOD_NO_AUTOSTART | BROOD_NOT_READY | BROOD_OUTLIVE) ? -EINVAL : 0;
+	return o->flags & ~(BROOD_NO_AUTOSTART | BROOD_NOT_READY | BROOD_OUTLIVE | BROOD_NO_RECONNECT) ? -EINVAL : 0;
 }
 
 /* One that the handle keeps for its whole life, also when it has closed. */

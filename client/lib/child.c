@@ -26,7 +26,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define END_PATIENCE_MS 1000
+#define END_PATIENCE_MS 1000  /* for the broker's word about a dead child ... */
+#define AWAY_PATIENCE_MS 5000 /* ... and for the broker to be there again */
 
 #define CHILD_OF(timer_, member) ((struct child *)(void *)((char *)(timer_)-offsetof(struct child, member)))
 
@@ -220,11 +221,15 @@ static void no_end_came(struct timer *t)
 	sent_all(CHILD_OF(t, patience), 1);
 }
 
+/*
+ * A broker that knows nothing of it, although we had something from it, is a new one: what the old one had of it, and
+ * what the child would have said again, nobody knows. Unless the child itself said that all was said.
+ */
 void child_end(struct remote *r, uint64_t last)
 {
 	struct child *c = r->peer ? r->peer->child : NULL;
 	if (c && c->state == CHILD_REAPED)
-		sent_all(c, last > r->in.next - 1);
+		sent_all(c, last > r->in.next - 1 || (last == 0 && r->in.next > 1 && !r->fin_received));
 }
 
 void child_left(struct brood_peer *p)
@@ -233,20 +238,38 @@ void child_left(struct brood_peer *p)
 		sent_all(p->child, 0);
 }
 
+static void say_died(struct child *c)
+{
+	Brood__Died died = BROOD__DIED__INIT;
+	died.id = c->peer->remote->id;
+	link_control(c->peer->h, FRAME_DIED, &died.base, -1);
+}
+
 /* Everything it sent has passed if it said goodbye; else the broker must look into its channel. */
 static void ask_for_end(struct child *c)
 {
 	struct brood_peer *p = c->peer;
-	Brood__Died died = BROOD__DIED__INIT;
-	if (!p->remote || p->remote->ended || !link_is_up(p->h)) {
+	struct brood *h = p->h;
+	if (!p->remote || p->remote->ended || h->failed) {
 		sent_all(c, p->remote && !p->remote->ended);
 		return;
 	}
-	died.id = p->remote->id;
-	link_control(p->h, FRAME_DIED, &died.base, -1);
+	int up = link_is_up(h);
+	if (up)
+		say_died(c);
 	c->patience.fire = no_end_came;
-	if (timer_arm(&p->h->timers, &c->patience, handle_now() + END_PATIENCE_MS) < 0)
+	if (timer_arm(&h->timers, &c->patience, handle_now() + (up ? END_PATIENCE_MS : AWAY_PATIENCE_MS)) < 0)
 		no_end_came(&c->patience);
+}
+
+void child_ask_again(struct brood *h)
+{
+	struct child *c, *next;
+	for (c = LIST_FIRST(&h->children); c; c = next) {
+		next = LIST_NEXT(c, entry);
+		if (c->state == CHILD_REAPED && !c->sent_all)
+			ask_for_end(c);
+	}
 }
 
 static void pidfd_ready(struct source *s, unsigned events)

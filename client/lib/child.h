@@ -57,6 +57,8 @@ int child_spawn(struct brood *, const struct child_kind *, void *data, const cha
 void child_start_planned(struct brood *);
 /* There will be no broker: what waits cannot start, what was reaped need not wait any longer. */
 void child_no_broker(struct brood *, const struct fault *);
+/* The connection to the broker is there again: ask again for what was not answered. */
+void child_ask_again(struct brood *);
 /* It said that it is ready. */
 void child_ready(struct brood_peer *);
 /* The broker's word that everything a dead child sent has passed. */

@@ -183,6 +183,9 @@ struct link {
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */
 	uint64_t give_up;      /* when trying ends */
+	int resuming;          /* there was a connection, and there shall be one again ... */
+	unsigned back_off;     /* ... tried again after so many ms */
+	unsigned reconnect_ms; /* how long that goes on */
 	struct source starter; /* pidfd of the private broker's first process */
 	uint8_t ticket[TICKET_SIZE];
 	size_t ticket_size;
@@ -200,6 +203,7 @@ struct link {
 struct registered_name {
 	LIST_ENTRY(registered_name) entry;
 	int confirmed;
+	int given; /* my parent took it for me */
 	char name[];
 };
 
@@ -248,6 +252,7 @@ struct brood {
 	unsigned counting;           /* children that keep brood_run() running */
 	LIST_HEAD(, letter) letters; /* that outlive their handler */
 	int known;                   /* the broker has said who I am, and heard of my names */
+	int told_away;               /* AWAY was posted, and no BACK since */
 	int stopping;                /* the broker ends: finish, then leave */
 	int failed;                  /* negative errno: no broker any more */
 	struct fault down;           /* why it failed */

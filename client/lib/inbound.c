@@ -291,11 +291,19 @@ static void acknowledged(struct remote *r, uint64_t sequence)
 	}
 }
 
+static void came_back(struct brood_peer *p)
+{
+	p->away = 0;
+	event_post(p->h, p, BROOD_EVENT_BACK, NULL);
+}
+
 static void routed(struct brood *h, const struct frame *f)
 {
 	struct remote *r = f->stream == 0 ? sender(h, f->source) : NULL;
 	if (!r)
 		return;
+	if (r->peer->away)
+		came_back(r->peer);
 	acknowledged(r, f->acknowledge);
 	if (h->link.state == LINK_LEAVING)
 		return; /* nobody would hear that it came, and its sender reports it */
@@ -324,30 +332,31 @@ static void on_hold(struct brood *h, const struct frame *f)
 	struct remote *r = remote_find(h, f->source);
 	if (!r)
 		return;
-	int was_away = r->hold == REMOTE_AWAY;
 	r->hold = f->flags & FRAME_AWAY ? REMOTE_AWAY : REMOTE_BUSY;
-	if (r->hold == REMOTE_AWAY && !was_away && r->peer && !is_expected(r->peer)) {
+	if (r->hold == REMOTE_AWAY && r->peer && !r->peer->away && !is_expected(r->peer)) {
 		r->peer->away = 1;
 		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
 	}
 }
 
 /* Send again from the first item that was not consumed; what we consumed may not have been heard either. */
-static void on_go(struct brood *h, const struct frame *f)
+static void begin_again(struct remote *r)
 {
-	struct remote *r = remote_find(h, f->source);
-	if (!r)
-		return;
-	int was_away = r->hold == REMOTE_AWAY;
 	r->hold = REMOTE_OPEN;
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);
 	remote_ask(r); /* if it was asked before, that was not heard either */
-	if (was_away && r->peer && r->peer->away) {
-		r->peer->away = 0;
-		event_post(h, r->peer, BROOD_EVENT_BACK, NULL);
-	}
+}
+
+static void on_go(struct brood *h, const struct frame *f)
+{
+	struct remote *r = remote_find(h, f->source);
+	if (!r)
+		return;
+	begin_again(r);
+	if (r->peer && r->peer->away)
+		came_back(r->peer);
 }
 
 static void gone_words(unsigned why, struct fault *f)
@@ -505,6 +514,44 @@ static void on_up(struct brood *h)
 	child_start_planned(h);
 }
 
+/* What @broker was asked is forgotten there with the connection. */
+static void forget_questions(struct brood *h)
+{
+	struct fault f;
+	fault_set(&f, "broker.lost", "the connection to the broker was lost before it answered");
+	request_fail_all(h->broker->remote, &f);
+}
+
+static void on_away(struct brood *h)
+{
+	event_post(h, h->self, BROOD_EVENT_AWAY, NULL);
+	h->told_away = 1;
+	forget_questions(h);
+}
+
+/*
+ * The broker may be another one, that knows nothing: say everything again. A process that has ended meanwhile is found
+ * out by a probe, which is answered for it; the broker then also tells us when one that is not back yet never comes.
+ */
+static void on_back(struct brood *h)
+{
+	struct remote *r;
+	h->known = 1;
+	meet_broker(h);
+	names_announce(h);
+	meet_parent(h);
+	for (r = h->by_id; r; r = r->hh.next) {
+		begin_again(r);
+		r->probe = r->id != FRAME_BROKER;
+		remote_touch(r);
+	}
+	if (h->told_away)
+		event_post(h, h->self, BROOD_EVENT_BACK, NULL);
+	h->told_away = 0;
+	child_ask_again(h);
+	child_start_planned(h);
+}
+
 static void on_stopping(struct brood *h)
 {
 	h->stopping = 1; /* the loop finishes what is under way, then leaves */
@@ -538,5 +585,11 @@ static void on_down(struct brood *h, const struct fault *f)
 }
 
 const struct link_up inbound_link_up = {
-	.up = on_up, .frame = inbound_frame, .stopping = on_stopping, .down = on_down
+	.up = on_up,
+	.named = names_given,
+	.away = on_away,
+	.back = on_back,
+	.frame = inbound_frame,
+	.stopping = on_stopping,
+	.down = on_down,
 };

@@ -1,9 +1,11 @@
 /*
  * link: see link.h. States, in order: IDLE, DIALING <-> CONNECTING, GREETING, UP, LEAVING, DOWN.
  *
- * With an inherited channel the first state is GREETING: the first frame in it is BIRTH, which says who I am. If the
- * channel ends behind BIRTH without another frame, the broker never got its end of it, and the address and ticket of
- * BIRTH lead there instead.
+ * With an inherited channel the first state is GREETING: the first frame in it is BIRTH, which says who I am.
+ *
+ * A connection that ends goes back to DIALING, with a ticket that gets the same id again (`resuming`): the broker may
+ * have been killed, replaced, or unreachable for a while. That lasts until it answers, or reconnect_ms are over. It also
+ * covers a channel whose other end never reached the broker.
  *
  * The surprising rule is in link_pump(): nothing is written while an older rest is kept by the channel, so at most one
  * frame is ever copied; everything else stays where it is, in the outflows.
@@ -28,6 +30,9 @@
 
 #define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
 #define CHILD_IDS 64     /* ids asked for at once */
+#define BACK_OFF_MS 5u   /* before the first try to get back, doubled from one to the next ... */
+#define BACK_OFF_MOST_MS 1000u
+#define RECONNECT_MS 120000u /* as long as a broker waits for a lost process */
 #define SLAB_SIZE (2 * SLAB_HELPING)
 #define PIECES 64              /* iovecs per write ... */
 #define HELPING (256u * 1024u) /* ... and bytes */
@@ -102,6 +107,7 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	l->source.fd = address ? -1 : inherited_channel();
 	l->inherited = l->source.fd >= 0;
 	l->given = address != NULL;
+	l->reconnect_ms = o->reconnect_ms ? o->reconnect_ms : RECONNECT_MS;
 	if (!l->inherited)
 		find_broker(l, address, h->flags);
 }
@@ -185,7 +191,10 @@ static void update_interest(struct brood *h)
 static void send_body(struct brood *h, unsigned kind, const uint8_t *body, size_t length, int fd)
 {
 	struct frame head = { .kind = (uint8_t)kind, .length = (uint32_t)length };
-	(void)channel_send(&h->link.channel, &head, body, fd);
+	if (h->link.source.fd >= 0)
+		(void)channel_send(&h->link.channel, &head, body, fd);
+	else if (fd >= 0)
+		close(fd);
 	update_interest(h);
 }
 
@@ -208,6 +217,8 @@ void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int
 void link_reset(struct brood *h, uint64_t id, uint64_t expected)
 {
 	struct frame head = { .kind = FRAME_RESET, .destination = id, .sequence = expected };
+	if (!link_is_up(h))
+		return; /* what comes again is answered again */
 	(void)channel_send(&h->link.channel, &head, NULL, -1);
 	update_interest(h);
 }
@@ -343,6 +354,13 @@ static size_t read_cookie(const struct link *l, uint8_t *to, size_t n)
 	return got > 0 ? (size_t)got : 0;
 }
 
+/* A broker in the same one can see when this process ends. */
+static uint64_t pid_space(void)
+{
+	struct stat s;
+	return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
+}
+
 static void say_hello(struct brood *h, unsigned ids)
 {
 	struct link *l = &h->link;
@@ -351,6 +369,9 @@ static void say_hello(struct brood *h, unsigned ids)
 	hello.pid = (uint32_t)getpid();
 	hello.title = program_invocation_short_name;
 	hello.ids = ids;
+	if (l->address_kind == ADDRESS_TCP) /* over others the broker sees it */
+		hello.pid_space = pid_space();
+	hello.level = !(h->flags & BROOD_NO_RECONNECT);
 	if (l->parent_name && !l->id)
 		hello.parent = l->parent_name;
 	if (l->ticket_size)
@@ -385,6 +406,20 @@ static void try_later(struct brood *h, unsigned ms)
 	timer_arm(&h->timers, &h->link.timer, handle_now() + ms);
 }
 
+/* Programs that lost the same broker do not come back in step. */
+static unsigned jitter(const struct brood *h, unsigned ms)
+{
+	uint64_t x = ((uint64_t)(uintptr_t)h ^ handle_now()) * 0x9e3779b97f4a7c15u;
+	return ms / 2 + (unsigned)((x >> 33) % (ms / 2 + 1));
+}
+
+static void try_to_get_back(struct brood *h)
+{
+	struct link *l = &h->link;
+	try_later(h, jitter(h, l->back_off));
+	l->back_off = l->back_off * 2 < BACK_OFF_MOST_MS ? l->back_off * 2 : BACK_OFF_MOST_MS;
+}
+
 static int start_private_broker(struct brood *h)
 {
 	struct link *l = &h->link;
@@ -411,8 +446,10 @@ static void dial_failed(struct brood *h, int code)
 			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
 		else
 			try_later(h, 3);
+	} else if (l->resuming && handle_now() < l->give_up) {
+		try_to_get_back(h);
 	} else {
-		fail(h, "broker.absent", "cannot reach the broker", code);
+		fail(h, l->resuming ? "broker.lost" : "broker.absent", "cannot reach the broker", code);
 	}
 }
 
@@ -442,7 +479,7 @@ static void dial_now(struct brood *h)
 		fail(h, "broker.lost", "cannot watch the connection to the broker", -ENOMEM);
 	} else if (pending) {
 		l->state = LINK_CONNECTING;
-		timer_arm(&h->timers, &l->timer, l->give_up);
+		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	} else {
 		greet(h, fd);
 	}
@@ -467,6 +504,11 @@ static long lock_holder(const struct link *l)
 static void lost_patience(struct brood *h)
 {
 	struct fault f;
+	if (h->link.resuming && handle_now() < h->link.give_up) {
+		disconnect(h);
+		try_to_get_back(h);
+		return;
+	}
 	long pid = h->link.inherited ? 0 : lock_holder(&h->link);
 	if (pid)
 		fault_set_code(&f, -ETIMEDOUT, "broker.absent",
@@ -546,9 +588,14 @@ static void came_up(struct brood *h)
 {
 	if (h->link.state == LINK_LEAVING)
 		return;
+	int resumed = h->link.resuming;
 	timer_cancel(&h->timers, &h->link.timer);
 	h->link.state = LINK_UP;
-	h->link.up->up(h);
+	h->link.resuming = 0;
+	if (resumed)
+		h->link.up->back(h);
+	else
+		h->link.up->up(h);
 }
 
 static void take_ticket(struct link *l, const ProtobufCBinaryData *t)
@@ -571,6 +618,8 @@ static void take_birth(struct brood *h, const ProtobufCMessage *m)
 	keep_text(l->address, sizeof(l->address), birth->address);
 	take_ticket(l, &birth->ticket);
 	l->last_id = 0;
+	if (*birth->name)
+		l->up->named(h, birth->name);
 	came_up(h);
 }
 
@@ -579,6 +628,10 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	const Brood__HelloOk *ok = (const Brood__HelloOk *)m;
 	struct link *l = &h->link;
 	l->asked_ids = 0;
+	if (l->resuming && ok->id != l->id) {
+		fail(h, "broker.lost", "the broker does not know this process any more", 0);
+		return;
+	}
 	l->id = ok->id;
 	l->parent = ok->parent;
 	keep_text(l->node, sizeof(l->node), ok->node);
@@ -593,14 +646,49 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	came_up(h);
 }
 
+/* The broker has my id in its care, and would know me again. */
+static int may_come_back(const struct brood *h)
+{
+	const struct link *l = &h->link;
+	return l->id && l->ticket_size && *l->address && !h->stopping && !(h->flags & BROOD_NO_RECONNECT);
+}
+
+/* The connection is lost, not the relation: dial until the broker is there again. */
+static void get_back(struct brood *h)
+{
+	struct link *l = &h->link;
+	int was_up = l->state == LINK_UP && (!l->inherited || l->heard);
+	disconnect(h);
+	if (!l->resuming) {
+		l->give_up = handle_now() + l->reconnect_ms;
+		l->back_off = BACK_OFF_MS;
+	}
+	l->resuming = 1;
+	l->inherited = 0;
+	l->started = 0;
+	l->asked_ids = 0;
+	l->next_id = 1; /* a broker that was restarted does not know which ids were mine to give */
+	l->last_id = 0;
+	if (was_up)
+		l->up->away(h);
+	if (l->state != LINK_DOWN)
+		try_to_get_back(h);
+}
+
 static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 {
 	const Brood__Goodbye *bye = (const Brood__Goodbye *)m;
 	struct fault f;
+	if (bye->parting == BROOD__PARTING__PARTING_RESTARTING && may_come_back(h)) {
+		get_back(h);
+		return;
+	}
 	if (bye->parting != BROOD__PARTING__PARTING_REFUSED) {
 		h->link.up->stopping(h);
 		return;
 	}
+	if (h->link.resuming && strcmp(bye->error, "broker.full") == 0)
+		return; /* it closes the connection, and perhaps has room the next time */
 	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s", bye->text);
 	link_fail(h, &f);
 }
@@ -653,7 +741,6 @@ int link_next(struct brood *h)
 static void ended(struct brood *h, int code)
 {
 	struct link *l = &h->link;
-	struct remote *r;
 	if (l->state == LINK_LEAVING && h->stopping) {
 		fail(h, "broker.stopping", "the broker has stopped", 0);
 		return;
@@ -663,15 +750,8 @@ static void ended(struct brood *h, int code)
 		l->state = LINK_DOWN;
 		return;
 	}
-	if (l->inherited && l->id && !l->heard && *l->address) {
-		/* The broker never had the other end: what I sent into it reached nobody. */
-		disconnect(h);
-		l->inherited = 0;
-		h->known = 0; /* nor did the broker hear of names that I took or look for */
-		for (r = h->by_id; r; r = r->hh.next)
-			outflow_rewind(&r->out);
-		l->give_up = handle_now() + PATIENCE_MS;
-		try_later(h, 0);
+	if (may_come_back(h)) {
+		get_back(h);
 		return;
 	}
 	if (l->state == LINK_GREETING && l->autostart && handle_now() < l->give_up) {

@@ -11,6 +11,9 @@
 /* Who is told what the link learns; given at creation. */
 struct link_up {
 	void (*up)(struct brood *);                          /* the broker knows me: id, node, ids are set */
+	void (*named)(struct brood *, const char *name);     /* my parent had me registered under it */
+	void (*away)(struct brood *);                        /* the connection is lost, and sought again ... */
+	void (*back)(struct brood *);                        /* ... it is there again, under the same id */
 	void (*frame)(struct brood *, const struct frame *); /* anything but HELLO_OK, BIRTH, GOODBYE */
 	void (*stopping)(struct brood *);                    /* the broker is about to end */
 	void (*down)(struct brood *, const struct fault *);  /* for good */

@@ -306,7 +306,7 @@ static int parent_counts(const struct brood *h)
 static int alive(const struct brood *h)
 {
 	enum link_state s = h->link.state;
-	return h->counting || h->requests.open || !LIST_EMPTY(&h->names) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
+	return h->counting || h->requests.open || names_taken(h) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
 	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->held) || (s > LINK_IDLE && s < LINK_UP);
 }
 

@@ -45,6 +45,24 @@ static void say_register(struct brood *h, struct registered_name *n)
 	link_control(h, FRAME_REGISTER, &m.base, -1);
 }
 
+static struct registered_name *name_add(struct brood *h, const char *name)
+{
+	struct registered_name *n = malloc(sizeof(*n) + strlen(name) + 1);
+	if (!n)
+		return NULL;
+	n->confirmed = n->given = 0;
+	strcpy(n->name, name);
+	LIST_INSERT_HEAD(&h->names, n, entry);
+	return n;
+}
+
+void names_given(struct brood *h, const char *name)
+{
+	struct registered_name *n = name_find(h, name) ? NULL : name_add(h, name);
+	if (n)
+		n->confirmed = n->given = 1; /* a refusal is told all the same */
+}
+
 int brood_register(brood *h, const char *name)
 {
 	int rc = handle_check(h);
@@ -54,12 +72,9 @@ int brood_register(brood *h, const char *name)
 		return handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is not a name", name ? name : "");
 	if (name_find(h, name))
 		return 0;
-	struct registered_name *n = malloc(sizeof(*n) + strlen(name) + 1);
+	struct registered_name *n = name_add(h, name);
 	if (!n)
 		return handle_fail(h, -ENOMEM, "memory", "cannot register %s", name);
-	n->confirmed = 0;
-	strcpy(n->name, name);
-	LIST_INSERT_HEAD(&h->names, n, entry);
 	link_need(h);
 	if (link_is_up(h))
 		say_register(h, n);
@@ -87,6 +102,15 @@ int brood_unregister(brood *h, const char *name)
 		name_drop(n);
 	else
 		names_free(h);
+	return 0;
+}
+
+int names_taken(const struct brood *h)
+{
+	const struct registered_name *n;
+	LIST_FOREACH (n, &h->names, entry)
+		if (!n->given)
+			return 1;
 	return 0;
 }
 

@@ -22,4 +22,9 @@ void names_free(struct brood *);
 /* The implicit peer of a process that talks to me: new, alive, not owned. */
 struct brood_peer *names_stranger(struct brood *, uint64_t id);
 
+/* The program itself took one. */
+int names_taken(const struct brood *);
+/* A name that my parent took for me: mine from the beginning. */
+void names_given(struct brood *, const char *name);
+
 #endif

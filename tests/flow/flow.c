@@ -60,7 +60,8 @@ void kill_broker_hard(struct fixture *f)
 
 void family_connect(struct family *f)
 {
-	assert_int_equal(brood_connect(&f->b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &f->me)), 0);
+	assert_int_equal(
+		brood_connect(&f->b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &f->me, .flags = f->flags)), 0);
 }
 
 void family_begin(struct family *f, const char *const *argv)

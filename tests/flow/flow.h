@@ -71,6 +71,7 @@ struct family {
 	brood *b;
 	brood_peer *kid;
 	struct diary me, d; /* what the handle and the child said */
+	unsigned flags;     /* for brood_connect() */
 };
 
 /* Connect and start the child. Both have diaries, which may have `also` set before. */

@@ -223,7 +223,7 @@ static void test_process_is_as_it_was_with_autostart(void **state)
 /* A broker that dies, and a child that dies unread: where others get SIGPIPE. */
 static void test_no_sigpipe(void **state)
 {
-	struct family f = { 0 };
+	struct family f = { .flags = BROOD_NO_RECONNECT };
 	(void)state;
 	look(&before);
 	family_begin(&f, KID("worker"));

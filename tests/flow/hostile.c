@@ -50,8 +50,10 @@ static struct stage *stage_before_hello(const struct fixture *x)
 	snprintf(s->path, sizeof s->path, "%s/false", x->directory);
 	snprintf(address, sizeof address, "unix:%s", s->path);
 	assert_true((s->listener = raw_listen(s->path)) >= 0);
-	assert_int_equal(
-		brood_connect(&s->b, address, BROOD_OPTIONS(.on = diary_table, .data = &s->me, .flush_ms = 50)), 0);
+	assert_int_equal(brood_connect(&s->b, address,
+				       BROOD_OPTIONS(.on = diary_table, .data = &s->me, .flush_ms = 50,
+						     .flags = BROOD_NO_RECONNECT)),
+			 0);
 	assert_int_equal(brood_find(s->b, &s->good_peer, "1.2", BROOD_FIND(.on = diary_table, .data = &s->good)), 0);
 	assert_int_equal(brood_find(s->b, &s->bad_peer, "1.3", BROOD_FIND(.on = diary_table, .data = &s->bad)), 0);
 	assert_true((s->fd = raw_accept(s->listener, PATIENCE_MS)) >= 0);

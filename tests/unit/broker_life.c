@@ -4,9 +4,13 @@
 #include "guard.h"
 #include "life.h"
 #include "test.h"
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define EPOCH 100u
@@ -23,6 +27,8 @@ static struct bench {
 	struct router router;
 	struct log log;
 	struct life life;
+	struct absences absences;
+	struct event_base *base;
 	struct ear ears[4];
 } bench;
 
@@ -66,7 +72,9 @@ static int begin(void **state)
 	registry_init(&bench.registry, named, NULL);
 	router_init(&bench.router, &bench.registry, 500, EPOCH, 1);
 	log_init(&bench.log, STDERR_FILENO, LOG_ERROR);
-	bench.life = (struct life){ &bench.registry, &bench.router, &bench.log };
+	bench.base = event_base_new();
+	absences_init(&bench.absences, bench.base, 1000, &bench.router.grace, life_over, &bench.life);
+	bench.life = (struct life){ &bench.registry, &bench.router, &bench.log, &bench.absences };
 	for (int i = 0; i < 4; i++)
 		bench.ears[i].sink.put = hear;
 	return 0;
@@ -75,6 +83,8 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)state;
+	absences_deinit(&bench.absences);
+	event_base_free(bench.base);
 	router_deinit(&bench.router);
 	registry_deinit(&bench.registry);
 	return 0;
@@ -101,10 +111,10 @@ static void test_spawned_are_lost_others_gone(void **state)
 
 	(void)state;
 	registry_relate(joined, parent);
-	life_disconnect(&bench.life, child);
+	life_disconnect(&bench.life, child, -1);
 	assert_int_equal(child->state, PROCESS_LOST);
 	assert_heard(0, "");
-	life_disconnect(&bench.life, joined);
+	life_disconnect(&bench.life, joined, -1);
 	assert_null(registry_find(&bench.registry, ID(3)));
 	assert_heard(0, "GONE(3,3) ");
 	life_return(&bench.life, child, 1000, TRANSPORT_UNIX, &bench.ears[1].sink);
@@ -135,9 +145,9 @@ static void test_lost_descendants_end_with_their_ancestor(void **state)
 		p = spawned(ID(i), 1000, 1, p);
 	/* From the youngest, so that each has a parent that vouches for it. */
 	for (; p != first; p = p->parent)
-		life_disconnect(&bench.life, p);
+		life_disconnect(&bench.life, p, -1);
 	assert_int_equal(bench.registry.processes.count, 200000);
-	life_disconnect(&bench.life, first);
+	life_disconnect(&bench.life, first, -1);
 	assert_int_equal(bench.registry.processes.count, 0);
 }
 
@@ -150,7 +160,7 @@ static void test_live_children_of_the_dead_go_on(void **state)
 	assert_heard(1, "GONE(1,1) ");
 	assert_null(child->parent);
 	assert_int_equal(child->state, PROCESS_LIVE);
-	life_disconnect(&bench.life, child); /* nobody vouches for it now */
+	life_disconnect(&bench.life, child, -1); /* nobody vouches for it now */
 	assert_null(registry_find(&bench.registry, ID(2)));
 }
 
@@ -165,6 +175,61 @@ static void test_awaited_parent_disowns_strangers(void **state)
 	assert_ptr_equal(own->parent, parent);
 	assert_null(stranger->parent);
 	assert_int_equal(parent->uid, 1000);
+}
+
+/* Who can come back is lost although nobody vouches for it: until it is back, or away too long. */
+static void test_absent(void **state)
+{
+	struct process *a = live(ID(1), 1000, 0), *b = live(ID(2), 1000, 1);
+
+	(void)state;
+	registry_relate(b, a);
+	b->level = 1;
+	life_disconnect(&bench.life, b, -1);
+	assert_int_equal(b->state, PROCESS_LOST);
+	assert_int_equal(bench.absences.n, 1);
+	life_return(&bench.life, b, 1000, TRANSPORT_UNIX, &bench.ears[1].sink);
+	assert_int_equal(bench.absences.n, 0);
+	bench.absences.most_ms = 1;
+	bench.router.grace = 0;
+	life_disconnect(&bench.life, b, -1);
+	event_base_dispatch(bench.base); /* returns when no timer is left */
+	assert_null(registry_find(&bench.registry, ID(2)));
+	assert_heard(0, "GONE(2,3) ");
+}
+
+/* A pidfd tells a crash from a cut, at once or later. */
+static void test_absent_and_dead(void **state)
+{
+	struct process *p;
+	int pipes[2], pidfd;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	for (int later = 0; later < 2; later++) {
+		p = live(ID(3), 1000, 2);
+		p->level = 1;
+		pid = fork();
+		if (pid == 0) {
+			close(pipes[1]);
+			_exit(read(pipes[0], &pid, 1) == 1 ? 0 : 1);
+		}
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (!later)
+			kill(pid, SIGKILL);
+		if (!later)
+			assert_int_equal(poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000), 1);
+		life_disconnect(&bench.life, p, pidfd);
+		assert_int_equal(registry_find(&bench.registry, ID(3)) != NULL, later);
+		if (later)
+			kill(pid, SIGKILL);
+		event_base_dispatch(bench.base);
+		assert_null(registry_find(&bench.registry, ID(3)));
+		waitpid(pid, NULL, 0);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
 }
 
 static void test_grace_ends(void **state)
@@ -189,6 +254,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lost_descendants_end_with_their_ancestor, begin, end),
 		cmocka_unit_test_setup_teardown(test_live_children_of_the_dead_go_on, begin, end),
 		cmocka_unit_test_setup_teardown(test_awaited_parent_disowns_strangers, begin, end),
+		cmocka_unit_test_setup_teardown(test_absent, begin, end),
+		cmocka_unit_test_setup_teardown(test_absent_and_dead, begin, end),
 		cmocka_unit_test_setup_teardown(test_grace_ends, begin, end),
 	};
 

@@ -1,0 +1,38 @@
+/*
+ * absence: processes that lost their connection, that nobody vouches for, and that could come back. Each is absent until
+ * it is back, is seen to have ended, or has been away too long.
+ */
+#ifndef BROOD_ABSENCE_H
+#define BROOD_ABSENCE_H
+
+#include "registry.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/types.h>
+
+TAILQ_HEAD(absence_list, absence);
+
+struct absences {
+	struct event_base *base;
+	struct absence_list list; /* the longest away first */
+	uint32_t n;
+	unsigned most_ms;
+	const int *grace; /* while it is not 0 nobody has been away too long */
+	struct event timer;
+	void (*over)(void *data, struct process *); /* it will not come back */
+	void *data;
+};
+
+void absences_init(struct absences *, struct event_base *, unsigned most_ms, const int *grace,
+		   void (*over)(void *data, struct process *), void *data);
+void absences_deinit(struct absences *);
+
+/*
+ * pidfd: of the process, or -1 where its end cannot be seen from here; used up. 0; -ESRCH: it has ended already;
+ * -ENOMEM, -EMFILE.
+ */
+int absence_begin(struct absences *, struct process *, int pidfd);
+/* It is back, or gone. Fine if it was not absent. */
+void absence_end(struct absences *, struct process *);
+
+#endif

@@ -1,0 +1,326 @@
+/*
+ * resume: the broker is killed, replaced, or away for a while. Everybody comes back to the next one under the same
+ * address, with names, family and open questions, and every message arrives once and in order.
+ */
+#include "flow.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The next broker over the dead one's state, as a service manager would start it. */
+static void restart_broker(struct fixture *x)
+{
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	assert_int_equal(fixture_start(x), 0);
+}
+
+static void until_back(struct family *f, unsigned times)
+{
+	until(f->b, f->me.n[BROOD_EVENT_BACK] == times);
+	assert_int_equal(f->me.n[BROOD_EVENT_AWAY], times);
+	assert_int_equal(f->me.n[BROOD_EVENT_ERROR], 0);
+}
+
+static void begin_worker(struct family *f)
+{
+	family_begin(f, KID("worker"));
+	until(f->b, f->d.n[BROOD_EVENT_READY] == 1);
+}
+
+/* As many as fit at once. */
+static uint64_t send_as_fits(struct family *f, uint64_t next, uint64_t most)
+{
+	while (next < most) {
+		int rc = numbered_send(f->kid, next, 300, 0);
+		if (rc == -EAGAIN)
+			break;
+		assert_int_equal(rc, 0);
+		next++;
+	}
+	return next;
+}
+
+#define KILLS 8
+#define MANY 60000u
+
+/* Numbered messages flow all the time, to the child and from it. */
+static void test_killed_again_and_again(void **state)
+{
+	struct family f = { 0 };
+	uint64_t sent = 0;
+	char text[32];
+	begin_worker(&f);
+	snprintf(text, sizeof text, "%u 300", MANY);
+	say(f.kid, "stream", text);
+	for (unsigned i = 0; i < KILLS; i++) {
+		uint64_t goal = MANY / KILLS * (i + 1);
+		while (sent < goal) {
+			sent = send_as_fits(&f, sent, goal);
+			assert_true(brood_process(f.b, 1) >= 0);
+		}
+		restart_broker(*state);
+		until_back(&f, i + 1);
+	}
+	until(f.b, diary_messages(&f.d) == MANY);
+	assert_int_equal(f.d.wrong, 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(ask_number(f.kid, "wrong"), 0);
+	assert_int_equal(f.d.n[BROOD_EVENT_DISCONNECT], 0);
+	family_end(&f);
+	assert_string_equal(f.d.error, "");
+}
+
+/* Said while nobody is there: it waits, and so do those who ask. */
+static void test_said_while_away(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	struct diary answers = { 0 };
+	brood_peer *late;
+	struct diary newcomer = { 0 };
+	begin_worker(&f);
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	assert_true(brood_request(f.kid, BROOD_MSG("echo", "x", 1), -1, diary_write, &answers) > 0);
+	assert_int_equal(brood_send(f.kid, BROOD_MSG("numbered", "", 0)), 0);
+	assert_int_equal(
+		brood_spawn(f.b, &late, KID("burst", "3", "100"), BROOD_SPAWN(.on = diary_table, .data = &newcomer)),
+		0);
+	assert_int_equal(brood_sync(f.b, 50), -ETIMEDOUT);
+	assert_int_equal(fixture_start(x), 0);
+	until_back(&f, 1);
+	until(f.b, answers.n[BROOD_EVENT_REPLY] == 1 && newcomer.n[BROOD_EVENT_CLOSE] == 1);
+	assert_string_equal(answers.body, "x");
+	assert_string_equal(newcomer.order, "SRmDEC");
+	assert_int_equal(newcomer.exit.code, 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	family_end(&f);
+}
+
+static void test_requests_survive(void **state)
+{
+	struct family f = { 0 };
+	struct diary answers = { 0 };
+	begin_worker(&f);
+	for (int i = 0; i < 50; i++)
+		assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), -1, diary_write, &answers) > 0);
+	assert_int_equal(ask_number(f.kid, "open"), 50);
+	restart_broker(*state);
+	assert_int_equal(ask_number(f.kid, "open"), 50);
+	say(f.kid, "flush", "");
+	until(f.b, answers.n[BROOD_EVENT_REPLY] == 50);
+	assert_int_equal(answers.code, 0);
+	family_end(&f);
+}
+
+/* A deadline passes also while nobody can answer. */
+static void test_deadline_while_away(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	struct diary answers = { 0 };
+	begin_worker(&f);
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), 50, diary_write, &answers) > 0);
+	until(f.b, answers.n[BROOD_EVENT_REPLY] == 1);
+	assert_string_equal(answers.error, "deadline");
+	assert_int_equal(fixture_start(x), 0);
+	until_back(&f, 1);
+	family_end(&f);
+}
+
+/* Its exit is never invented, and never waits for the broker longer than it must. */
+static void test_exit_while_away(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	begin_worker(&f);
+	pid_t pid = info_of(f.kid).pid;
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	kill(pid, SIGKILL);
+	until_by(process_is_dead(pid), assert_true(brood_process(f.b, 1) >= 0));
+	assert_int_equal(f.d.n[BROOD_EVENT_EXIT], 0);
+	assert_int_equal(fixture_start(x), 0);
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	assert_string_equal(f.d.order, "SRDEC");
+	assert_int_equal(f.d.exit.signo, SIGKILL);
+	assert_non_null(strstr(f.d.exit_text, "missing"));
+	family_end(&f);
+}
+
+static void test_exit_without_broker(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	begin_worker(&f);
+	pid_t pid = info_of(f.kid).pid;
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	uint64_t begin = now_ms();
+	kill(pid, SIGKILL);
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	assert_in_range(now_ms() - begin, 4000, 8000);
+	assert_int_equal(f.d.exit.signo, SIGKILL);
+	assert_int_equal(fixture_start(x), 0); /* for the teardown */
+	family_end(&f);
+}
+
+/* exit(0) of a child while the broker is being replaced: its flush waits for it. */
+static void test_flush_over_a_restart(void **state)
+{
+	struct family f = { 0 };
+	family_begin(&f, KID("burst", "50", "1000000"));
+	until(f.b, diary_messages(&f.d) >= 3);
+	restart_broker(*state);
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	assert_int_equal(diary_messages(&f.d), 50);
+	assert_int_equal(f.d.wrong, 0);
+	assert_int_equal(f.d.exit.code, 0);
+	family_end(&f);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+/* Whoever finds a name does not hear that its holder was without a broker. */
+static void test_names_come_back(void **state)
+{
+	struct family f = { 0 };
+	brood *other;
+	brood_peer *server;
+	struct diary found = { 0 }, me = { 0 };
+	family_connect(&f);
+	assert_int_equal(
+		brood_spawn(f.b, &f.kid, KID("worker"), BROOD_SPAWN(.name = "given", .on = diary_table, .data = &f.d)),
+		0);
+	assert_int_equal(brood_register(f.b, "taken"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(brood_connect(&other, NULL, BROOD_OPTIONS(.on = diary_table, .data = &me)), 0);
+	assert_int_equal(brood_find(other, &server, "given", BROOD_FIND(.on = diary_table, .data = &found)), 0);
+	assert_int_equal(ask_number(server, "count"), 0);
+	restart_broker(*state);
+	until_back(&f, 1);
+	until(other, me.n[BROOD_EVENT_BACK] == 1);
+	assert_int_equal(ask_number(server, "count"), 0);
+	assert_int_equal(found.n[BROOD_EVENT_DISCONNECT], 0);
+	/* A newcomer cannot get between a name and its holder. */
+	assert_int_equal(brood_register(other, "taken"), 0);
+	assert_int_equal(brood_sync(other, PATIENCE_MS), -EADDRINUSE);
+	assert_int_equal(f.me.n[BROOD_EVENT_ERROR], 0);
+	brood_close(other);
+	family_end(&f);
+}
+
+/* A newcomer that is faster than the holder waits for it. */
+static void test_newcomers_wait(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	brood *other;
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "taken"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	restart_broker(x);
+	assert_int_equal(brood_connect(&other, NULL, BROOD_OPTIONS(.name = "taken")), 0);
+	assert_int_equal(brood_sync(other, 500), -ETIMEDOUT); /* the holder, which nobody processes, is not back */
+	until_back(&f, 1);
+	assert_int_equal(brood_sync(other, PATIENCE_MS), -EADDRINUSE);
+	assert_int_equal(f.me.n[BROOD_EVENT_ERROR], 0);
+	brood_close(other);
+	family_end(&f);
+}
+
+/* ---- strangers and foreign children ------------------------------------------------------------------------------ */
+
+static void test_joined_stay_joined(void **state)
+{
+	struct family f = { 0 };
+	brood_msg *m = NULL;
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "root"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	pid_t pid = start_program(KID("joiner", "root"), NULL);
+	until(f.b, f.me.n[BROOD_EVENT_JOIN] == 1);
+	brood_peer *kid = f.me.peer;
+	restart_broker(*state);
+	until_back(&f, 1);
+	(void)brood_call(kid, BROOD_TEXT("are you back?"), PATIENCE_MS, &m);
+	brood_msg_release(m);
+	kill(pid, SIGKILL);
+	until(f.b, f.me.n[BROOD_EVENT_CLOSE] == 1);
+	assert_int_equal(f.me.n[BROOD_EVENT_JOIN], 1);
+	assert_int_equal(f.me.exit.cause, BROOD_GONE);
+	wait_program(pid);
+	family_end(&f);
+}
+
+/* ---- the end of patience ----------------------------------------------------------------------------------------- */
+
+static void test_gives_up(void **state)
+{
+	struct fixture *x = *state;
+	struct diary me = { 0 };
+	brood *b;
+	assert_int_equal(brood_connect(&b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &me, .reconnect_ms = 100)),
+			 0);
+	assert_int_equal(brood_register(b, "here"), 0);
+	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	assert_true(brood_run(b) < 0);
+	assert_string_equal(me.error, "broker.lost");
+	assert_int_equal(me.n[BROOD_EVENT_AWAY], 1);
+	assert_int_equal(me.n[BROOD_EVENT_BACK], 0);
+	brood_close(b);
+	assert_int_equal(fixture_start(x), 0);
+}
+
+static void test_does_not_want_to(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { .flags = BROOD_NO_RECONNECT };
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	assert_true(brood_run(f.b) < 0);
+	assert_string_equal(f.me.error, "broker.lost");
+	assert_int_equal(f.me.n[BROOD_EVENT_AWAY], 0);
+	family_end(&f);
+	assert_int_equal(fixture_start(x), 0);
+}
+
+/* SIGUSR2: the next one takes over, and nobody notices but by AWAY and BACK. */
+static void test_replaced(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	begin_worker(&f);
+	assert_int_equal(fixture_stop(x, SIGUSR2), 0);
+	assert_int_equal(fixture_start(x), 0);
+	until_back(&f, 1);
+	assert_int_equal(ask_number(f.kid, "count"), 0);
+	assert_int_equal(f.d.n[BROOD_EVENT_DISCONNECT], 0);
+	family_end(&f);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		ON_BOTH(test_killed_again_and_again),
+		ON_BOTH(test_said_while_away),
+		ON_BOTH(test_requests_survive),
+		ON_UNIX(test_deadline_while_away),
+		ON_BOTH(test_exit_while_away),
+		ON_UNIX(test_exit_without_broker),
+		ON_BOTH(test_flush_over_a_restart),
+		ON_BOTH(test_names_come_back),
+		ON_UNIX(test_newcomers_wait),
+		ON_BOTH(test_joined_stay_joined),
+		ON_UNIX(test_gives_up),
+		ON_UNIX(test_does_not_want_to),
+		ON_BOTH(test_replaced),
+	};
+	return RUN("resume", tests);
+}
