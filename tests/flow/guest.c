@@ -274,7 +274,7 @@ static void test_two_families(void **state)
 	memset(d, 0, sizeof d);
 	family_connect(&f);
 	for (int i = 0; i < OWN; i++) {
-		char code[8];
+		char code[16];
 		snprintf(code, sizeof code, "%d", i);
 		assert_int_equal(
 			brood_spawn(f.b, NULL, KID("quit", code), BROOD_SPAWN(.on = diary_table, .data = &d[i])), 0);
@@ -522,7 +522,7 @@ static void test_descriptors(void **state)
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MOMENTS 200 /* copies of their memory are slow */
+#define MOMENTS 100 /* copies of their memory are slow */
 #else
 #define MOMENTS 500
 #endif
