@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -526,14 +527,12 @@ static brood_peer *start_for(char letter)
 	return p;
 }
 
-/* As any program starts another. */
+/* As any program starts another. Not by fork(), which the library would notice. */
 static pid_t start_silent(void)
 {
-	pid_t pid = fork();
-	if (pid == 0) {
-		execl(program, program, "silent", (char *)NULL);
-		_exit(127);
-	}
+	char *const argv[] = { (char *)(uintptr_t)program, "silent", NULL };
+	pid_t pid = -1;
+	MUST(-posix_spawn(&pid, program, NULL, NULL, argv, environ));
 	return pid;
 }
 
