@@ -12,6 +12,7 @@
 #ifndef BROOD_MESSAGE_H
 #define BROOD_MESSAGE_H
 
+#include "little.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,6 +77,32 @@ size_t item_extension_size(const struct item *it);
  * it->length bytes goes: the caller fills it.
  */
 uint8_t *item_write(uint8_t *to, const struct item *it);
+
+struct item_plain { /* a whole message without extension */
+	const uint8_t *body;
+	uint32_t length;
+	unsigned type;
+};
+
+/*
+ * The short way of the usual case: decode the item at `at`, with `left` bytes before the end, if it is a sound
+ * item_plain. Its size, or 0: it is something else, or malformed, and item_next() tells. Nothing but size and padding
+ * is to be checked.
+ */
+static inline size_t item_plain(const uint8_t *at, size_t left, struct item_plain *ret)
+{
+	if (left < ITEM_HEAD + 8)
+		return 0;
+	uint64_t head = get64(at);
+	uint32_t length = (uint32_t)head;
+	size_t size = item_size(ITEM_MESSAGE, 0, length);
+	unsigned type = (unsigned)(head >> 32) & 0xffffu;
+	if (head >> 48 != ITEM_MESSAGE || length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
+	    get64(at + size - 8) >> (8 * (length & 7u)) != 0)
+		return 0;
+	*ret = (struct item_plain){ at + ITEM_HEAD, length, type };
+	return size;
+}
 
 /* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);

@@ -1,6 +1,7 @@
 /*
  * inbound: see inbound.h. The way of a message: inbound_frame() finds the sender and opens the cursor on the frame's
- * items; step() takes them one by one, exactly in sequence, and gives each to its handler in take_item().
+ * items; step() takes them one by one, exactly in sequence, and gives each to its handler in take_item(). Most messages
+ * need less than that: run_messages() takes them first, and leaves whatever is unusual to step().
  *
  * The cursor belongs to the handle, not to a stack frame: a callback that makes a blocking call reads on from where its
  * own message stood, and order holds.
@@ -159,7 +160,7 @@ static void take_fragments(struct remote *r, const struct item *it, const char *
 
 static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
 {
-	const char *type = it->continued ? "" : inflow_known_type(&r->in, it);
+	const char *type = it->continued ? "" : inflow_type(&r->in, it);
 	struct letter *m;
 	if (!type)
 		broken(r);
@@ -220,6 +221,78 @@ static void cursor_close(struct brood *h)
 	remote_unref(r);
 }
 
+/*
+ * A run: whole messages without extension, of types that are known, next in sequence, for a handler that may be called
+ * at once. It ends at the first that is anything else; nothing has happened to that one. A callback may change
+ * everything, so all that the run relies on is looked at anew for each message, but for what is the same whenever a
+ * callback has returned: that this turn calls callbacks, and that none is under way (event_may_call()).
+ */
+struct run {
+	struct brood *h;
+	struct remote *remote;
+	struct brood_event event; /* as every message of the run is told */
+	const struct brood_peer *table;
+	brood_fn *fn;
+};
+
+static inline brood_fn *message_handler(const struct brood_peer *table)
+{
+	return table->on.message ? table->on.message : table->on.any;
+}
+
+static inline int run_goes_on(const struct run *run)
+{
+	const struct brood *h = run->h;
+	const struct remote *r = run->remote;
+	return h->cursor.remote == r && h->cursor.sequence == r->in.next && !r->ended && r->peer == run->event.peer &&
+	       !event_interrupted(h) && TAILQ_EMPTY(&h->ready) && event_table(r->peer) == run->table &&
+	       message_handler(run->table) == run->fn;
+}
+
+static inline int run_one(struct run *run)
+{
+	struct brood *h = run->h;
+	struct cursor *c = &h->cursor;
+	struct remote *r = run->remote;
+	struct item_plain it;
+	struct letter *m;
+	size_t size = item_plain(c->at, (size_t)(c->end - c->at), &it);
+	const char *type = size ? inflow_bound_type(&r->in, it.type) : NULL;
+	if (!type || !(m = letter_take_spare(h, r, c->sequence)))
+		return 0;
+	c->at += size;
+	c->sequence++;
+	r->in.next++;
+	r->received++;
+	m->correlation = m->deadline = 0;
+	m->msg = (struct brood_msg){ .type = type,
+				     .body = it.body,
+				     .text = (const char *)it.body,
+				     .length = it.length,
+				     .from = r->peer,
+				     .timeout_ms = -1,
+				     .trace = "" };
+	run->event.data = run->table->data;
+	run->event.msg = &m->msg;
+	event_call_plain(h, run->fn, &run->event, m);
+	return 1;
+}
+
+/* How many there were. */
+static unsigned run_messages(struct brood *h)
+{
+	struct remote *r = h->cursor.remote;
+	struct run run = { .h = h, .remote = r };
+	unsigned n = 0;
+	if (!r->peer || !event_may_call(h) || !(run.table = event_table(r->peer)) ||
+	    !(run.fn = message_handler(run.table)))
+		return 0;
+	run.event = (struct brood_event){ .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = r->peer };
+	while (run_goes_on(&run) && run_one(&run))
+		n++;
+	return n;
+}
+
 /* One item of the open frame. */
 static void step(struct brood *h)
 {
@@ -256,7 +329,8 @@ int inbound_run(struct brood *h)
 		while (h->cursor.remote) {
 			if (!h->blocking && event_interrupted(h))
 				return 1;
-			step(h);
+			if (!run_messages(h))
+				step(h);
 		}
 		if (!h->blocking && event_interrupted(h))
 			return 1;

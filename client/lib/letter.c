@@ -13,18 +13,9 @@
 
 struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
 {
-	struct letter *m = h->current ? h->current : malloc(sizeof(*m));
-	if (!m)
-		return NULL;
-	h->current = NULL;
-	m->h = h;
-	m->remote = r;
-	m->hold.sequence = sequence;
-	m->stays = m->kept = m->showing = 0;
-	m->body = m->type = m->trace = NULL;
-	m->unpacked = NULL;
-	inflow_begin(&r->in, sequence);
-	return m;
+	if (!h->current && (h->current = calloc(1, sizeof(*h->current))))
+		h->current->h = h;
+	return letter_take_spare(h, r, sequence);
 }
 
 static int copy_body(struct letter *m)
@@ -94,10 +85,12 @@ void letter_drop(struct letter *m)
 		drop_stayed(m);
 	else
 		inflow_finish(&r->in, m->hold.sequence);
-	if (m->h->current)
+	if (m->h->current) {
 		free(m);
-	else
-		m->h->current = m; /* for the next one */
+		return;
+	}
+	*m = (struct letter){ .h = m->h }; /* for the next one */
+	m->h->current = m;
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
