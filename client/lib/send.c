@@ -38,7 +38,7 @@ static inline int may_send(const struct brood_peer *p)
 {
 	const struct remote *r = p->remote;
 	const struct brood *h = p->h;
-	return r && !r->fin_sent && !r->fin_received && !r->ended && !p->closed && !h->failed && !h->stopping &&
+	return r && !r->fin_sent && !r->fin_received && !r->ended && !(p->closed | h->failed | h->stopping) &&
 	       h->generation == handle_generation;
 }
 
@@ -117,7 +117,7 @@ static int send_short(struct brood_peer *p, const struct brood_out *m)
 {
 	struct remote *r = p->remote;
 	if (m->size != sizeof(*m) || m->length > SHORT_MAX || m->trace || m->flags & ~(BROOD_MORE | BROOD_BLOCK) ||
-	    (!m->body && m->length) || !may_send(p) || !outflow_has_room(&r->out, remote_cost(m->length)))
+	    (!m->body && m->length) || !may_send(p))
 		return 0;
 	int type = outflow_same_type(&r->out, m->type);
 	uint8_t *to = type < 0 ? NULL : outflow_join(&r->out, ITEM_MESSAGE, (unsigned)type, m->length);
