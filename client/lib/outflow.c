@@ -13,7 +13,7 @@
 #define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
-#define FRAME_USUAL (64u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
+#define FRAME_USUAL (16u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
 #define MARK_MOST (128u * 1024u)
 _Static_assert(MARK_MOST / (ITEM_HEAD + 8) < OUTFLOW_MESSAGES / 4, "bytes alone tell when to mark");
 #define SPARE_MAX (6u * 1024u * 1024u)
