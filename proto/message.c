@@ -184,9 +184,11 @@ static int next_plain(const uint8_t **at, size_t left, struct item *ret)
 
 	if (!size)
 		return 0;
-	*ret = (struct item){ .kind = ITEM_MESSAGE,
+	*ret = (struct item){ .kind = plain.kind,
 			      .type = (uint16_t)plain.type,
 			      .length = plain.length,
+			      .correlation = plain.correlation,
+			      .deadline = plain.deadline,
 			      .total = plain.length,
 			      .body = plain.body };
 	*at += size;

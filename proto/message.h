@@ -78,10 +78,11 @@ size_t item_extension_size(const struct item *it);
  */
 uint8_t *item_write(uint8_t *to, const struct item *it);
 
-struct item_plain { /* a whole message without extension */
-	const uint8_t *body;
+struct item_plain { /* a whole message, request or reply without extension */
+	unsigned kind, type;
 	uint32_t length;
-	unsigned type;
+	uint64_t correlation, deadline;
+	const uint8_t *body;
 };
 
 /*
@@ -93,14 +94,21 @@ static inline size_t item_plain(const uint8_t *at, size_t left, struct item_plai
 {
 	if (left < ITEM_HEAD + 8)
 		return 0;
-	uint64_t head = get64(at);
+	uint64_t head = get64(at), bits = head >> 48;
+	if (bits < ITEM_MESSAGE || bits > ITEM_REPLY)
+		return 0;
+	unsigned kind = (unsigned)bits, type = (unsigned)(head >> 32) & 0xffffu;
 	uint32_t length = (uint32_t)head;
-	size_t size = item_size(ITEM_MESSAGE, 0, length);
-	unsigned type = (unsigned)(head >> 32) & 0xffffu;
-	if (head >> 48 != ITEM_MESSAGE || length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
+	size_t size = item_size(kind, 0, length);
+	if (length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
 	    get64(at + size - 8) >> (8 * (length & 7u)) != 0)
 		return 0;
-	*ret = (struct item_plain){ at + ITEM_HEAD, length, type };
+	*ret = (struct item_plain){ .kind = kind, .type = type, .length = length, .body = at + ITEM_HEAD };
+	if (kind != ITEM_MESSAGE) {
+		ret->correlation = get64(at + ITEM_HEAD);
+		ret->deadline = get64(at + ITEM_HEAD + 8);
+		ret->body += ITEM_CALL;
+	}
 	return size;
 }
 

@@ -31,11 +31,8 @@ static inline int event_may_call(const struct brood *h)
 	return h->dispatching && !h->in_callback && !h->blocking && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
 }
 
-/*
- * The short way of event_message(): call the handler at once, and settle. Only while event_may_call(), and for a letter
- * that asks for nothing.
- */
-static inline void event_call_plain(struct brood *h, brood_fn *fn, const struct brood_event *e, struct letter *m)
+/* The short way of event_message(), while event_may_call(): call the handler at once, and settle. */
+static inline void event_call_message(struct brood *h, brood_fn *fn, const struct brood_event *e, struct letter *m)
 {
 	m->showing = h->in_callback = 1;
 	int rc = fn(e);

@@ -119,7 +119,7 @@ struct cursor {
 	struct remote *remote; /* counted; NULL: no frame open */
 	const uint8_t *at, *end;
 	uint64_t sequence;
-	uint64_t opened; /* when, as handle_now() */
+	uint64_t now; /* as handle_now(), when it was asked first; 0: not yet */
 	int ack_now;
 };
 

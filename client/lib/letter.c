@@ -106,6 +106,16 @@ static int answer(struct letter *m, struct item *it, const struct body *b)
 	return rc;
 }
 
+/* The usual case in one go. 1 if that was it, else nothing has happened. */
+static int answer_short(struct letter *m, const struct brood_out *out)
+{
+	struct item it = { .kind = ITEM_REPLY, .correlation = m->correlation };
+	if (!m->msg.wants_reply || m->remote->ended || !out_join(out, m->remote, it))
+		return 0;
+	m->msg.wants_reply = 0;
+	return 1;
+}
+
 static void pack_failure(void *to, size_t length, const void *failure)
 {
 	(void)length;
@@ -185,6 +195,8 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 	struct item it = { .kind = ITEM_REPLY };
 	struct body b;
 	int rc = handle_check(msg ? m->h : NULL);
+	if (rc == 0 && out && answer_short(m, out))
+		return finish_answer(m, 0);
 	if (rc == 0)
 		rc = out_read(out, &b, &it, NULL);
 	return rc < 0 ? rc : finish_answer(m, answer(m, &it, &b));
