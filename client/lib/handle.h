@@ -188,6 +188,7 @@ struct link {
 	int asked_ids;
 	int readable; /* there is something to read */
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
+	int full;     /* the socket took less than it was offered: nothing is offered until it has room */
 	const struct link_up *up;
 };
 
