@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SLAB_SIZE (1024u * 1024u)
+#define SLAB_SIZE (4 * SLAB_HELPING)
 #define HELLO_MS 5000u
 #define NOTES_MOST (8u * 1024u * 1024u)    /* bytes of the broker's own that one session may leave unread */
 #define REQUESTS_MOST (1024u * 1024u)      /* unread bytes above which it may send no requests */

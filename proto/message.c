@@ -176,20 +176,22 @@ static void decode_head(const uint8_t *from, struct item *ret)
 	ret->name_length = ret->trace_length = 0;
 }
 
-/* Most items are whole messages without extension, of which nothing but their size and padding is to be checked. */
+/* Most items are of this kind. */
 static int next_plain(const uint8_t **at, size_t left, struct item *ret)
 {
-	const uint8_t *from = *at;
-	uint64_t head = get64(from);
-	uint32_t length = (uint32_t)head, type = (uint32_t)(head >> 32) & 0xffffu;
-	size_t size = ITEM_HEAD + ((length + (size_t)8) & ~(size_t)7);
+	struct item_plain plain;
+	size_t size = item_plain(*at, left, &plain);
 
-	if (head >> 48 != ITEM_MESSAGE || length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
-	    get64(from + size - 8) >> (8 * (length & 7u)) != 0)
+	if (!size)
 		return 0;
-	*ret = (struct item){ .kind = ITEM_MESSAGE, .type = (uint16_t)type, .length = length, .total = length };
-	ret->body = from + ITEM_HEAD;
-	*at = from + size;
+	*ret = (struct item){ .kind = plain.kind,
+			      .type = (uint16_t)plain.type,
+			      .length = plain.length,
+			      .correlation = plain.correlation,
+			      .deadline = plain.deadline,
+			      .total = plain.length,
+			      .body = plain.body };
+	*at += size;
 	return 1;
 }
 

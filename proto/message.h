@@ -12,6 +12,7 @@
 #ifndef BROOD_MESSAGE_H
 #define BROOD_MESSAGE_H
 
+#include "little.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,6 +77,40 @@ size_t item_extension_size(const struct item *it);
  * it->length bytes goes: the caller fills it.
  */
 uint8_t *item_write(uint8_t *to, const struct item *it);
+
+struct item_plain { /* a whole message, request or reply without extension */
+	unsigned kind, type;
+	uint32_t length;
+	uint64_t correlation, deadline;
+	const uint8_t *body;
+};
+
+/*
+ * The short way of the usual case: decode the item at `at`, with `left` bytes before the end, if it is a sound
+ * item_plain. Its size, or 0: it is something else, or malformed, and item_next() tells. Nothing but size and padding
+ * is to be checked.
+ */
+static inline size_t item_plain(const uint8_t *at, size_t left, struct item_plain *ret)
+{
+	if (left < ITEM_HEAD + 8)
+		return 0;
+	uint64_t head = get64(at), bits = head >> 48;
+	if (bits < ITEM_MESSAGE || bits > ITEM_REPLY)
+		return 0;
+	unsigned kind = (unsigned)bits, type = (unsigned)(head >> 32) & 0xffffu;
+	uint32_t length = (uint32_t)head;
+	size_t size = item_size(kind, 0, length);
+	if (length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
+	    get64(at + size - 8) >> (8 * (length & 7u)) != 0)
+		return 0;
+	*ret = (struct item_plain){ .kind = kind, .type = type, .length = length, .body = at + ITEM_HEAD };
+	if (kind != ITEM_MESSAGE) {
+		ret->correlation = get64(at + ITEM_HEAD);
+		ret->deadline = get64(at + ITEM_HEAD + 8);
+		ret->body += ITEM_CALL;
+	}
+	return size;
+}
 
 /* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);

@@ -125,7 +125,7 @@ struct cursor {
 	struct remote *remote; /* counted; NULL: no frame open */
 	const uint8_t *at, *end;
 	uint64_t sequence;
-	uint64_t opened; /* when, as handle_now() */
+	uint64_t now; /* as handle_now(), when it was asked first; 0: not yet */
 	int ack_now;
 };
 
@@ -194,6 +194,7 @@ struct link {
 	int asked_ids;
 	int readable; /* there is something to read */
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
+	int full;     /* the socket took less than it was offered: nothing is offered until it has room */
 	const struct link_up *up;
 };
 

@@ -13,18 +13,9 @@
 
 struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
 {
-	struct letter *m = h->current ? h->current : malloc(sizeof(*m));
-	if (!m)
-		return NULL;
-	h->current = NULL;
-	m->h = h;
-	m->remote = r;
-	m->hold.sequence = sequence;
-	m->stays = m->kept = m->showing = 0;
-	m->body = m->type = m->trace = NULL;
-	m->unpacked = NULL;
-	inflow_begin(&r->in, sequence);
-	return m;
+	if (!h->current && (h->current = calloc(1, sizeof(*h->current))))
+		h->current->h = h;
+	return letter_take_spare(h, r, sequence);
 }
 
 static int copy_body(struct letter *m)
@@ -94,10 +85,12 @@ void letter_drop(struct letter *m)
 		drop_stayed(m);
 	else
 		inflow_finish(&r->in, m->hold.sequence);
-	if (m->h->current)
+	if (m->h->current) {
 		free(m);
-	else
-		m->h->current = m; /* for the next one */
+		return;
+	}
+	*m = (struct letter){ .h = m->h }; /* for the next one */
+	m->h->current = m;
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
@@ -111,6 +104,16 @@ static int answer(struct letter *m, struct item *it, const struct body *b)
 	if (rc == 0)
 		m->msg.wants_reply = 0;
 	return rc;
+}
+
+/* The usual case in one go. 1 if that was it, else nothing has happened. */
+static int answer_short(struct letter *m, const struct brood_out *out)
+{
+	struct item it = { .kind = ITEM_REPLY, .correlation = m->correlation };
+	if (!m->msg.wants_reply || m->remote->ended || !out_join(out, m->remote, it))
+		return 0;
+	m->msg.wants_reply = 0;
+	return 1;
 }
 
 static void pack_failure(void *to, size_t length, const void *failure)
@@ -192,6 +195,8 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 	struct item it = { .kind = ITEM_REPLY };
 	struct body b;
 	int rc = handle_check(msg ? m->h : NULL);
+	if (rc == 0 && out && answer_short(m, out))
+		return finish_answer(m, 0);
 	if (rc == 0)
 		rc = out_read(out, &b, &it, NULL);
 	return rc < 0 ? rc : finish_answer(m, answer(m, &it, &b));

@@ -12,6 +12,20 @@
  * memory. */
 struct letter *letter_take(struct brood *, struct remote *, uint64_t sequence);
 
+/* The same if there is memory from the one before, which there usually is. That is blank: nothing in it is kept, shown,
+ * owned. */
+static inline struct letter *letter_take_spare(struct brood *h, struct remote *r, uint64_t sequence)
+{
+	struct letter *m = h->current;
+	if (!m)
+		return NULL;
+	h->current = NULL;
+	m->remote = r;
+	m->hold.sequence = sequence;
+	inflow_begin(&r->in, sequence);
+	return m;
+}
+
 /* It must outlive its handler: copy it out of the slab. -ENOMEM. Twice is fine. */
 int letter_stay(struct letter *);
 

@@ -173,7 +173,7 @@ static void fail(struct brood *h, const char *name, const char *what, int code)
 static void update_interest(struct brood *h)
 {
 	struct link *l = &h->link;
-	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) ? EPOLLOUT : 0u);
+	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
 	if (l->source.fd < 0 || want == l->interest)
 		return;
 	(void)handle_rewatch(h, &l->source, want);
@@ -311,13 +311,14 @@ static int pump_once(struct brood *h, struct batch *b)
 		r->dirty = 0;
 		remote_touch(r);
 	}
-	return written > 0 && (size_t)written == b->bytes;
+	h->link.full = written >= 0 && (size_t)written < b->bytes;
+	return written > 0 && !h->link.full;
 }
 
 void link_pump(struct brood *h)
 {
 	struct batch batch;
-	if (h->link.state != LINK_UP)
+	if (h->link.state != LINK_UP || h->link.full)
 		return;
 	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
 		if (!pump_once(h, &batch))
@@ -372,6 +373,7 @@ static void greet(struct brood *h, int fd)
 	l->source.fd = fd;
 	l->state = LINK_GREETING;
 	l->interest = EPOLLIN;
+	l->full = 0;
 	channel_init(&l->channel, fd, fd, &l->slab);
 	l->channel.takes_fds = 0;
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
@@ -707,6 +709,8 @@ static void channel_ready(struct source *s, unsigned events)
 	}
 	if (events & ~(unsigned)EPOLLOUT)
 		l->readable = 1;
+	if (events & EPOLLOUT)
+		l->full = 0;
 	if ((events & EPOLLOUT) && channel_drain(&l->channel, NULL) == 0)
 		update_interest(h);
 }
@@ -736,6 +740,7 @@ void link_leave(struct brood *h)
 	if (h->link.state != LINK_UP)
 		return;
 	acknowledge_all(h);
+	h->link.full = 0; /* the last chance, so try */
 	link_pump(h);
 	bye.parting = BROOD__PARTING__PARTING_LEAVING;
 	link_control(h, FRAME_GOODBYE, &bye.base, -1);

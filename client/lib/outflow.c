@@ -13,8 +13,9 @@
 #define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
-#define FRAME_USUAL (64u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
+#define FRAME_USUAL (16u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
 #define MARK_MOST (128u * 1024u)
+_Static_assert(MARK_MOST / (ITEM_HEAD + 8) < OUTFLOW_MESSAGES / 4, "bytes alone tell when to mark");
 #define SPARE_MAX (6u * 1024u * 1024u)
 
 void outflow_pool_init(struct outflow_pool *p)
@@ -83,6 +84,7 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	/* A quarter of the window, but not so much that the blocks under way fall out of the processor's cache. */
 	o->mark = window / 4 < MARK_MOST ? window / 4 : MARK_MOST;
 	o->next = 1;
+	o->last_name = "";
 	TAILQ_INIT(&o->blocks);
 }
 
@@ -115,7 +117,7 @@ int outflow_has_recovered(const struct outflow *o)
 
 static unsigned type_number(const struct outflow *o, const char *name)
 {
-	if (o->last_type && strcmp(o->types[o->last_type - 1], name) == 0)
+	if (strcmp(o->last_name, name) == 0)
 		return o->last_type;
 	for (unsigned i = 0; i < o->n_types; i++)
 		if (strcmp(o->types[i], name) == 0)
@@ -134,6 +136,12 @@ static int type_add(struct outflow *o, const char *name)
 	return 0;
 }
 
+static void type_used(struct outflow *o, unsigned number)
+{
+	o->last_type = number;
+	o->last_name = o->types[number - 1];
+}
+
 int outflow_type(struct outflow *o, const char *name, struct item *it)
 {
 	if (!name || !*name)
@@ -141,7 +149,7 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 	unsigned number = type_number(o, name);
 	if (number) {
 		it->type = (uint16_t)number;
-		o->last_type = number;
+		type_used(o, number);
 		return 0;
 	}
 	size_t length = strlen(name);
@@ -156,7 +164,7 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 	if (type_add(o, name) < 0)
 		return -ENOMEM;
 	it->type = (uint16_t)o->n_types;
-	o->last_type = o->n_types;
+	type_used(o, o->n_types);
 	return 0;
 }
 
@@ -164,18 +172,19 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 
 static void frame_close(struct outflow *o)
 {
-	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	struct outflow_block *b = o->open;
 	struct frame f = { .kind = FRAME_DATA, .sequence = o->open_first };
 	uint8_t *head = b->bytes + o->open_offset;
 	f.flags = head[2];
 	f.length = b->used - o->open_offset - FRAME_HEAD;
 	frame_write_head(head, &f);
-	o->open = 0;
+	o->open = NULL;
+	o->join_end = 0;
 }
 
 static void frame_open(struct outflow *o, struct outflow_block *b)
 {
-	o->open = 1;
+	o->open = b;
 	o->open_offset = b->used;
 	o->open_first = o->next;
 	b->bytes[b->used + 2] = 0; /* flags */
@@ -205,6 +214,34 @@ int outflow_reserve(struct outflow *o, size_t bytes)
 		pool_keep(o->pool, b);
 	}
 	return 0;
+}
+
+/* What is left of `most` behind `done`. */
+static uint64_t left_of(uint64_t most, uint64_t done)
+{
+	return most > done ? most - done : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * How far items may join the open frame unseen: to its usual length, to the end of the block, to the window's end, and
+ * short of the next mark. Acknowledgements only make more room, so it holds until the frame is closed. The count of
+ * items needs no look for marks, which are never farther apart than MARK_MOST bytes; for the window each counts as its
+ * least size.
+ */
+static void allow_joining(struct outflow *o)
+{
+	const struct outflow_block *b = o->open;
+	uint64_t n = left_of(FRAME_USUAL + FRAME_HEAD, b->used - o->open_offset);
+	n = least(n, b->size - b->used);
+	n = least(n, left_of(o->window, o->written - o->freed));
+	n = least(n, left_of(o->mark, o->written - o->marked_position + 1));
+	n = least(n, left_of(OUTFLOW_MESSAGES, outflow_unacknowledged(o)) * (ITEM_HEAD + 8));
+	o->join_end = o->written + n;
 }
 
 /* The block that takes an item of this size, with a frame open in it. */
@@ -241,6 +278,7 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 	b->last = o->next++;
 	if (o->written - o->marked_position >= o->mark || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
 		(void)outflow_mark(o);
+	allow_joining(o);
 	return body;
 }
 
@@ -248,7 +286,7 @@ int outflow_mark(struct outflow *o)
 {
 	if (!o->open)
 		return 0;
-	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	struct outflow_block *b = o->open;
 	b->bytes[o->open_offset + 2] |= FRAME_ACK_NOW;
 	o->marked = b->last;
 	o->marked_position = o->written;

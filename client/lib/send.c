@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define SHORT_MAX (16u * 1024u)   /* messages that share blocks */
 #define GATHER_MAX (128u * 1024u) /* bytes that gather before they are pushed out all the same */
 
 static int why_not(struct brood_peer *p)
@@ -38,7 +37,7 @@ static inline int may_send(const struct brood_peer *p)
 {
 	const struct remote *r = p->remote;
 	const struct brood *h = p->h;
-	return r && !r->fin_sent && !r->fin_received && !r->ended && !p->closed && !h->failed && !h->stopping &&
+	return r && !r->fin_sent && !r->fin_received && !r->ended && !(p->closed | h->failed | h->stopping) &&
 	       h->generation == handle_generation;
 }
 
@@ -112,24 +111,12 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 	return 0;
 }
 
-/* The usual case in one go: a short message, typed as the one before, joins the open frame. 1 if that was it. */
-static int send_short(struct brood_peer *p, const struct brood_out *m)
+/* The usual case in one go. 1 if that was it, else nothing has happened. */
+static inline int send_short(struct brood_peer *p, const struct brood_out *out, struct item it)
 {
-	struct remote *r = p->remote;
-	if (m->size != sizeof(*m) || m->length > SHORT_MAX || m->trace || m->flags & ~(BROOD_MORE | BROOD_BLOCK) ||
-	    (!m->body && m->length) || !may_send(p) || !outflow_has_room(&r->out, remote_cost(m->length)))
+	if (!may_send(p) || !out_join(out, p->remote, it))
 		return 0;
-	int type = outflow_same_type(&r->out, m->type);
-	uint8_t *to = type < 0 ? NULL : outflow_join(&r->out, ITEM_MESSAGE, (unsigned)type, m->length);
-	if (!to)
-		return 0;
-	if (m->fill)
-		m->fill(to, m->length, m->body);
-	else if (m->length)
-		memcpy(to, m->body, m->length);
-	r->sent++;
-	if (!r->dirty)
-		remote_touch(r);
+	p->remote->sent++;
 	return 1;
 }
 
@@ -139,7 +126,7 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 	unsigned flags;
 	if (!p || !out)
 		return -EINVAL;
-	if (send_short(p, out)) {
+	if (send_short(p, out, (struct item){ .kind = ITEM_MESSAGE })) {
 		push(p, out->flags);
 		return 0;
 	}
@@ -155,7 +142,6 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
 		   struct call *call)
 {
-	struct item it = { .kind = ITEM_REQUEST };
 	unsigned flags;
 	if (timeout_ms == 0 || timeout_ms < -1)
 		return refused(p, -EINVAL);
@@ -165,8 +151,11 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
-	it.correlation = (uint64_t)id;
-	it.deadline = due;
+	struct item it = { .kind = ITEM_REQUEST, .correlation = (uint64_t)id, .deadline = due };
+	if (out && send_short(p, out, it)) {
+		push(p, out->flags);
+		return id;
+	}
 	int rc = send_item(p, out, &it, &flags);
 	if (rc < 0) {
 		request_forget(p->h, id);

@@ -19,6 +19,7 @@ struct ends { /* a stream, and the bytes under way */
 	size_t wire_bytes;
 	uint64_t got; /* messages delivered */
 	uint64_t cut; /* frames swallowed by the wire, as after a HOLD */
+	uint64_t joined;
 	uint32_t random;
 };
 
@@ -63,8 +64,18 @@ static int append(struct ends *e, uint64_t i)
 	struct item it = { .kind = ITEM_MESSAGE, .length = (uint32_t)length_of(i), .total = length_of(i) };
 	if (!outflow_has_room(&e->out, it.length + 128))
 		return -EAGAIN;
-	assert_int_equal(outflow_type(&e->out, i % 3 ? "Job" : "Other", &it), 0);
-	uint8_t *body = outflow_append(&e->out, &it);
+	const char *type = i % 3 ? "Job" : "Other";
+	int same = outflow_same_type(&e->out, type);
+	uint8_t *body = NULL;
+	if (same > 0) {
+		it.type = (uint16_t)same;
+		body = outflow_join(&e->out, &it);
+		e->joined += body != NULL;
+	}
+	if (!body) {
+		assert_int_equal(outflow_type(&e->out, type, &it), 0);
+		body = outflow_append(&e->out, &it);
+	}
 	assert_non_null(body);
 	memset(body, (int)(i % 251), it.length);
 	return 0;
@@ -165,6 +176,30 @@ static void all_arrive_once_in_order(void **state)
 	assert_int_equal(outflow_unacknowledged(&e->out), 0);
 	assert_int_equal(e->out.written, e->out.freed);
 	assert_true(e->cut > 20); /* the test did lose frames */
+	assert_true(e->joined > all / 4);
+}
+
+/* What joins unseen keeps within window and number, and leaves no gap without a mark. */
+static void joining_keeps_all_bounds(void **state)
+{
+	static const uint32_t lengths[] = { 0, 1, 64, 1000, 5000, 16384 };
+	static const size_t windows[] = { 65536, 1u << 20, 64u << 20 };
+	struct ends *e = *state;
+	for (size_t i = 0; i < 18; i++) {
+		struct item it = { .kind = i % 2 ? ITEM_MESSAGE : ITEM_REQUEST, .length = lengths[i % 6] };
+		size_t size = item_size(it.kind, 0, it.length);
+		outflow_deinit(&e->out);
+		outflow_init(&e->out, &e->pool, windows[i / 6]);
+		while (outflow_join(&e->out, &it) ||
+		       (outflow_has_room(&e->out, size + FRAME_HEAD) && outflow_append(&e->out, &it))) {
+			assert_true(e->out.written <= windows[i / 6]);
+			assert_true(outflow_unacknowledged(&e->out) <= OUTFLOW_MESSAGES);
+			assert_true(e->out.written - e->out.marked_position < e->out.mark);
+			assert_true(e->out.next - 1 - e->out.marked < OUTFLOW_MESSAGES / 4);
+		}
+		assert_true(e->out.written + size + 2 * FRAME_HEAD > windows[i / 6] ||
+			    outflow_unacknowledged(&e->out) == OUTFLOW_MESSAGES);
+	}
 }
 
 static void window_holds_and_recovers(void **state)
@@ -341,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_arrive_once_in_order, begin, end),
+		cmocka_unit_test_setup_teardown(joining_keeps_all_bounds, begin, end),
 		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
