@@ -189,6 +189,7 @@ struct link {
 	uint8_t ids_key[TICKET_KEY];
 	int asked_ids;
 	int readable; /* there is something to read */
+	int full;     /* the socket takes nothing now, and there is something to write */
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
 	const struct link_up *up;
 };

@@ -117,6 +117,7 @@ static void disconnect(struct brood *h)
 		close(l->source.fd);
 	l->source.fd = -1;
 	l->interest = 0;
+	l->full = 0;
 }
 
 static void reap_starter(struct brood *h, int flags)
@@ -173,7 +174,7 @@ static void fail(struct brood *h, const char *name, const char *what, int code)
 static void update_interest(struct brood *h)
 {
 	struct link *l = &h->link;
-	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) ? EPOLLOUT : 0u);
+	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
 	if (l->source.fd < 0 || want == l->interest)
 		return;
 	(void)handle_rewatch(h, &l->source, want);
@@ -337,6 +338,8 @@ void link_pump(struct brood *h)
 	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
 		if (!pump_once(h, &batch))
 			break;
+	/* Also when the socket took nothing at all of a write, and so nothing is kept: nobody else would bring us back. */
+	h->link.full = !TAILQ_EMPTY(&h->dirty);
 	update_interest(h);
 }
 
