@@ -51,12 +51,12 @@ struct item {
 	int more, continued;
 	uint16_t type;        /* number */
 	uint32_t length;      /* of the body */
-	uint8_t fds;          /* ITEM_FDS: descriptors that came with the frame; MESSAGE, REQUEST, REPLY */
 	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL; REFUSED: sequence of the refused item */
 	uint64_t deadline;    /* REQUEST: CLOCK_BOOTTIME in ms, 0: none */
 	const char *name;     /* ITEM_TYPE as it lies in the extension, not NUL-ended; NULL if absent */
 	const char *trace;    /* likewise */
 	uint8_t name_length, trace_length;
+	uint8_t fds;    /* ITEM_FDS: descriptors that came with the frame; MESSAGE, REQUEST, REPLY */
 	uint64_t total; /* ITEM_TOTAL, or length */
 	const uint8_t *body;
 };
