@@ -23,6 +23,7 @@
 #define ITEM_TYPE_MAX 255u
 #define ITEM_TRACE_MAX 255u
 #define ITEM_EXTENSION_MAX 2040u
+#define ITEM_FDS_MAX 16u
 
 enum item_kind {
 	ITEM_MESSAGE = 1,
@@ -31,13 +32,15 @@ enum item_kind {
 	ITEM_FAILURE = 4, /* a reply that is an error; body is brood.Failure */
 	ITEM_CANCEL = 5,  /* nobody waits for this request's reply any more */
 	ITEM_READY = 6,   /* I am ready; no body */
-	ITEM_FIN = 7      /* my last item; no body */
+	ITEM_FIN = 7,     /* my last item; no body */
+	ITEM_REFUSED =
+		8 /* I do not take your item `correlation`, because of what came with it; body is brood.Failure */
 };
 #define ITEM_KIND 0x3fu
 #define ITEM_MORE 0x40u
 #define ITEM_CONTINUED 0x80u
 
-enum item_tag { ITEM_TYPE = 1, ITEM_TRACE = 2, ITEM_TOTAL = 3 };
+enum item_tag { ITEM_TYPE = 1, ITEM_TRACE = 2, ITEM_TOTAL = 3, ITEM_FDS = 4 };
 
 /* Type numbers 1 to ITEM_TYPES are bound by the first item that has both number and ITEM_TYPE; 0 is "untyped",
  * ITEM_UNNUMBERED means the name is in the extension of this item only. */
@@ -49,18 +52,19 @@ struct item {
 	int more, continued;
 	uint16_t type;        /* number */
 	uint32_t length;      /* of the body */
-	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL */
+	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL; REFUSED: sequence of the refused item */
 	uint64_t deadline;    /* REQUEST: CLOCK_BOOTTIME in ms, 0: none */
 	const char *name;     /* ITEM_TYPE as it lies in the extension, not NUL-ended; NULL if absent */
 	const char *trace;    /* likewise */
 	uint8_t name_length, trace_length;
+	uint8_t fds;    /* ITEM_FDS: descriptors that came with the frame; MESSAGE, REQUEST, REPLY */
 	uint64_t total; /* ITEM_TOTAL, or length */
 	const uint8_t *body;
 };
 
 static inline int item_is_call(unsigned kind)
 {
-	return kind >= ITEM_REQUEST && kind <= ITEM_CANCEL;
+	return (kind >= ITEM_REQUEST && kind <= ITEM_CANCEL) || kind == ITEM_REFUSED;
 }
 
 /* Bytes that an item with this kind, extension and body takes in a frame; a multiple of 8. */
@@ -69,7 +73,7 @@ static inline size_t item_size(unsigned kind, size_t extension, size_t length)
 	return ITEM_HEAD + (item_is_call(kind) ? ITEM_CALL : 0) + extension + ((length + 8u) & ~(size_t)7u);
 }
 
-/* Bytes of extension that name, trace and total of `it` need; a multiple of 8. 0 if there is nothing to say. */
+/* Bytes of extension that name, trace, total and fds of `it` need; a multiple of 8. 0 if there is nothing to say. */
 size_t item_extension_size(const struct item *it);
 
 /*

@@ -47,6 +47,14 @@ static int copy_trace(struct letter *m, const char *trace, size_t n)
 	return 0;
 }
 
+/* What came with the open frame is the caller's now. */
+static struct parcel *take_parcel(struct brood *h)
+{
+	struct parcel *p = h->cursor.parcel;
+	h->cursor.parcel = NULL;
+	return p;
+}
+
 /* The letter of an item that came whole. */
 static struct letter *letter_of_item(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
 {
@@ -56,6 +64,7 @@ static struct letter *letter_of_item(struct remote *r, const struct item *it, co
 	m->msg.type = type;
 	m->msg.body = it->body;
 	m->msg.length = it->length;
+	m->parcel = it->fds ? take_parcel(r->h) : NULL;
 	if (copy_trace(m, it->trace, it->trace_length) == 0)
 		return m;
 	letter_drop(m);
@@ -74,6 +83,8 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 	m->msg.trace = a->trace ? a->trace : "";
 	m->trace = a->trace;
 	a->trace = NULL;
+	m->parcel = a->parcel;
+	a->parcel = NULL;
 	m->body = inflow_assembly_take(&r->in);
 	m->msg.body = m->body;
 	return m;
@@ -111,22 +122,6 @@ static void deliver_reply(struct remote *r, struct letter *m, uint64_t correlati
 		letter_drop(m); /* an answer after its deadline */
 }
 
-static void deliver(struct remote *r, struct letter *m, const struct item *it)
-{
-	m->correlation = it->correlation;
-	m->deadline = it->deadline;
-	m->msg.text = m->msg.body;
-	m->msg.from = r->peer;
-	m->msg.wants_reply = it->kind == ITEM_REQUEST;
-	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
-	if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
-		deliver_message(r, m, it);
-	else if (it->kind == ITEM_FAILURE)
-		deliver_failure(r, m, it);
-	else
-		deliver_reply(r, m, it->correlation);
-}
-
 static void out_of_memory(struct brood *h)
 {
 	struct fault f;
@@ -144,6 +139,77 @@ static void broken(struct remote *r)
 	parting_gone(r, &f);
 }
 
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
+
+/* Why this letter's descriptors are not all there. 0: they are. */
+static int are_missing(const struct brood *h, const struct letter *m, unsigned said, struct fault *why)
+{
+	const struct parcel *p = m->parcel;
+	if (p && !p->lost && p->n == said)
+		return 0;
+	if (p && p->lost)
+		fault_set(why, "fd.lost", "its receiver has no descriptor free (limit of open files)");
+	else if (!h->link.channel.takes_fds)
+		fault_set(why, "fd.transport", "descriptors came with it, and its receiver is not on a Unix socket");
+	else
+		fault_set(why, "fd.lost", "its descriptors were lost on the way: too many wait or are under way");
+	return 1;
+}
+
+/* Without its descriptors it is not what was sent: whoever waits for it hears so, the program never sees it. */
+static void refuse(struct remote *r, struct letter *m, const struct item *it, const struct fault *why)
+{
+	if (it->kind == ITEM_REPLY) {
+		letter_drop(m);
+		(void)request_answer(r->h, r, it->correlation, NULL, why);
+	} else if (letter_refuse(m, why) < 0) {
+		out_of_memory(r->h);
+	}
+}
+
+/* The receiver of what I sent did not take it. */
+static void take_refused(struct remote *r, const struct item *it)
+{
+	ProtobufCMessage *failure;
+	struct fault f;
+	if (r->out.refused == r->out.with_fds || it->correlation == 0 || it->correlation > r->out.reached) {
+		broken(r);
+		return;
+	}
+	r->out.refused++;
+	if (guard_unpack(&brood__failure__descriptor, it->body, it->length, 1, &failure) < 0) {
+		fault_set(&f, "undelivered", "1 message to %s: it was refused; not delivered", peer_label(r->peer));
+	} else {
+		const Brood__Failure *p = (const Brood__Failure *)failure;
+		fault_set_code(&f, p->code < 0 ? p->code : -EREMOTEIO, "undelivered",
+			       "1 message to %s: %s; not delivered", peer_label(r->peer), p->text);
+		guard_free(failure);
+	}
+	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+}
+
+/* ---- items that are messages ------------------------------------------------------------------------------------- */
+
+static void deliver(struct remote *r, struct letter *m, const struct item *it)
+{
+	struct fault why;
+	m->correlation = it->correlation;
+	m->deadline = it->deadline;
+	m->msg.text = m->msg.body;
+	m->msg.from = r->peer;
+	m->msg.wants_reply = it->kind == ITEM_REQUEST;
+	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
+	m->msg.n_fds = it->fds;
+	if (it->fds && are_missing(r->h, m, it->fds, &why))
+		refuse(r, m, it, &why);
+	else if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
+		deliver_message(r, m, it);
+	else if (it->kind == ITEM_FAILURE)
+		deliver_failure(r, m, it);
+	else
+		deliver_reply(r, m, it->correlation);
+}
+
 /* A fragment: 1 if the message is whole now. */
 static int take_fragment(struct remote *r, const struct item *it, const char *type)
 {
@@ -152,6 +218,8 @@ static int take_fragment(struct remote *r, const struct item *it, const char *ty
 		broken(r);
 	else if (rc < 0)
 		out_of_memory(r->h);
+	else if (it->fds)
+		r->in.assembly.parcel = take_parcel(r->h);
 	return rc == 1;
 }
 
@@ -212,6 +280,9 @@ static void take_item(struct remote *r, const struct item *it, uint64_t sequence
 	case ITEM_CANCEL:
 		letter_cancel(r, it->correlation);
 		break;
+	case ITEM_REFUSED:
+		take_refused(r, it);
+		break;
 	default:
 		take_message(r, it, sequence);
 		break;
@@ -224,6 +295,8 @@ static void cursor_close(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	h->cursor.remote = NULL;
+	if (h->cursor.parcel)
+		parcel_free(take_parcel(h));
 	if (h->cursor.ack_now)
 		inflow_ask(&r->in, h->cursor.sequence - 1);
 	if (inflow_owes(&r->in))
@@ -345,7 +418,8 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 				     .at = f->body,
 				     .end = f->body + f->length,
 				     .sequence = f->sequence,
-				     .ack_now = f->flags & FRAME_ACK_NOW };
+				     .ack_now = f->flags & FRAME_ACK_NOW,
+				     .parcel = f->flags & FRAME_FDS ? channel_take_parcel(&h->link.channel) : NULL };
 }
 
 int inbound_run(struct brood *h)

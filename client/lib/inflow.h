@@ -10,6 +10,7 @@
 #define BROOD_INFLOW_H
 
 #include "message.h"
+#include "parcel.h"
 #include <sys/queue.h>
 
 struct inflow_hold { /* part of a message that was taken and is not consumed yet */
@@ -24,6 +25,7 @@ struct inflow_assembly { /* a message of several items, under construction */
 	struct item first; /* kind, total, correlation, deadline; name and trace not used */
 	const char *type;
 	char *trace;
+	struct parcel *parcel; /* came with the first fragment, or NULL */
 };
 
 struct inflow {

@@ -117,6 +117,7 @@ static void disconnect(struct brood *h)
 		close(l->source.fd);
 	l->source.fd = -1;
 	l->interest = 0;
+	l->full = 0;
 }
 
 static void reap_starter(struct brood *h, int flags)
@@ -226,6 +227,7 @@ struct batch {
 	_Alignas(8) uint8_t bare[PIECES][FRAME_HEAD];
 	int pieces, n_shares, n_bare;
 	size_t bytes;
+	const struct parcel *parcel; /* of the one frame in it; NULL: no descriptors */
 };
 
 static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
@@ -240,6 +242,12 @@ static void gather_bare(struct batch *b, struct share *s, unsigned kind, const s
 	s->bytes = FRAME_HEAD;
 }
 
+/* A frame with descriptors is a batch of its own. */
+static int must_be_alone(const struct batch *b, const struct remote *r)
+{
+	return b->parcel || (r->out.n_fds && b->n_shares > 0 && !r->hold && outflow_parcel(&r->out));
+}
+
 static void gather_share(struct batch *b, struct remote *r)
 {
 	if (r->hold)
@@ -248,11 +256,14 @@ static void gather_share(struct batch *b, struct remote *r)
 	struct share *s = &b->shares[b->n_shares];
 	*s = (struct share){ .remote = r, .acknowledge = route.acknowledge };
 	int first = b->pieces;
+	b->parcel = outflow_parcel(&r->out);
 	b->pieces += outflow_gather(&r->out, &route, b->iov + first, PIECES - first, HELPING - b->bytes);
 	for (int i = first; i < b->pieces; i++)
 		s->bytes += b->iov[i].iov_len;
 	if (!s->bytes && (r->probe || inflow_owes(&r->in)))
 		gather_bare(b, s, r->probe ? FRAME_PROBE : FRAME_ACK, &route);
+	if (b->pieces == first || s->bare)
+		b->parcel = NULL;
 	if (!s->bytes)
 		return;
 	b->bytes += s->bytes;
@@ -280,7 +291,9 @@ static size_t settle_share(struct brood *h, struct batch *b, struct share *s, si
 
 static ssize_t write_batch(struct brood *h, struct batch *b)
 {
-	ssize_t written = channel_write(&h->link.channel, b->iov, b->pieces);
+	struct channel *c = &h->link.channel;
+	ssize_t written =
+		b->parcel ? channel_write_parcel(c, b->iov, b->pieces, b->parcel) : channel_write(c, b->iov, b->pieces);
 	size_t left = written > 0 ? (size_t)written : 0;
 	for (int i = 0; i < b->n_shares; i++)
 		left -= settle_share(h, b, &b->shares[i], left);
@@ -293,7 +306,10 @@ static int pump_once(struct brood *h, struct batch *b)
 	struct remote *r, *next;
 	b->pieces = b->n_shares = b->n_bare = 0;
 	b->bytes = 0;
+	b->parcel = NULL;
 	for (r = TAILQ_FIRST(&h->dirty); r && b->pieces < PIECES && b->bytes < HELPING; r = next) {
+		if (must_be_alone(b, r))
+			break;
 		int had = b->n_shares;
 		next = TAILQ_NEXT(r, dirty_entry);
 		gather_share(b, r);
@@ -311,7 +327,8 @@ static int pump_once(struct brood *h, struct batch *b)
 		r->dirty = 0;
 		remote_touch(r);
 	}
-	h->link.full = written >= 0 && (size_t)written < b->bytes;
+	/* Also when it took nothing at all, and so nothing is kept: EPOLLOUT brings us back. */
+	h->link.full = written == -EAGAIN || (written >= 0 && (size_t)written < b->bytes);
 	return written > 0 && !h->link.full;
 }
 
@@ -375,7 +392,8 @@ static void greet(struct brood *h, int fd)
 	l->interest = EPOLLIN;
 	l->full = 0;
 	channel_init(&l->channel, fd, fd, &l->slab);
-	l->channel.takes_fds = 0;
+	if (l->address_kind == ADDRESS_TCP)
+		l->channel.takes_fds = 0;
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	if (!l->inherited)
 		say_hello(h, CHILD_IDS);
@@ -516,6 +534,12 @@ void link_need(struct brood *h)
 	} else {
 		greet(h, l->source.fd);
 	}
+}
+
+int link_passes_fds(struct brood *h)
+{
+	link_need(h); /* which decides for an address */
+	return h->link.channel.slab ? h->link.channel.takes_fds : h->link.address_kind != ADDRESS_TCP;
 }
 
 /* ---- ids for children -------------------------------------------------------------------------------------------- */

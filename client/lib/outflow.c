@@ -86,6 +86,17 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	o->next = 1;
 	o->last_name = "";
 	TAILQ_INIT(&o->blocks);
+	STAILQ_INIT(&o->parcels);
+}
+
+struct parcel *outflow_take_parcel(struct outflow *o)
+{
+	struct parcel *p = STAILQ_FIRST(&o->parcels);
+	if (!p)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&o->parcels, next);
+	o->n_fds -= p->n;
+	return p;
 }
 
 void outflow_deinit(struct outflow *o)
@@ -93,6 +104,8 @@ void outflow_deinit(struct outflow *o)
 	struct outflow_block *b;
 	if (!o->pool)
 		return;
+	while (o->n_fds)
+		parcel_free(outflow_take_parcel(o));
 	while ((b = TAILQ_FIRST(&o->blocks))) {
 		TAILQ_REMOVE(&o->blocks, b, next);
 		pool_give(o->pool, b);
@@ -110,7 +123,8 @@ uint64_t outflow_unsent(const struct outflow *o)
 
 int outflow_has_recovered(const struct outflow *o)
 {
-	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2;
+	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2 &&
+	       o->n_fds <= OUTFLOW_FDS / 2;
 }
 
 /* ---- type names -------------------------------------------------------------------------------------------------- */
@@ -282,6 +296,24 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 	return body;
 }
 
+/* Its receiver is asked at once: until it answers we hold copies, and an end of a pipe would seem open. */
+uint8_t *outflow_append_parcel(struct outflow *o, const struct item *it, struct parcel *p)
+{
+	if (o->open)
+		frame_close(o);
+	uint8_t *body = outflow_append(o, it);
+	if (!body)
+		return NULL;
+	TAILQ_LAST(&o->blocks, outflow_blocks)->bytes[o->open_offset + FRAME_FLAGS_AT] |= FRAME_FDS;
+	(void)outflow_mark(o);
+	frame_close(o); /* nothing joins it */
+	p->at = o->next - 1;
+	STAILQ_INSERT_TAIL(&o->parcels, p, next);
+	o->n_fds += p->n;
+	o->with_fds++;
+	return body;
+}
+
 int outflow_mark(struct outflow *o)
 {
 	if (!o->open)
@@ -312,18 +344,55 @@ static void head_complete(uint8_t *head, const struct outflow_route *r)
 	memcpy(head + 40, &acknowledge, 8);
 }
 
-/* Frames of one block from `from` on, as far as `most` goes, but at least one. Bytes. */
+/* Frames of one block from `from` on, as far as `most` goes, but at least one; none with descriptors. Bytes. */
 static uint32_t block_gather(struct outflow_block *b, uint32_t from, size_t most, const struct outflow_route *r)
 {
 	uint32_t to = from;
 	while (to < b->used) {
 		uint32_t n = frame_bytes(b->bytes + to);
-		if (to > from && to - from + n > most)
+		if ((to > from && to - from + n > most) || b->bytes[to + FRAME_FLAGS_AT] & FRAME_FDS)
 			break;
 		head_complete(b->bytes + to, r);
 		to += n;
 	}
 	return to - from;
+}
+
+static uint64_t frame_first(const uint8_t *head)
+{
+	uint64_t first;
+	memcpy(&first, head + 32, sizeof(first));
+	return le64toh(first);
+}
+
+/* The frame at the cursor, if it brings descriptors. */
+static uint8_t *frame_with_fds(const struct outflow *o)
+{
+	uint8_t *head = o->at ? o->at->bytes + o->at_offset : NULL;
+	return head && head[FRAME_FLAGS_AT] & FRAME_FDS ? head : NULL;
+}
+
+const struct parcel *outflow_parcel(const struct outflow *o)
+{
+	const struct parcel *p;
+	const uint8_t *head = o->n_fds ? frame_with_fds(o) : NULL;
+	if (!head)
+		return NULL;
+	uint64_t sequence = frame_first(head);
+	STAILQ_FOREACH (p, &o->parcels, next)
+		if (p->at == sequence)
+			return p;
+	return NULL;
+}
+
+static int gather_one(struct outflow *o, const struct outflow_route *r, struct iovec *iov)
+{
+	uint8_t *head = o->at->bytes + o->at_offset;
+	if (o->at->position + o->at_offset - o->freed > o->window)
+		return 0;
+	head_complete(head, r);
+	*iov = (struct iovec){ head, frame_bytes(head) };
+	return 1;
 }
 
 int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iovec *iov, int n, size_t most)
@@ -334,6 +403,12 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 	size_t total = 0;
 	if (o->open)
 		frame_close(o);
+	if (frame_with_fds(o)) {
+		if (outflow_parcel(o))
+			return gather_one(o, r, iov);
+		frame_with_fds(o)[FRAME_FLAGS_AT] &=
+			(uint8_t)~FRAME_FDS; /* consumed since the cursor was set back to it */
+	}
 	/* At most a window is under way at once; more than that only as one message that is longer than the window. */
 	while (b && pieces < n && total < most && b->position + from - o->freed <= o->window) {
 		uint32_t bytes = block_gather(b, from, most - total, r);
@@ -353,11 +428,7 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 /* Sequence of the last item of the frame that ends at `end`. */
 static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
 {
-	uint64_t first;
-	if (end == b->used)
-		return b->last;
-	memcpy(&first, b->bytes + end + 32, sizeof(first));
-	return le64toh(first) - 1;
+	return end == b->used ? b->last : frame_first(b->bytes + end) - 1;
 }
 
 /* The cursor passes one frame, of which `bytes` were taken; the rest is shown. Bytes of the frame. */
@@ -393,6 +464,12 @@ void outflow_advance(struct outflow *o, size_t bytes, struct iovec *rest)
 
 /* ---- acknowledgement --------------------------------------------------------------------------------------------- */
 
+static void free_parcels(struct outflow *o)
+{
+	while (o->n_fds && STAILQ_FIRST(&o->parcels)->at <= o->acked)
+		parcel_free(outflow_take_parcel(o));
+}
+
 int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 {
 	struct outflow_block *b;
@@ -401,6 +478,8 @@ int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 	if (sequence > o->reached)
 		return -EPROTO;
 	o->acked = sequence;
+	if (o->n_fds)
+		free_parcels(o);
 	while ((b = TAILQ_FIRST(&o->blocks)) && b->last <= sequence) {
 		TAILQ_REMOVE(&o->blocks, b, next);
 		o->freed += b->used;

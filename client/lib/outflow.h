@@ -6,6 +6,9 @@
  * gathered for transmission: more items may join it. Three positions, in bytes since the beginning, move one after the
  * other: freed <= cursor <= written.
  *
+ * An item with descriptors is alone in its frame, which says so (FRAME_FDS) and is gathered alone. The descriptors are
+ * kept beside the blocks until the item was consumed, so that they too can be sent again.
+ *
  * The window bounds what is retained. One message always fits an empty window. Every quarter of it, and every
  * 128 KiB, a frame asks for an acknowledgement (FRAME_ACK_NOW), so a full window always has an answer under way.
  */
@@ -14,6 +17,7 @@
 
 #include "frame.h"
 #include "message.h"
+#include "parcel.h"
 #include <sys/queue.h>
 #include <sys/uio.h>
 
@@ -37,6 +41,7 @@ void outflow_pool_init(struct outflow_pool *);
 void outflow_pool_deinit(struct outflow_pool *);
 
 #define OUTFLOW_MESSAGES 65536u /* most items unacknowledged */
+#define OUTFLOW_FDS 128u        /* and most descriptors; answers may exceed it */
 
 struct outflow {
 	struct outflow_pool *pool;
@@ -56,6 +61,9 @@ struct outflow {
 	char **types;                     /* interned type names; number i is types[i - 1] */
 	unsigned n_types, last_type;      /* last used, 0: none yet ... */
 	const char *last_name;            /* ... and its name, else "" */
+	struct parcel_list parcels;       /* of unacknowledged items, by sequence */
+	unsigned n_fds;                   /* in them */
+	uint64_t with_fds, refused;       /* items that ever had some; of those the receiver did not take so many */
 };
 
 void outflow_init(struct outflow *, struct outflow_pool *, size_t window);
@@ -75,6 +83,12 @@ static inline int outflow_has_room(const struct outflow *o, size_t bytes)
 	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES;
 }
 
+/* The same for n descriptors. */
+static inline int outflow_has_room_for_fds(const struct outflow *o, size_t n)
+{
+	return o->n_fds + n <= OUTFLOW_FDS;
+}
+
 /* Room was refused; is there enough of it again to tell the program? */
 int outflow_has_recovered(const struct outflow *);
 
@@ -89,6 +103,15 @@ int outflow_reserve(struct outflow *, size_t bytes);
 
 /* Append an item. Where its it->length body bytes go, or NULL for lack of memory. */
 uint8_t *outflow_append(struct outflow *, const struct item *it);
+
+/* The same for an item with it->fds descriptors, which are the outflow's if it succeeds. */
+uint8_t *outflow_append_parcel(struct outflow *, const struct item *it, struct parcel *);
+
+/* The oldest parcel, if the caller shall own it from now on: the item is moved elsewhere. */
+struct parcel *outflow_take_parcel(struct outflow *);
+
+/* The descriptors of the frame that is gathered next, which then comes alone; or NULL. */
+const struct parcel *outflow_parcel(const struct outflow *);
 
 /* The number of this type name if it is the one used last (0: untyped), else -1. */
 static inline int outflow_same_type(const struct outflow *o, const char *name)

@@ -43,41 +43,58 @@ static inline int may_send(const struct brood_peer *p)
 
 struct room {
 	struct brood_peer *peer;
-	size_t cost;
+	size_t cost, n_fds;
 };
+
+static int fits(const struct room *room)
+{
+	const struct outflow *out = &room->peer->remote->out;
+	return outflow_has_room(out, room->cost) && (!room->n_fds || outflow_has_room_for_fds(out, room->n_fds));
+}
 
 static int has_room(void *data)
 {
-	struct room *room = data;
-	return !may_send(room->peer) || outflow_has_room(&room->peer->remote->out, room->cost);
+	const struct room *room = data;
+	return !may_send(room->peer) || fits(room);
 }
 
-static int wait_for_room(struct brood_peer *p, size_t cost)
+static int wait_for_room(struct brood_peer *p, struct room *room)
 {
-	struct room room = { p, cost };
 	link_need(p->h);
 	link_pump(p->h);
-	(void)loop_wait(p->h, -1, has_room, &room);
+	(void)loop_wait(p->h, -1, has_room, room);
 	return may_send(p) ? 0 : why_not(p);
 }
 
-/* Room for so many bytes, now or (blocking) later. */
-static int find_room(struct brood_peer *p, size_t length, unsigned flags)
+/* Room for this body, now or (blocking) later. */
+static int find_room(struct brood_peer *p, const struct body *b, unsigned flags)
 {
-	size_t cost = remote_cost(length);
-	if (outflow_has_room(&p->remote->out, cost))
+	struct room room = { p, remote_cost(b->length), b->n_fds };
+	if (fits(&room))
 		return 0;
 	remote_ask(p->remote); /* a message longer than the window waits for the last acknowledgement too */
 	if (flags & BROOD_BLOCK)
-		return wait_for_room(p, cost);
+		return wait_for_room(p, &room);
 	p->remote->want_drain = 1;
 	return handle_fail(p->h, -EAGAIN, "window", "%s has not yet consumed what was sent before", peer_label(p));
 }
 
 static int refused(struct brood_peer *p, int code)
 {
-	return handle_fail(p->h, code, code == -ENOMEM ? "memory" : "argument", "cannot send to %s: %s", peer_label(p),
-			   strerror(-code));
+	const char *name = code == -ENOMEM ? "memory" : code == -EMFILE ? "fd.limit" : "argument";
+	return handle_fail(p->h, code, name, "cannot send to %s: %s", peer_label(p), strerror(-code));
+}
+
+/* Whether this peer can be reached by descriptors, as far as this end knows. */
+static int may_pass_fds(struct brood_peer *p)
+{
+	if (p->kind == PEER_BROKER)
+		return refused(p, -EINVAL);
+	return link_passes_fds(p->h)
+		       ? 0
+		       : handle_fail(p->h, -EXDEV, "fd.transport",
+				     "cannot pass descriptors to %s: this connection is not a Unix socket",
+				     peer_label(p));
 }
 
 static inline void push(struct brood_peer *p, unsigned flags)
@@ -101,7 +118,9 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 		return refused(p, rc);
 	if (!may_send(p))
 		return why_not(p);
-	rc = find_room(p, b.length, *flags);
+	if (b.n_fds && (rc = may_pass_fds(p)) < 0)
+		return rc;
+	rc = find_room(p, &b, *flags);
 	if (rc < 0)
 		return rc;
 	rc = remote_put(p->remote, it, &b);

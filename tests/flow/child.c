@@ -3,6 +3,7 @@
  * lists all behaviours. Most are a *worker*: it does what the types of its messages and requests say, so that one
  * program serves most tests. What it cannot do ends it with status 99 and a line on stderr.
  */
+#include "child_descriptors.h"
 #include "child_hostile.h"
 #include "numbered.h"
 #include <errno.h>
@@ -161,7 +162,7 @@ static int exit_hard(brood_msg *m)
 static int take_numbered(brood_msg *m)
 {
 	uint64_t n = numbered_read(m);
-	worker.wrong += n != worker.next;
+	worker.wrong += n != worker.next || !descriptors_match(m, n);
 	worker.next = n + 1;
 	return 0;
 }
@@ -253,7 +254,8 @@ static int work(const brood_event *e)
 	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
 		if (strcmp(acts[i].type, e->msg->type) == 0)
 			return acts[i].act(e->msg);
-	return 0;
+	int rc = descriptors_act(e->msg);
+	return rc == -ENOSYS ? 0 : rc;
 }
 
 static const struct brood_handlers working = { .size = sizeof working, .message = work };
