@@ -44,6 +44,13 @@ void outbox_pool_deinit(struct outbox_pool *pool)
 	pool->n_spare = 0;
 }
 
+static void outbox_clear(struct outbox *out)
+{
+	out->n = out->sealed = 0;
+	STAILQ_INIT(&out->copies);
+	STAILQ_INIT(&out->parcels);
+}
+
 struct outbox *outbox_lend(struct outbox_pool *pool)
 {
 	struct outbox *out = SLIST_FIRST(&pool->spare);
@@ -55,13 +62,14 @@ struct outbox *outbox_lend(struct outbox_pool *pool)
 	}
 	out = calloc(1, sizeof(*out));
 	if (out)
-		STAILQ_INIT(&out->copies);
+		outbox_clear(out);
 	return out;
 }
 
 void outbox_return(struct outbox_pool *pool, struct outbox *out)
 {
 	struct outbox_copy *copy;
+	struct parcel *parcel;
 
 	if (!out)
 		return;
@@ -69,7 +77,11 @@ void outbox_return(struct outbox_pool *pool, struct outbox *out)
 		STAILQ_REMOVE_HEAD(&out->copies, next);
 		free(copy);
 	}
-	out->n = 0;
+	while ((parcel = STAILQ_FIRST(&out->parcels))) {
+		STAILQ_REMOVE_HEAD(&out->parcels, next);
+		parcel_free(parcel);
+	}
+	outbox_clear(out);
 	if (pool->n_spare >= SPARE_MOST || out->size > PIECES_KEPT) {
 		outbox_free(out);
 		return;
@@ -108,11 +120,32 @@ int outbox_add(struct outbox *out, struct edge *edge, const uint8_t *bytes, size
 {
 	struct iovec *last = out->n > 0 ? &out->pieces[out->n - 1] : NULL;
 
-	if (last && out->edges[out->n - 1] == edge && (const uint8_t *)last->iov_base + last->iov_len == bytes) {
+	if (last && out->edges[out->n - 1] == edge && (const uint8_t *)last->iov_base + last->iov_len == bytes &&
+	    out->n != out->sealed) {
 		last->iov_len += n;
 		return 0;
 	}
 	return add_piece(out, edge, bytes, n);
+}
+
+int outbox_add_parcel(struct outbox *out, struct edge *edge, const uint8_t *bytes, size_t n, struct parcel *parcel)
+{
+	if (add_piece(out, edge, bytes, n) < 0)
+		return -ENOMEM;
+	out->sealed = out->n;
+	parcel->at = out->n - 1;
+	STAILQ_INSERT_TAIL(&out->parcels, parcel, next);
+	return 0;
+}
+
+struct parcel *outbox_take_parcel(struct outbox *out, unsigned piece)
+{
+	struct parcel *parcel = STAILQ_FIRST(&out->parcels);
+
+	if (!parcel || parcel->at != piece)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&out->parcels, next);
+	return parcel;
 }
 
 int outbox_copy(struct outbox *out, const uint8_t *bytes, size_t n)

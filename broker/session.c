@@ -9,6 +9,12 @@
  * The slab that holds a turn's frames may fill before the turn ends. Then all dirty sessions are written at once and
  * the slab begins anew: this is safe exactly between two helpings, because nobody looks at a frame then.
  *
+ * Descriptors that came with a frame go with it, at the same place in the order: in the outbox, in the channel. For the
+ * moment of routing they are in `sessions.parcel`, so that the router need not know of them; if the frame is dropped they
+ * are still there behind it, and are closed, because its sender will send both again. Waiting ones are charged to
+ * their edge, so that a sender is held before they become many. Where they cannot go (TCP, too many in all) the frame goes
+ * on without FRAME_FDS, and its receiver refuses the message.
+ *
  * Ending: session_close() marks, the end of the turn frees. A session whose socket refuses to be written to is first
  * read to its end: its last words count although nobody can answer.
  */
@@ -26,11 +32,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SLAB_SIZE (1024u * 1024u)
+#define SLAB_SIZE (4 * SLAB_HELPING)
 #define HELLO_MS 5000u
 #define NOTES_MOST (8u * 1024u * 1024u)    /* bytes of the broker's own that one session may leave unread */
 #define REQUESTS_MOST (1024u * 1024u)      /* unread bytes above which it may send no requests */
 #define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
+#define FDS_SHARE 2u                       /* one in so many of the broker's descriptors may wait to be passed on */
 #define LINGER_MOST 64                     /* discarded pieces of input at the end of a TCP connection */
 
 /*
@@ -127,6 +134,34 @@ struct session *session_of(struct sink *sink)
 	return (struct session *)sink;
 }
 
+/* The frame goes on without descriptors; its receiver sees that some should be there. */
+static void strip(const uint8_t *frame)
+{
+	((uint8_t *)(uintptr_t)frame)[FRAME_FLAGS_AT] &= (uint8_t)~FRAME_FDS;
+}
+
+/* The frame that is being routed has descriptors. */
+static int put_parcel(struct session *s, struct edge *edge, const uint8_t *bytes, size_t n)
+{
+	int r;
+
+	if (!s->channel.takes_fds) {
+		strip(bytes);
+		return outbox_add(s->out, edge, bytes, n);
+	}
+	r = outbox_add_parcel(s->out, edge, bytes, n, s->all->parcel);
+	if (r == 0)
+		s->all->parcel = NULL;
+	return r;
+}
+
+static int put_frame(struct session *s, struct edge *edge, const uint8_t *bytes, size_t n)
+{
+	if (s->all->parcel)
+		return put_parcel(s, edge, bytes, n);
+	return outbox_add(s->out, edge, bytes, n);
+}
+
 static void session_put(struct sink *sink, struct edge *edge, const uint8_t *bytes, size_t n)
 {
 	struct session *s = session_of(sink);
@@ -140,7 +175,7 @@ static void session_put(struct sink *sink, struct edge *edge, const uint8_t *byt
 			STAILQ_INSERT_TAIL(&s->all->dirty, s, of_dirty);
 	}
 	if (s->out)
-		r = edge ? outbox_add(s->out, edge, bytes, n) : outbox_copy(s->out, bytes, n);
+		r = edge ? put_frame(s, edge, bytes, n) : outbox_copy(s->out, bytes, n);
 	/* Bytes are missing now, so nothing more may go out; its senders will hear what became of it. */
 	if (r < 0)
 		session_exhaust(s);
@@ -165,19 +200,24 @@ static void wait_for_room(struct session *s)
 }
 
 /* Copy what the socket did not take, and charge it. */
-static int keep_rest(struct session *s, const struct outbox *out, size_t sent)
+static int keep_rest(struct session *s, struct outbox *out, size_t sent)
 {
 	for (unsigned i = 0; i < out->n; i++) {
 		const struct iovec *piece = &out->pieces[i];
 		size_t skip = sent < piece->iov_len ? sent : piece->iov_len;
+		struct parcel *parcel;
+		unsigned fds;
 
 		sent -= skip;
 		if (skip == piece->iov_len)
 			continue;
-		if (channel_keep(&s->channel, (uint8_t *)piece->iov_base + skip, piece->iov_len - skip, out->edges[i],
-				 -1) < 0)
+		parcel = outbox_take_parcel(out, i);
+		fds = parcel ? parcel->n : 0;
+		if (channel_keep_parcel(&s->channel, (uint8_t *)piece->iov_base + skip, piece->iov_len - skip,
+					out->edges[i], parcel) < 0)
 			return -ENOMEM;
-		edge_charge(out->edges[i], piece->iov_len - skip);
+		s->all->fds_kept += fds;
+		edge_charge(out->edges[i], piece->iov_len - skip + fds * CHANNEL_FD_BYTES);
 	}
 	return 0;
 }
@@ -187,10 +227,10 @@ static size_t notes_waiting(const struct session *s)
 {
 	const struct port *port = s->process ? s->process->port : NULL;
 
-	return s->channel.kept_bytes - (port ? port->queued : 0);
+	return s->channel.kept_bytes + s->channel.kept_fds * CHANNEL_FD_BYTES - (port ? port->queued : 0);
 }
 
-static void keep_unsent(struct session *s, const struct outbox *out, size_t sent)
+static void keep_unsent(struct session *s, struct outbox *out, size_t sent)
 {
 	if (keep_rest(s, out, sent) < 0)
 		session_close(s);
@@ -198,6 +238,67 @@ static void keep_unsent(struct session *s, const struct outbox *out, size_t sent
 		session_refuse(s, "control.limit", "%u MiB of the broker's answers wait to be read", NOTES_MOST >> 20);
 	else if (channel_wants_write(&s->channel))
 		wait_for_room(s);
+}
+
+static size_t bytes_of(const struct outbox *out, unsigned first, unsigned end)
+{
+	size_t sum = 0;
+
+	for (; first < end; first++)
+		sum += out->pieces[first].iov_len;
+	return sum;
+}
+
+/* The piece that the next parcel goes with. Above 0: both are on their way. */
+static ssize_t write_parcel(struct session *s, struct outbox *out, unsigned piece)
+{
+	ssize_t sent = channel_write_parcel(&s->channel, &out->pieces[piece], 1, STAILQ_FIRST(&out->parcels));
+
+	if (sent > 0)
+		parcel_free(outbox_take_parcel(out, piece));
+	return sent;
+}
+
+/* As channel_write() of all pieces: a piece with descriptors is written alone. */
+static ssize_t write_pieces(struct session *s, struct outbox *out)
+{
+	unsigned first = 0, end;
+	size_t all = 0;
+	ssize_t sent;
+
+	while (first < out->n) {
+		const struct parcel *parcel = STAILQ_FIRST(&out->parcels);
+		int alone = parcel && parcel->at == first;
+
+		end = alone ? first + 1 : parcel ? (unsigned)parcel->at : out->n;
+		if (alone)
+			sent = write_parcel(s, out, first);
+		else
+			sent = channel_write(&s->channel, out->pieces + first, (int)(end - first));
+		if (sent < 0)
+			return sent;
+		all += (size_t)sent;
+		if ((size_t)sent < bytes_of(out, first, end))
+			break;
+		first = end;
+	}
+	return (ssize_t)all;
+}
+
+static ssize_t write_outbox(struct session *s, struct outbox *out)
+{
+	if (STAILQ_EMPTY(&out->parcels))
+		return channel_write(&s->channel, out->pieces, (int)out->n);
+	return write_pieces(s, out);
+}
+
+static int drain(struct session *s, channel_left_fn *left)
+{
+	unsigned fds = s->channel.kept_fds;
+	int r = channel_drain(&s->channel, left);
+
+	s->all->fds_kept -= fds - s->channel.kept_fds;
+	return r;
 }
 
 static void session_flush(struct session *s)
@@ -208,8 +309,8 @@ static void session_flush(struct session *s)
 	s->out = NULL;
 	/* A closing session's last words go out if there is room, else not at all. */
 	if (s->state == SESSION_CLOSING && channel_wants_write(&s->channel))
-		(void)channel_drain(&s->channel, NULL);
-	sent = channel_write(&s->channel, out->pieces, (int)out->n);
+		(void)drain(s, NULL);
+	sent = write_outbox(s, out);
 	if (sent < 0)
 		session_exhaust(s);
 	else if (s->state != SESSION_CLOSING)
@@ -233,7 +334,7 @@ static void on_writable(evutil_socket_t fd, short what, void *data)
 
 	(void)fd;
 	(void)what;
-	if (channel_drain(&s->channel, edge_uncharge) < 0) {
+	if (drain(s, edge_uncharge) < 0) {
 		/* It can be read to its end at most. */
 		event_del(s->writable);
 		s->writing = 0;
@@ -266,6 +367,31 @@ static void request(struct session *s, const struct frame *f)
 	s->held = 1;
 }
 
+/* The others are for connections. */
+static int too_many_wait(const struct sessions *all, unsigned more)
+{
+	return all->fds_kept > 0 && all->fds_kept + more > (unsigned long)sysconf(_SC_OPEN_MAX) / FDS_SHARE;
+}
+
+/* What came with this frame, if it can be taken on; else the frame goes on without. */
+static struct parcel *take_parcel(struct session *s, const struct frame *f)
+{
+	struct parcel *parcel = f->kind == FRAME_DATA ? channel_take_parcel(&s->channel) : NULL;
+
+	if (parcel && !parcel->lost && !too_many_wait(s->all, parcel->n))
+		return parcel;
+	parcel_free(parcel);
+	strip(f->bytes);
+	return NULL;
+}
+
+/* Nobody was given it. */
+static void drop_parcel(struct sessions *all)
+{
+	parcel_free(all->parcel);
+	all->parcel = NULL;
+}
+
 static void routed(struct session *s, const struct frame *f)
 {
 	int error;
@@ -274,7 +400,11 @@ static void routed(struct session *s, const struct frame *f)
 		request(s, f);
 		return;
 	}
+	if (f->flags & FRAME_FDS)
+		s->all->parcel = take_parcel(s, f);
 	error = router_route(s->all->router, s->process, f);
+	if (s->all->parcel)
+		drop_parcel(s->all);
 	if (error == -ENOBUFS)
 		session_refuse(s, "control.limit", "it writes to more than %u processes", EDGES_MOST);
 	else if (error < 0)
@@ -303,7 +433,8 @@ static void refuse_bytes(struct session *s, int error)
 	else if (bytes && (bytes < c->end || c->carry) && bytes[0] != FRAME_MAGIC)
 		session_refuse(s, "frame.magic", "what came is not a frame: it begins with byte %#x", bytes[0]);
 	else
-		session_refuse(s, "frame.kind", "a frame has an unknown kind, or more descriptors than it may");
+		session_refuse(s, "frame.kind",
+			       "a frame has an unknown kind, or descriptors came that belong to no frame");
 }
 
 static void take_frames(struct session *s)
@@ -318,8 +449,6 @@ static void take_frames(struct session *s)
 		return;
 	if (r < 0)
 		refuse_bytes(s, r);
-	else if (s->channel.n_fds > 1)
-		session_refuse(s, "frame.kind", "descriptors came that belong to no frame");
 }
 
 /* 1: a helping was taken. 0: nothing there now. -1: the end, or it was refused. */
@@ -434,6 +563,7 @@ static void session_free(struct session *s)
 		event_free(s->writable);
 	if (s->transport == TRANSPORT_TCP)
 		linger(s->channel.in_fd);
+	s->all->fds_kept -= s->channel.kept_fds;
 	channel_deinit(&s->channel);
 	s->all->n--;
 	free(s);
@@ -504,6 +634,8 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	s->deadline_ms = (uint32_t)clock_ms() + HELLO_MS;
 	channel_init(&s->channel, fd, fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
+	if (transport == TRANSPORT_TCP)
+		s->channel.takes_fds = 0;
 	event_assign(&s->readable, all->base, fd, EV_READ | EV_PERSIST, on_readable, s);
 	TAILQ_INSERT_TAIL(&all->fresh, s, of_state);
 	all->n++;

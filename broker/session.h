@@ -61,6 +61,8 @@ struct sessions {
 	struct outbox_pool outboxes;
 	struct session_list fresh, live, exhausting, closing;
 	STAILQ_HEAD(, session) dirty;
+	struct parcel *parcel; /* came with the frame that is being routed, for the session it is put into */
+	unsigned fds_kept;     /* descriptors that wait in channels */
 	struct event hello_timer;
 	unsigned n; /* of all states */
 	uint64_t refused;

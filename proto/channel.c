@@ -8,8 +8,13 @@
  * rest unknown: then the head is completed first, and what of that frame landed in the slab is moved over.
  *
  * Sending. Kept bytes lie packed in a list of buffers; beside it a ring of runs says to whom they belong. Both are
- * empty most of the time: whoever writes tries the socket first. The surprising rule: a run that carries a descriptor
- * always begins a system call of its own, because a descriptor travels with the first byte of a call.
+ * empty most of the time: whoever writes tries the socket first.
+ *
+ * Descriptors. The kernel hands them over with the first byte of the call that sent them, and ends a read behind the
+ * bytes of that call; it does not say where in the helping they came. The surprising rule that makes this exact: a call
+ * that carries a parcel begins with the first byte of its frame and does not go beyond that frame. So a parcel belongs to
+ * the last frame that begins in the helping it came with, and nothing is ever counted or queued. At most three parcels
+ * are here at a time: that of the helping, that of the frame in the carry, that of the frame shown last.
  *
  * Three things own memory: the slab (the helping area, the spare and the retired buffers), the carry, and the kept
  * list with its ring. A channel at rest has neither carry nor list nor ring.
@@ -29,11 +34,10 @@
 #define RUNS_LEAST 8u
 #define DRAIN_MOST (512u * 1024u) /* bytes offered to the socket in one call */
 #define DRAIN_PIECES 16           /* and the most pieces */
-#define FDS_MOST 16u              /* received descriptors that nobody took yet */
 
 struct channel_ops {
 	ssize_t (*read)(struct channel *, struct iovec *, int n);
-	ssize_t (*write)(struct channel *, struct iovec *, int n, int fd);
+	ssize_t (*write)(struct channel *, struct iovec *, int n, const struct parcel *);
 	int passes_fds;
 };
 
@@ -41,59 +45,53 @@ struct channel_ops {
  * Sockets.
  */
 
-union one_fd { /* room for one descriptor, aligned as the kernel wants it */
+union fds { /* room for a parcel, aligned as the kernel wants it. What is more than that is lost, as the kernel says */
 	struct cmsghdr head;
-	char bytes[CMSG_SPACE(sizeof(int))];
+	char bytes[CMSG_SPACE(PARCEL_MOST * sizeof(int))];
 };
 
-/* The array exists only while descriptors wait in it. -ENOMEM, or -EPROTO from a peer that sends more than it
- * announces. */
-static int fds_push(struct channel *c, int fd)
-{
-	if (!c->fds)
-		c->fds = malloc(FDS_MOST * sizeof(*c->fds));
-	if (c->fds && c->n_fds < FDS_MOST) {
-		c->fds[c->n_fds++] = fd;
-		return 0;
-	}
-	if (fd >= 0)
-		close(fd);
-	return c->fds ? -EPROTO : -ENOMEM;
-}
-
-static int fds_push_all(struct channel *c, struct cmsghdr *cmsg)
+static void add_all(struct parcel *p, const struct cmsghdr *cmsg)
 {
 	size_t i, n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	int r = 0;
 
 	for (i = 0; i < n; i++) {
-		int fd, pushed;
+		int fd;
 
 		memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-		pushed = fds_push(c, fd);
-		r = r < 0 ? r : pushed;
+		if (p && p->n < PARCEL_MOST)
+			parcel_add(p, fd);
+		else
+			close(fd);
 	}
-	return r;
 }
 
+/* What came beside the bytes becomes the parcel of this helping. */
 static int take_control(struct channel *c, struct msghdr *msg)
 {
+	struct parcel *p = parcel_new();
 	struct cmsghdr *cmsg;
-	int r = 0;
 
-	for (cmsg = CMSG_FIRSTHDR(msg); cmsg && r == 0; cmsg = CMSG_NXTHDR(msg, cmsg))
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg))
 		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-			r = fds_push_all(c, cmsg);
-	/* A descriptor came, but this process had no free number for it. */
-	if (r == 0 && msg->msg_flags & MSG_CTRUNC)
-		r = fds_push(c, -1);
-	return r;
+			add_all(p, cmsg);
+	if (!p)
+		return -ENOMEM;
+	/* Descriptors came for which this process had no free number, or more than anybody may send. */
+	p->lost = (msg->msg_flags & MSG_CTRUNC) != 0;
+	parcel_free(c->fresh);
+	c->fresh = NULL;
+	if (p->n == 0 && !p->lost)
+		parcel_free(p);
+	else
+		c->fresh = p;
+	c->parcels = 1;
+	return 0;
 }
 
 /* One piece without descriptors is the usual case, and recv() and send() are cheaper for it than their greater sisters. */
 static ssize_t socket_read(struct channel *c, struct iovec *iov, int n)
 {
-	union one_fd control;
+	union fds control;
 	struct msghdr msg = { .msg_iov = iov,
 			      .msg_iovlen = (size_t)n,
 			      .msg_control = c->takes_fds ? &control : NULL,
@@ -112,35 +110,48 @@ static ssize_t socket_read(struct channel *c, struct iovec *iov, int n)
 	return r < 0 ? r : got;
 }
 
-static void attach_fd(struct msghdr *msg, union one_fd *control, int fd)
+static void attach(struct msghdr *msg, union fds *control, const struct parcel *p)
 {
+	size_t bytes = p->n * sizeof(int);
 	struct cmsghdr *cmsg;
 
 	memset(control, 0, sizeof(*control));
 	msg->msg_control = control;
-	msg->msg_controllen = sizeof(*control);
+	msg->msg_controllen = CMSG_SPACE(bytes);
 	cmsg = CMSG_FIRSTHDR(msg);
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	cmsg->cmsg_len = CMSG_LEN(bytes);
+	memcpy(CMSG_DATA(cmsg), p->fds, bytes);
 }
 
-static ssize_t socket_write(struct channel *c, struct iovec *iov, int n, int fd)
+/* The frame at the beginning of these pieces does not bring descriptors after all: its flag goes. */
+static void strip(const struct iovec *iov, int n)
 {
-	union one_fd control;
+	size_t at = FRAME_FLAGS_AT;
+
+	for (; n > 0 && at >= iov->iov_len; n--)
+		at -= iov++->iov_len;
+	if (n > 0)
+		((uint8_t *)iov->iov_base)[at] &= (uint8_t)~FRAME_FDS;
+}
+
+static ssize_t socket_write(struct channel *c, struct iovec *iov, int n, const struct parcel *p)
+{
+	union fds control;
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
 	ssize_t sent;
 
-	if (fd >= 0)
-		attach_fd(&msg, &control, fd);
+	if (p)
+		attach(&msg, &control, p);
 	do
-		sent = n == 1 && fd < 0 ? send(c->out_fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-					: sendmsg(c->out_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = n == 1 && !p ? send(c->out_fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+				    : sendmsg(c->out_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
-	if (sent < 0 && errno == ETOOMANYREFS && fd >= 0) {
-		/* Too many descriptors of this user are under way. The receiver can do without; the bytes must go. */
-		return socket_write(c, iov, n, -1);
+	if (sent < 0 && errno == ETOOMANYREFS && p) {
+		/* Too many descriptors of this user are under way. The bytes must go, and their receiver sees it. */
+		strip(iov, n);
+		return socket_write(c, iov, n, NULL);
 	}
 	return sent < 0 ? -errno : sent;
 }
@@ -162,13 +173,13 @@ static ssize_t pipe_read(struct channel *c, struct iovec *iov, int n)
 }
 
 /* Pipes know no MSG_NOSIGNAL: hold the signal back, and eat it if this write raised it. */
-static ssize_t pipe_write(struct channel *c, struct iovec *iov, int n, int fd)
+static ssize_t pipe_write(struct channel *c, struct iovec *iov, int n, const struct parcel *p)
 {
 	const struct timespec now = { 0, 0 };
 	sigset_t sigpipe, old, pending;
 	ssize_t sent;
 
-	(void)fd; /* channel_keep() refuses descriptors on pipes */
+	(void)p; /* never one: takes_fds is 0 */
 	sigemptyset(&sigpipe);
 	sigaddset(&sigpipe, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &sigpipe, &old);
@@ -205,7 +216,7 @@ void channel_init(struct channel *c, int in_fd, int out_fd, struct slab *slab)
 	c->ops = is_socket(in_fd) ? &socket_ops : &pipe_ops;
 	c->slab = slab;
 	c->most = FRAME_MAX;
-	c->takes_fds = 1;
+	c->takes_fds = c->ops->passes_fds;
 	STAILQ_INIT(&c->kept);
 }
 
@@ -216,11 +227,11 @@ static void close_fds(struct channel *c)
 	if (c->out_fd >= 0 && c->out_fd != c->in_fd)
 		close(c->out_fd);
 	c->in_fd = c->out_fd = -1;
-	while (c->n_fds > 0)
-		if (c->fds[--c->n_fds] >= 0)
-			close(c->fds[c->n_fds]);
-	free(c->fds);
-	c->fds = NULL;
+	parcel_free(c->fresh);
+	parcel_free(c->carried);
+	parcel_free(c->shown);
+	c->fresh = c->carried = c->shown = NULL;
+	c->parcels = 0;
 }
 
 static struct channel_run *run_at(struct channel *c, unsigned i)
@@ -231,10 +242,10 @@ static struct channel_run *run_at(struct channel *c, unsigned i)
 static void drop_runs(struct channel *c)
 {
 	for (; c->runs_count > 0; c->runs_count--)
-		if (run_at(c, c->runs_count - 1)->fd >= 0)
-			close(run_at(c, c->runs_count - 1)->fd);
+		parcel_free(run_at(c, c->runs_count - 1)->parcel);
 	free(c->runs);
 	c->runs = NULL;
+	c->kept_fds = 0;
 	c->runs_first = c->runs_size = 0;
 }
 
@@ -350,7 +361,7 @@ static int begin_carry(struct channel *c)
 	return 0;
 }
 
-int channel_next(struct channel *c, struct frame *ret)
+static int next_frame(struct channel *c, struct frame *ret)
 {
 	int r;
 
@@ -364,20 +375,58 @@ int channel_next(struct channel *c, struct frame *ret)
 	return r;
 }
 
+static struct parcel *move_out(struct parcel **from)
+{
+	struct parcel *p = *from;
+
+	*from = NULL;
+	return p;
+}
+
+/* Descriptors come with these only, and one at most with ADOPT. */
+static int may_bring(const struct frame *f, const struct parcel *p)
+{
+	if (f->kind == FRAME_ADOPT)
+		return p->n <= 1;
+	return f->kind == FRAME_DATA && f->flags & FRAME_FDS;
+}
+
+/* The same with parcels about: which of them is this frame's? */
+static int next_with_parcels(struct channel *c, struct frame *ret)
+{
+	int from_carry = c->carry != NULL, r;
+
+	parcel_free(move_out(&c->shown)); /* nobody wanted it */
+	r = next_frame(c, ret);
+	if (r == 1 && from_carry)
+		c->shown = move_out(&c->carried);
+	else if (r == 1 && c->at == c->end)
+		c->shown = move_out(&c->fresh);
+	else if (r == 0 && !from_carry && c->carry)
+		c->carried = move_out(&c->fresh);
+	if ((r == 0 && c->fresh) || (r == 1 && c->shown && !may_bring(ret, c->shown)))
+		return -EPROTO; /* descriptors that belong to no frame */
+	c->parcels = c->fresh || c->carried || c->shown;
+	return r;
+}
+
+int channel_next(struct channel *c, struct frame *ret)
+{
+	return c->parcels ? next_with_parcels(c, ret) : next_frame(c, ret);
+}
+
+struct parcel *channel_take_parcel(struct channel *c)
+{
+	return move_out(&c->shown);
+}
+
 int channel_take_fd(struct channel *c)
 {
-	int fd;
+	struct parcel *p = move_out(&c->shown);
+	int fd = p ? p->lost ? -EMFILE : parcel_take(p, 0) : -ENOENT;
 
-	if (c->n_fds == 0)
-		return -ENOENT;
-	fd = c->fds[0];
-	c->n_fds--;
-	memmove(c->fds, c->fds + 1, c->n_fds * sizeof(*c->fds));
-	if (c->n_fds == 0) {
-		free(c->fds);
-		c->fds = NULL;
-	}
-	return fd >= 0 ? fd : -EMFILE;
+	parcel_free(p);
+	return fd;
 }
 
 /*
@@ -385,9 +434,9 @@ int channel_take_fd(struct channel *c)
  */
 
 /* One call, with what the socket being full means: nothing was written. */
-static ssize_t write_some(struct channel *c, struct iovec *iov, int n, int fd)
+static ssize_t write_some(struct channel *c, struct iovec *iov, int n, const struct parcel *p)
 {
-	ssize_t sent = c->ops->write(c, iov, n, fd);
+	ssize_t sent = c->ops->write(c, iov, n, p);
 
 	return sent == -EAGAIN || sent == -EWOULDBLOCK ? 0 : sent;
 }
@@ -409,7 +458,7 @@ ssize_t channel_write(struct channel *c, const struct iovec *iov, int n)
 		return 0;
 	while (n > 0) {
 		int pieces = n < IOV_MAX ? n : IOV_MAX;
-		ssize_t sent = write_some(c, (struct iovec *)(uintptr_t)iov, pieces, -1);
+		ssize_t sent = write_some(c, (struct iovec *)(uintptr_t)iov, pieces, NULL);
 
 		if (sent < 0)
 			return sent;
@@ -420,6 +469,17 @@ ssize_t channel_write(struct channel *c, const struct iovec *iov, int n)
 		n -= pieces;
 	}
 	return all;
+}
+
+ssize_t channel_write_parcel(struct channel *c, const struct iovec *iov, int n, const struct parcel *p)
+{
+	if (!c->takes_fds) {
+		strip(iov, n);
+		p = NULL;
+	}
+	if (c->kept_bytes > 0)
+		return 0;
+	return write_some(c, (struct iovec *)(uintptr_t)iov, n, p);
 }
 
 static int grow_runs(struct channel *c)
@@ -441,16 +501,17 @@ static int grow_runs(struct channel *c)
 	return 0;
 }
 
-static void add_run(struct channel *c, size_t n, void *tag, int fd)
+static void add_run(struct channel *c, size_t n, void *tag, struct parcel *p)
 {
 	struct channel_run *last = c->runs_count > 0 ? run_at(c, c->runs_count - 1) : NULL;
 
-	if (last && last->tag == tag && fd < 0) {
+	if (last && last->tag == tag && !p && !last->parcel) {
 		last->bytes += n;
 		return;
 	}
 	c->runs_count++;
-	*run_at(c, c->runs_count - 1) = (struct channel_run){ tag, n, fd };
+	*run_at(c, c->runs_count - 1) = (struct channel_run){ tag, n, p };
+	c->kept_fds += p ? p->n : 0;
 }
 
 static struct buffer *kept_last(const struct channel *c)
@@ -493,36 +554,45 @@ static void fill(struct channel *c, struct buffer *b, const uint8_t *from, size_
 	}
 }
 
-static int keep(struct channel *c, const void *bytes, size_t n, void *tag, int fd)
+static int keep(struct channel *c, const void *bytes, size_t n, void *tag, struct parcel *p)
 {
 	struct buffer *last = kept_last(c);
 
-	if (fd >= 0 && !c->ops->passes_fds)
+	if (p && !c->takes_fds)
 		return -ENOTSOCK;
 	if (grow_runs(c) < 0 || make_room(c, n) < 0)
 		return -ENOMEM;
 	fill(c, last ? last : STAILQ_FIRST(&c->kept), bytes, n);
-	add_run(c, n, tag, fd);
+	add_run(c, n, tag, p);
 	c->kept_bytes += n;
 	return 0;
 }
 
-int channel_keep(struct channel *c, const void *bytes, size_t n, void *tag, int fd)
+int channel_keep_parcel(struct channel *c, const void *bytes, size_t n, void *tag, struct parcel *p)
 {
-	int r = n > 0 ? keep(c, bytes, n, tag, fd) : 0;
+	int r = n > 0 ? keep(c, bytes, n, tag, p) : 0;
 
-	if ((r < 0 || n == 0) && fd >= 0)
-		close(fd);
+	if (r < 0 || n == 0)
+		parcel_free(p);
 	return r;
 }
 
-/* How many bytes the next call may carry: up to the next run with a descriptor, or as many as are worth offering. */
+int channel_keep(struct channel *c, const void *bytes, size_t n, void *tag, int fd)
+{
+	struct parcel *p = fd >= 0 ? parcel_of(fd) : NULL;
+
+	return fd >= 0 && !p ? -ENOMEM : channel_keep_parcel(c, bytes, n, tag, p);
+}
+
+/* How many bytes the next call may carry: a parcel's run alone, else up to the next, or as many as are worth offering. */
 static size_t next_call_bytes(struct channel *c)
 {
 	size_t sum = run_at(c, 0)->bytes;
 	unsigned i;
 
-	for (i = 1; i < c->runs_count && sum < DRAIN_MOST && run_at(c, i)->fd < 0; i++)
+	if (run_at(c, 0)->parcel)
+		return sum;
+	for (i = 1; i < c->runs_count && sum < DRAIN_MOST && !run_at(c, i)->parcel; i++)
 		sum += run_at(c, i)->bytes;
 	return sum < DRAIN_MOST ? sum : DRAIN_MOST;
 }
@@ -563,19 +633,27 @@ static void drop_sent_buffers(struct channel *c, size_t sent)
 	}
 }
 
+/* The run's parcel left with its first byte. What it counted as. */
+static size_t drop_parcel(struct channel *c, struct channel_run *run)
+{
+	unsigned n = run->parcel ? run->parcel->n : 0;
+
+	parcel_free(run->parcel);
+	run->parcel = NULL;
+	c->kept_fds -= n;
+	return n * CHANNEL_FD_BYTES;
+}
+
 static void drop_sent_runs(struct channel *c, size_t sent, channel_left_fn *left)
 {
 	while (sent > 0) {
 		struct channel_run *run = run_at(c, 0);
-		size_t some = run->bytes < sent ? run->bytes : sent;
+		size_t some = run->bytes < sent ? run->bytes : sent, fds = drop_parcel(c, run);
 
-		if (run->fd >= 0)
-			close(run->fd);
-		run->fd = -1;
 		run->bytes -= some;
 		sent -= some;
 		if (left)
-			left(run->tag, some);
+			left(run->tag, some + fds);
 		if (run->bytes == 0) {
 			c->runs_first = (c->runs_first + 1) & (c->runs_size - 1);
 			c->runs_count--;
@@ -591,7 +669,7 @@ int channel_drain(struct channel *c, channel_left_fn *left)
 		struct iovec iov[DRAIN_PIECES];
 		size_t bytes = next_call_bytes(c);
 		int n = next_pieces(c, iov, &bytes);
-		ssize_t sent = write_some(c, iov, n, run_at(c, 0)->fd);
+		ssize_t sent = write_some(c, iov, n, run_at(c, 0)->parcel);
 
 		if (sent < 0)
 			return (int)sent;
@@ -605,7 +683,7 @@ int channel_drain(struct channel *c, channel_left_fn *left)
 }
 
 /* Keep what is left of iov behind the first `done` bytes. */
-static int keep_rest(struct channel *c, const struct iovec *iov, int n, size_t done, int fd)
+static int keep_rest(struct channel *c, const struct iovec *iov, int n, size_t done, struct parcel *p)
 {
 	int i, r = 0;
 
@@ -613,10 +691,21 @@ static int keep_rest(struct channel *c, const struct iovec *iov, int n, size_t d
 		size_t skip = done < iov[i].iov_len ? done : iov[i].iov_len;
 
 		done -= skip;
-		r = channel_keep(c, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip, NULL, fd);
-		fd = -1;
+		r = channel_keep_parcel(c, (const uint8_t *)iov[i].iov_base + skip, iov[i].iov_len - skip, NULL, p);
+		p = NULL;
 	}
 	return r;
+}
+
+static int send_parcel(struct channel *c, const struct iovec *iov, int n, struct parcel *p)
+{
+	ssize_t sent = channel_write_parcel(c, iov, n, p);
+
+	if (sent != 0 || !c->takes_fds) {
+		parcel_free(p);
+		p = NULL;
+	}
+	return sent < 0 ? (int)sent : keep_rest(c, iov, n, (size_t)sent, p);
 }
 
 int channel_send(struct channel *c, const struct frame *head, const void *body, int fd)
@@ -626,17 +715,12 @@ int channel_send(struct channel *c, const struct frame *head, const void *body, 
 	struct iovec iov[3] = { { bytes, FRAME_HEAD },
 				{ (void *)(uintptr_t)(body ? body : zeros), head->length },
 				{ (void *)(uintptr_t)zeros, frame_size(head->length) - FRAME_HEAD - head->length } };
-	int was_empty = c->kept_bytes == 0, r;
-	ssize_t sent = 0;
+	struct parcel *p = fd >= 0 ? parcel_of(fd) : NULL;
+	ssize_t sent;
 
 	frame_write_head(bytes, head);
-	if (fd < 0)
-		sent = channel_write(c, iov, 3);
-	if (sent < 0)
-		return (int)sent;
-	r = keep_rest(c, iov, 3, (size_t)sent, fd);
-	/* With a descriptor nothing was tried yet. Nobody waits to be told of these bytes, as they have no tag. */
-	if (r == 0 && fd >= 0 && was_empty)
-		r = channel_drain(c, NULL);
-	return r;
+	if (fd >= 0)
+		return p ? send_parcel(c, iov, 3, p) : -ENOMEM;
+	sent = channel_write(c, iov, 3);
+	return sent < 0 ? (int)sent : keep_rest(c, iov, 3, (size_t)sent, NULL);
 }

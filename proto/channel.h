@@ -9,11 +9,15 @@
  * Sending: channel_write() writes the caller's bytes now, as far as the socket takes them. channel_keep() copies what
  * must wait; channel_drain() writes kept bytes when the socket is ready. Every kept run has a tag (the broker's edges)
  * that is told when its bytes left. While anything is kept, channel_write() writes nothing: order is never broken.
+ *
+ * Descriptors travel as the parcel of one frame, on Unix sockets. Those of the frame that channel_next() showed last are
+ * there to be taken; if nobody does, the next call closes them.
  */
 #ifndef BROOD_CHANNEL_H
 #define BROOD_CHANNEL_H
 
 #include "frame.h"
+#include "parcel.h"
 #include "slab.h"
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -21,24 +25,28 @@
 struct channel_run { /* kept bytes that belong together */
 	void *tag;
 	size_t bytes;
-	int fd; /* to pass with the first byte, owned; or -1 */
+	struct parcel *parcel; /* to pass with the first byte, or NULL; then the run is this one frame */
 };
+
+/* What a kept descriptor counts as to the tag of its run, beside its frame's bytes: it is scarcer than they are. */
+#define CHANNEL_FD_BYTES 65536u
 
 struct channel {
 	int in_fd, out_fd; /* the same for sockets */
 	const struct channel_ops *ops;
 	struct slab *slab;
 	size_t most;   /* longest frame accepted */
-	int takes_fds; /* 1 at first; 0: descriptors that come are not wanted, the kernel drops them */
+	int takes_fds; /* 1 for sockets at first. 0, as it must be for TCP: none pass, and the kernel drops what comes */
 	/* receiving */
-	uint8_t *at, *end;    /* bytes of the last helping not yet handed out */
-	struct buffer *carry; /* the beginning of a frame, or NULL */
-	int *fds;             /* received descriptors in order, -1 for one that was lost; n_fds of them */
-	unsigned n_fds;
+	uint8_t *at, *end;                      /* bytes of the last helping not yet handed out */
+	struct buffer *carry;                   /* the beginning of a frame, or NULL */
+	struct parcel *fresh, *carried, *shown; /* of the last helping; of the carry's frame; of the frame shown last */
+	int parcels;                            /* any of these is there */
 	/* sending */
 	struct buffer_list kept;
 	struct buffer *kept_last; /* valid while kept is not empty */
 	size_t kept_bytes;
+	unsigned kept_fds;
 	struct channel_run *runs; /* ring of the runs in kept */
 	unsigned runs_first, runs_count, runs_size;
 };
@@ -54,25 +62,38 @@ void channel_deinit(struct channel *);
  */
 ssize_t channel_read(struct channel *);
 
-/* The next whole frame, in place: 1. 0: read again. -EPROTO, -EMSGSIZE as frame_parse(); -ENOMEM. */
+/*
+ * The next whole frame, in place: 1. 0: read again. -EPROTO, -EMSGSIZE as frame_parse(); -ENOMEM. Descriptors that came
+ * with anything but ADOPT and DATA with FRAME_FDS are -EPROTO too.
+ */
 int channel_next(struct channel *, struct frame *ret);
 
-/* The oldest received descriptor, now the caller's. -ENOENT: none came. -EMFILE: it was lost, we had none free. */
+/* What came with the frame shown last, now the caller's; NULL: nothing. If it says `lost`, it is not complete. */
+struct parcel *channel_take_parcel(struct channel *);
+/* The same if that is one descriptor. -ENOENT: none came. -EMFILE: it was lost, we had none free. */
 int channel_take_fd(struct channel *);
 
 /* Bytes written, 0 if the socket is full or bytes are kept; or negative errno. Never raises SIGPIPE. */
 ssize_t channel_write(struct channel *, const struct iovec *, int n);
 
 /*
+ * The same for one frame with descriptors, which remain the caller's; they have left if the result is above 0. Where none
+ * pass, the frame goes without them and without FRAME_FDS.
+ */
+ssize_t channel_write_parcel(struct channel *, const struct iovec *, int n, const struct parcel *);
+
+/*
  * Copy n bytes to be sent later, behind all others. fd: passed with the first of them and then closed, or -1; it is the
  * channel's from now on, also on errors. -ENOMEM: nothing was kept. -ENOTSOCK: pipes pass no descriptors.
  */
 int channel_keep(struct channel *, const void *, size_t n, void *tag, int fd);
+/* The same with a parcel (or NULL) for one whole frame. */
+int channel_keep_parcel(struct channel *, const void *, size_t n, void *tag, struct parcel *);
 
 typedef void channel_left_fn(void *tag, size_t bytes);
 
 /*
- * Write kept bytes as far as the socket takes them; `left` (or NULL) is told, and must not touch the channel.
+ * Write kept bytes as far as the socket takes them; `left` (or NULL) is told (of descriptors as CHANNEL_FD_BYTES each), and must not touch the channel.
  * 0, or negative errno. What channel_deinit() throws away is not told.
  */
 int channel_drain(struct channel *, channel_left_fn *left);
@@ -84,8 +105,8 @@ static inline int channel_wants_write(const struct channel *c)
 }
 
 /*
- * Write a frame with this body, at once if possible, else keep it with tag NULL. fd as in channel_keep(). -ENOMEM or
- * the connection's error; after either the connection is of no more use, as half a frame may be on its way.
+ * Write a frame with this body, at once if possible, else keep it with tag NULL. fd: as in channel_keep(), but where
+ * none pass the frame goes without. -ENOMEM or the connection's error; after either the connection is of no more use, as half a frame may be on its way.
  */
 int channel_send(struct channel *, const struct frame *head, const void *body, int fd);
 

@@ -51,7 +51,10 @@ enum frame_kind {
 };
 
 #define FRAME_ACK_NOW 0x01u /* DATA: acknowledge as soon as these items are consumed */
+#define FRAME_FDS 0x04u     /* DATA: descriptors come with the first byte; its first item says how many */
 #define FRAME_AWAY 0x02u    /* HOLD: unreachable for now; without it: busy */
+
+#define FRAME_FLAGS_AT 2u /* offset of the flags */
 
 #define FRAME_BROKER 0u /* destination: the broker itself. Source: myself, the broker fills it in */
 

@@ -27,6 +27,8 @@ size_t item_extension_size(const struct item *it)
 		n += 2u + it->trace_length;
 	if (tells_total(it))
 		n += 2u + sizeof(uint64_t);
+	if (it->fds)
+		n += 2u + sizeof(uint8_t);
 	return (n + 7u) & ~(size_t)7u;
 }
 
@@ -52,6 +54,8 @@ static void write_extension(uint8_t *to, const struct item *it, size_t size)
 		put64(total, it->total);
 		to = put_entry(to, ITEM_TOTAL, total, sizeof(total));
 	}
+	if (it->fds)
+		to = put_entry(to, ITEM_FDS, &it->fds, sizeof(it->fds));
 	memset(to, 0, (size_t)(end - to));
 }
 
@@ -94,6 +98,14 @@ static int take_total(struct item *it, const uint8_t *bytes, uint8_t n)
 	return it->total == 0 || it->total > MESSAGE_MAX ? -EPROTO : 0;
 }
 
+static int take_fds(struct item *it, const uint8_t *bytes, uint8_t n)
+{
+	if (n != sizeof(it->fds) || it->fds != 0)
+		return -EPROTO;
+	it->fds = bytes[0];
+	return it->fds == 0 || it->fds > ITEM_FDS_MAX ? -EPROTO : 0;
+}
+
 static int take_entry(struct item *it, uint8_t tag, const uint8_t *bytes, uint8_t n)
 {
 	switch (tag) {
@@ -103,6 +115,8 @@ static int take_entry(struct item *it, uint8_t tag, const uint8_t *bytes, uint8_
 		return take_text(&it->trace, &it->trace_length, bytes, n);
 	case ITEM_TOTAL:
 		return take_total(it, bytes, n);
+	case ITEM_FDS:
+		return take_fds(it, bytes, n);
 	default:
 		return 0; /* a later version's */
 	}
@@ -141,6 +155,8 @@ static int kind_is_sound(const struct item *it)
 	case ITEM_REPLY:
 	case ITEM_FAILURE:
 		return it->length <= ITEM_BODY_MAX;
+	case ITEM_REFUSED:
+		return it->length <= ITEM_BODY_MAX && !it->more && !it->continued;
 	case ITEM_CANCEL:
 	case ITEM_READY:
 	case ITEM_FIN:
@@ -155,6 +171,8 @@ static int extension_is_sound(struct item *it, size_t extension)
 {
 	if (it->continued)
 		return extension == 0;
+	if (it->fds && it->kind > ITEM_REPLY)
+		return 0; /* only what a program gets brings descriptors */
 	if (tells_total(it))
 		return type_is_sound(it) && it->total > it->length;
 	if (it->total == 0)
@@ -173,23 +191,25 @@ static void decode_head(const uint8_t *from, struct item *ret)
 	ret->continued = (bits & ITEM_CONTINUED) != 0;
 	ret->correlation = ret->deadline = ret->total = 0;
 	ret->name = ret->trace = NULL;
-	ret->name_length = ret->trace_length = 0;
+	ret->name_length = ret->trace_length = ret->fds = 0;
 }
 
-/* Most items are whole messages without extension, of which nothing but their size and padding is to be checked. */
+/* Most items are of this kind. */
 static int next_plain(const uint8_t **at, size_t left, struct item *ret)
 {
-	const uint8_t *from = *at;
-	uint64_t head = get64(from);
-	uint32_t length = (uint32_t)head, type = (uint32_t)(head >> 32) & 0xffffu;
-	size_t size = ITEM_HEAD + ((length + (size_t)8) & ~(size_t)7);
+	struct item_plain plain;
+	size_t size = item_plain(*at, left, &plain);
 
-	if (head >> 48 != ITEM_MESSAGE || length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
-	    get64(from + size - 8) >> (8 * (length & 7u)) != 0)
+	if (!size)
 		return 0;
-	*ret = (struct item){ .kind = ITEM_MESSAGE, .type = (uint16_t)type, .length = length, .total = length };
-	ret->body = from + ITEM_HEAD;
-	*at = from + size;
+	*ret = (struct item){ .kind = plain.kind,
+			      .type = (uint16_t)plain.type,
+			      .length = plain.length,
+			      .correlation = plain.correlation,
+			      .deadline = plain.deadline,
+			      .total = plain.length,
+			      .body = plain.body };
+	*at += size;
 	return 1;
 }
 

@@ -12,6 +12,7 @@
 #ifndef BROOD_MESSAGE_H
 #define BROOD_MESSAGE_H
 
+#include "little.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@
 #define ITEM_TYPE_MAX 255u
 #define ITEM_TRACE_MAX 255u
 #define ITEM_EXTENSION_MAX 2040u
+#define ITEM_FDS_MAX 16u
 
 enum item_kind {
 	ITEM_MESSAGE = 1,
@@ -30,13 +32,15 @@ enum item_kind {
 	ITEM_FAILURE = 4, /* a reply that is an error; body is brood.Failure */
 	ITEM_CANCEL = 5,  /* nobody waits for this request's reply any more */
 	ITEM_READY = 6,   /* I am ready; no body */
-	ITEM_FIN = 7      /* my last item; no body */
+	ITEM_FIN = 7,     /* my last item; no body */
+	ITEM_REFUSED =
+		8 /* I do not take your item `correlation`, because of what came with it; body is brood.Failure */
 };
 #define ITEM_KIND 0x3fu
 #define ITEM_MORE 0x40u
 #define ITEM_CONTINUED 0x80u
 
-enum item_tag { ITEM_TYPE = 1, ITEM_TRACE = 2, ITEM_TOTAL = 3 };
+enum item_tag { ITEM_TYPE = 1, ITEM_TRACE = 2, ITEM_TOTAL = 3, ITEM_FDS = 4 };
 
 /* Type numbers 1 to ITEM_TYPES are bound by the first item that has both number and ITEM_TYPE; 0 is "untyped",
  * ITEM_UNNUMBERED means the name is in the extension of this item only. */
@@ -48,18 +52,19 @@ struct item {
 	int more, continued;
 	uint16_t type;        /* number */
 	uint32_t length;      /* of the body */
-	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL */
+	uint64_t correlation; /* REQUEST, REPLY, FAILURE, CANCEL; REFUSED: sequence of the refused item */
 	uint64_t deadline;    /* REQUEST: CLOCK_BOOTTIME in ms, 0: none */
 	const char *name;     /* ITEM_TYPE as it lies in the extension, not NUL-ended; NULL if absent */
 	const char *trace;    /* likewise */
 	uint8_t name_length, trace_length;
+	uint8_t fds;    /* ITEM_FDS: descriptors that came with the frame; MESSAGE, REQUEST, REPLY */
 	uint64_t total; /* ITEM_TOTAL, or length */
 	const uint8_t *body;
 };
 
 static inline int item_is_call(unsigned kind)
 {
-	return kind >= ITEM_REQUEST && kind <= ITEM_CANCEL;
+	return (kind >= ITEM_REQUEST && kind <= ITEM_CANCEL) || kind == ITEM_REFUSED;
 }
 
 /* Bytes that an item with this kind, extension and body takes in a frame; a multiple of 8. */
@@ -68,7 +73,7 @@ static inline size_t item_size(unsigned kind, size_t extension, size_t length)
 	return ITEM_HEAD + (item_is_call(kind) ? ITEM_CALL : 0) + extension + ((length + 8u) & ~(size_t)7u);
 }
 
-/* Bytes of extension that name, trace and total of `it` need; a multiple of 8. 0 if there is nothing to say. */
+/* Bytes of extension that name, trace, total and fds of `it` need; a multiple of 8. 0 if there is nothing to say. */
 size_t item_extension_size(const struct item *it);
 
 /*
@@ -76,6 +81,40 @@ size_t item_extension_size(const struct item *it);
  * it->length bytes goes: the caller fills it.
  */
 uint8_t *item_write(uint8_t *to, const struct item *it);
+
+struct item_plain { /* a whole message, request or reply without extension */
+	unsigned kind, type;
+	uint32_t length;
+	uint64_t correlation, deadline;
+	const uint8_t *body;
+};
+
+/*
+ * The short way of the usual case: decode the item at `at`, with `left` bytes before the end, if it is a sound
+ * item_plain. Its size, or 0: it is something else, or malformed, and item_next() tells. Nothing but size and padding
+ * is to be checked.
+ */
+static inline size_t item_plain(const uint8_t *at, size_t left, struct item_plain *ret)
+{
+	if (left < ITEM_HEAD + 8)
+		return 0;
+	uint64_t head = get64(at), bits = head >> 48;
+	if (bits < ITEM_MESSAGE || bits > ITEM_REPLY)
+		return 0;
+	unsigned kind = (unsigned)bits, type = (unsigned)(head >> 32) & 0xffffu;
+	uint32_t length = (uint32_t)head;
+	size_t size = item_size(kind, 0, length);
+	if (length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
+	    get64(at + size - 8) >> (8 * (length & 7u)) != 0)
+		return 0;
+	*ret = (struct item_plain){ .kind = kind, .type = type, .length = length, .body = at + ITEM_HEAD };
+	if (kind != ITEM_MESSAGE) {
+		ret->correlation = get64(at + ITEM_HEAD);
+		ret->deadline = get64(at + ITEM_HEAD + 8);
+		ret->body += ITEM_CALL;
+	}
+	return size;
+}
 
 /* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);

@@ -22,7 +22,7 @@ struct slab {
 	unsigned n_spare;
 };
 
-#define SLAB_HELPING (256u * 1024u) /* most bytes per channel_read() */
+#define SLAB_HELPING (257u * 1024u) /* most bytes per channel_read(): four messages of 64 KiB and their heads */
 
 /* size: at least SLAB_HELPING. -ENOMEM. */
 int slab_init(struct slab *, size_t size);

@@ -132,6 +132,7 @@ struct brood_msg {        /* read only */
 	int wants_reply;   /* a request; 0 again when nobody waits any more: answered, cancelled, peer gone */
 	int timeout_ms;    /* left for the answer, -1 if for ever */
 	const char *trace; /* W3C traceparent as sent, or "" */
+	unsigned n_fds;    /* descriptors that came with it: brood_msg_take_fd() */
 };
 
 struct brood_event {
@@ -482,6 +483,8 @@ struct brood_out {
 	void (*fill)(void *to, size_t length, const void *body); /* write the body in place instead of copying it */
 	unsigned flags;
 	const char *trace; /* W3C traceparent, up to 255 bytes, carried along */
+	const int *fds;    /* descriptors to pass, duplicated at once; same host, else -EXDEV */
+	size_t n_fds;      /* up to 16 */
 };
 
 #define BROOD_MORE (1u << 0)  /* more follows at once: gather */
@@ -492,6 +495,10 @@ struct brood_out {
  * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, -ESRCH
  * after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long. What was accepted and cannot be
  * delivered comes back as ERROR "undelivered" of the peer, with how many.
+ * Descriptors are duplicated at once, so yours may be closed; the duplicates are closed when the receiver is done with the
+ * message. At most 128 are on their way to one receiver, then -EAGAIN. -EBADF, -EMFILE, -EINVAL above 16; -EXDEV if this
+ * handle is not connected by a Unix socket. A message never arrives without its descriptors: if they get lost (the receiver
+ * is connected by TCP, or has none free) it comes back, as ERROR "undelivered" that says why, or as the request's error.
  */
 BROOD_API BROOD_CHECKED int brood_send(brood_peer *to, const struct brood_out *);
 
@@ -510,6 +517,9 @@ BROOD_API BROOD_CHECKED int brood_call(brood_peer *to, const struct brood_out *,
 /* Answer, once, now or after brood_msg_keep(). Never -EAGAIN: answers have room. If nobody waits any more, 0. */
 BROOD_API int brood_reply(brood_msg *, const struct brood_out *);
 BROOD_API int brood_reply_error(brood_msg *, int code, const char *text); /* code: negative errno */
+
+/* The descriptor, close-on-exec, now yours, or -ENOENT. Those not taken are closed with the message. */
+BROOD_API int brood_msg_take_fd(brood_msg *, unsigned index);
 
 /* Hold on to an event's message, returned for convenience; release it when done. Held messages fill the window. */
 BROOD_API brood_msg *brood_msg_keep(brood_msg *);

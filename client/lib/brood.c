@@ -160,6 +160,8 @@ static void destroy(struct brood *h)
 	if (h->cursor.remote)
 		remote_unref(h->cursor.remote);
 	h->cursor.remote = NULL;
+	parcel_free(h->cursor.parcel);
+	h->cursor.parcel = NULL;
 	end_remotes(h, &f);
 	event_free_all(h);
 	free_letters(h);

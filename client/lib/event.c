@@ -3,7 +3,6 @@
  * one place.
  */
 #include "event.h"
-#include "letter.h"
 #include "peer.h"
 #include "pipe.h"
 #include <errno.h>
@@ -30,24 +29,11 @@ static size_t member(int type)
 	return offsets[type];
 }
 
-/* Whose table counts for this peer: its own, the handle's, or nobody's. */
-static const struct brood_peer *owner_of_table(const struct brood_peer *p)
-{
-	if (p->has_on)
-		return p;
-	return p->h->self->has_on && !p->quiet ? p->h->self : NULL;
-}
-
 static brood_fn *handler(const struct brood_peer *table, int type)
 {
 	brood_fn *fn;
 	memcpy(&fn, (const char *)&table->on + member(type), sizeof(fn));
 	return fn ? fn : table->on.any;
-}
-
-static int may_call(const struct brood *h)
-{
-	return h->dispatching && !h->in_callback && !h->blocking && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
 }
 
 static int call(struct brood *h, brood_fn *fn, const struct brood_event *e)
@@ -113,7 +99,7 @@ static void queue(struct brood *h, struct event_item *i)
 	} else if (i->event.peer->quiet && !i->event.peer->has_on && !i->done) {
 		told(i);
 		item_free(i);
-	} else if (i->done || owner_of_table(i->event.peer))
+	} else if (i->done || event_table(i->event.peer))
 		TAILQ_INSERT_TAIL(&h->ready, i, entry);
 	else
 		TAILQ_INSERT_TAIL(&h->kept, i, entry);
@@ -215,8 +201,8 @@ static void call_message(struct brood *h, const struct brood_peer *table, struct
 
 void event_message(struct brood *h, struct brood_peer *p, struct letter *m)
 {
-	const struct brood_peer *table = owner_of_table(p);
-	if (!table || p->paused || !may_call(h)) {
+	const struct brood_peer *table = event_table(p);
+	if (!table || p->paused || !event_may_call(h)) {
 		queue_letter(h, p, m, BROOD_EVENT_MESSAGE, NULL, NULL);
 		return;
 	}
@@ -236,7 +222,7 @@ static void call_reply(struct brood *h, brood_fn *done, const struct brood_event
 void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *data, struct letter *m,
 		 const struct fault *f)
 {
-	if (m && may_call(h)) {
+	if (m && event_may_call(h)) {
 		struct brood_event e = {
 			.type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg
 		};
@@ -257,7 +243,7 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 
 static void call_item(struct brood *h, struct event_item *i)
 {
-	const struct brood_peer *table = owner_of_table(i->event.peer);
+	const struct brood_peer *table = event_table(i->event.peer);
 	struct letter *m = i->letter;
 	told(i);
 	i->letter = NULL; /* settled by the calls below */
@@ -316,7 +302,7 @@ void event_adopt(struct brood_peer *p)
 	struct event_item *i, *next;
 	for (i = TAILQ_FIRST(&p->h->kept); i; i = next) {
 		next = TAILQ_NEXT(i, entry);
-		if (!owner_of_table(i->event.peer))
+		if (!event_table(i->event.peer))
 			continue;
 		TAILQ_REMOVE(&p->h->kept, i, entry);
 		TAILQ_INSERT_TAIL(&p->h->ready, i, entry);

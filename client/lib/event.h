@@ -10,6 +10,38 @@
 #define BROOD_EVENT_QUEUE_H
 
 #include "handle.h"
+#include "letter.h"
+
+/* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one, or fork() and this is the copy. */
+static inline int event_interrupted(const struct brood *h)
+{
+	return h->closing || (h->running && h->stop) || h->generation != handle_generation;
+}
+
+/* Whose table counts for this peer: its own, the handle's, or nobody's. */
+static inline const struct brood_peer *event_table(const struct brood_peer *p)
+{
+	if (p->has_on)
+		return p;
+	return p->h->self->has_on && !p->quiet ? p->h->self : NULL;
+}
+
+/* 1 if an event may go straight to its callback: a turn that calls them is under way, and nothing older waits. */
+static inline int event_may_call(const struct brood *h)
+{
+	return h->dispatching && !h->in_callback && !h->blocking && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
+}
+
+/* The short way of event_message(), while event_may_call(): call the handler at once, and settle. */
+static inline void event_call_message(struct brood *h, brood_fn *fn, const struct brood_event *e, struct letter *m)
+{
+	m->showing = h->in_callback = 1;
+	int rc = fn(e);
+	m->showing = h->in_callback = 0;
+	h->delivered++;
+	if (!letter_is_done(m))
+		letter_settle(m, rc, "unanswered");
+}
 
 struct pipe;
 
@@ -35,12 +67,6 @@ void event_pause(struct brood_peer *, int paused);
 
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);
-
-/* 1 if callbacks must not go on: brood_stop() or brood_close() was called in one, or fork() and this is the copy. */
-static inline int event_interrupted(const struct brood *h)
-{
-	return h->closing || (h->running && h->stop) || h->generation != handle_generation;
-}
 
 /* The next kept event for brood_next(); the one shown before is settled. NULL: none. */
 const struct brood_event *event_show(struct brood *);

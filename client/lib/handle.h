@@ -101,10 +101,11 @@ struct letter {
 	LIST_ENTRY(letter) entry; /* of those that stay */
 	struct inflow_hold hold;
 	uint64_t correlation, deadline;
-	int stays;   /* outlives its handler: kept by the program or queued */
-	int kept;    /* times brood_msg_keep() was called */
-	int showing; /* its handler runs, or brood_next() shows it */
-	void *body;  /* malloc, or NULL: it lies in the slab */
+	int stays;             /* outlives its handler: kept by the program or queued */
+	int kept;              /* times brood_msg_keep() was called */
+	int showing;           /* its handler runs, or brood_next() shows it */
+	void *body;            /* malloc, or NULL: it lies in the slab */
+	struct parcel *parcel; /* descriptors that came with it, or NULL */
 	char *type, *trace;
 	struct unpacked *unpacked; /* by brood_msg_pb() */
 };
@@ -125,8 +126,9 @@ struct cursor {
 	struct remote *remote; /* counted; NULL: no frame open */
 	const uint8_t *at, *end;
 	uint64_t sequence;
-	uint64_t opened; /* when, as handle_now() */
+	uint64_t now; /* as handle_now(), when it was asked first; 0: not yet */
 	int ack_now;
+	struct parcel *parcel; /* came with the frame, and no item has taken it yet; or NULL */
 };
 
 /* ---- open questions ---------------------------------------------------------------------------------------------- */
@@ -197,6 +199,7 @@ struct link {
 	int asked_ids;
 	int readable; /* there is something to read */
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
+	int full;     /* the socket took less than it was offered: nothing is offered until it has room */
 	const struct link_up *up;
 };
 

@@ -1,6 +1,7 @@
 /*
  * inbound: see inbound.h. The way of a message: inbound_frame() finds the sender and opens the cursor on the frame's
- * items; step() takes them one by one, exactly in sequence, and gives each to its handler in take_item().
+ * items; step() takes them one by one, exactly in sequence, and gives each to its handler in take_item(). Most messages
+ * need less than that: run_messages() takes them first, and leaves whatever is unusual to step().
  *
  * The cursor belongs to the handle, not to a stack frame: a callback that makes a blocking call reads on from where its
  * own message stood, and order holds.
@@ -24,13 +25,15 @@
 
 /* ---- items ------------------------------------------------------------------------------------------------------- */
 
-/* As of when the frame was opened: the clock is read once for all requests in it. */
-static int time_left(const struct brood *h, uint64_t deadline)
+/* As of the first request of the frame: the clock is read once for all requests in it. */
+static int time_left(struct brood *h, uint64_t deadline)
 {
-	uint64_t now = h->cursor.opened;
+	struct cursor *c = &h->cursor;
 	if (!deadline)
 		return -1;
-	return deadline > now ? (int)(deadline - now) : 0;
+	if (!c->now)
+		c->now = handle_now();
+	return deadline > c->now ? (int)(deadline - c->now) : 0;
 }
 
 static int copy_trace(struct letter *m, const char *trace, size_t n)
@@ -44,6 +47,14 @@ static int copy_trace(struct letter *m, const char *trace, size_t n)
 	return 0;
 }
 
+/* What came with the open frame is the caller's now. */
+static struct parcel *take_parcel(struct brood *h)
+{
+	struct parcel *p = h->cursor.parcel;
+	h->cursor.parcel = NULL;
+	return p;
+}
+
 /* The letter of an item that came whole. */
 static struct letter *letter_of_item(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
 {
@@ -53,6 +64,7 @@ static struct letter *letter_of_item(struct remote *r, const struct item *it, co
 	m->msg.type = type;
 	m->msg.body = it->body;
 	m->msg.length = it->length;
+	m->parcel = it->fds ? take_parcel(r->h) : NULL;
 	if (copy_trace(m, it->trace, it->trace_length) == 0)
 		return m;
 	letter_drop(m);
@@ -71,6 +83,8 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 	m->msg.trace = a->trace ? a->trace : "";
 	m->trace = a->trace;
 	a->trace = NULL;
+	m->parcel = a->parcel;
+	a->parcel = NULL;
 	m->body = inflow_assembly_take(&r->in);
 	m->msg.body = m->body;
 	return m;
@@ -102,19 +116,9 @@ static void deliver_failure(struct remote *r, struct letter *m, const struct ite
 	(void)request_answer(r->h, r, it->correlation, NULL, &f);
 }
 
-static void deliver(struct remote *r, struct letter *m, const struct item *it)
+static void deliver_reply(struct remote *r, struct letter *m, uint64_t correlation)
 {
-	m->correlation = it->correlation;
-	m->deadline = it->deadline;
-	m->msg.text = m->msg.body;
-	m->msg.from = r->peer;
-	m->msg.wants_reply = it->kind == ITEM_REQUEST;
-	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
-	if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
-		deliver_message(r, m, it);
-	else if (it->kind == ITEM_FAILURE)
-		deliver_failure(r, m, it);
-	else if (request_answer(r->h, r, it->correlation, m, NULL) < 0)
+	if (request_answer(r->h, r, correlation, m, NULL) < 0)
 		letter_drop(m); /* an answer after its deadline */
 }
 
@@ -135,6 +139,77 @@ static void broken(struct remote *r)
 	parting_gone(r, &f);
 }
 
+/* ---- descriptors ------------------------------------------------------------------------------------------------- */
+
+/* Why this letter's descriptors are not all there. 0: they are. */
+static int are_missing(const struct brood *h, const struct letter *m, unsigned said, struct fault *why)
+{
+	const struct parcel *p = m->parcel;
+	if (p && !p->lost && p->n == said)
+		return 0;
+	if (p && p->lost)
+		fault_set(why, "fd.lost", "its receiver has no descriptor free (limit of open files)");
+	else if (!h->link.channel.takes_fds)
+		fault_set(why, "fd.transport", "descriptors came with it, and its receiver is not on a Unix socket");
+	else
+		fault_set(why, "fd.lost", "its descriptors were lost on the way: too many wait or are under way");
+	return 1;
+}
+
+/* Without its descriptors it is not what was sent: whoever waits for it hears so, the program never sees it. */
+static void refuse(struct remote *r, struct letter *m, const struct item *it, const struct fault *why)
+{
+	if (it->kind == ITEM_REPLY) {
+		letter_drop(m);
+		(void)request_answer(r->h, r, it->correlation, NULL, why);
+	} else if (letter_refuse(m, why) < 0) {
+		out_of_memory(r->h);
+	}
+}
+
+/* The receiver of what I sent did not take it. */
+static void take_refused(struct remote *r, const struct item *it)
+{
+	ProtobufCMessage *failure;
+	struct fault f;
+	if (r->out.refused == r->out.with_fds || it->correlation == 0 || it->correlation > r->out.reached) {
+		broken(r);
+		return;
+	}
+	r->out.refused++;
+	if (guard_unpack(&brood__failure__descriptor, it->body, it->length, 1, &failure) < 0) {
+		fault_set(&f, "undelivered", "1 message to %s: it was refused; not delivered", peer_label(r->peer));
+	} else {
+		const Brood__Failure *p = (const Brood__Failure *)failure;
+		fault_set_code(&f, p->code < 0 ? p->code : -EREMOTEIO, "undelivered",
+			       "1 message to %s: %s; not delivered", peer_label(r->peer), p->text);
+		guard_free(failure);
+	}
+	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+}
+
+/* ---- items that are messages ------------------------------------------------------------------------------------- */
+
+static void deliver(struct remote *r, struct letter *m, const struct item *it)
+{
+	struct fault why;
+	m->correlation = it->correlation;
+	m->deadline = it->deadline;
+	m->msg.text = m->msg.body;
+	m->msg.from = r->peer;
+	m->msg.wants_reply = it->kind == ITEM_REQUEST;
+	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
+	m->msg.n_fds = it->fds;
+	if (it->fds && are_missing(r->h, m, it->fds, &why))
+		refuse(r, m, it, &why);
+	else if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
+		deliver_message(r, m, it);
+	else if (it->kind == ITEM_FAILURE)
+		deliver_failure(r, m, it);
+	else
+		deliver_reply(r, m, it->correlation);
+}
+
 /* A fragment: 1 if the message is whole now. */
 static int take_fragment(struct remote *r, const struct item *it, const char *type)
 {
@@ -143,6 +218,8 @@ static int take_fragment(struct remote *r, const struct item *it, const char *ty
 		broken(r);
 	else if (rc < 0)
 		out_of_memory(r->h);
+	else if (it->fds)
+		r->in.assembly.parcel = take_parcel(r->h);
 	return rc == 1;
 }
 
@@ -160,7 +237,7 @@ static void take_fragments(struct remote *r, const struct item *it, const char *
 
 static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
 {
-	const char *type = it->continued ? "" : inflow_known_type(&r->in, it);
+	const char *type = it->continued ? "" : inflow_type(&r->in, it);
 	struct letter *m;
 	if (!type)
 		broken(r);
@@ -203,6 +280,9 @@ static void take_item(struct remote *r, const struct item *it, uint64_t sequence
 	case ITEM_CANCEL:
 		letter_cancel(r, it->correlation);
 		break;
+	case ITEM_REFUSED:
+		take_refused(r, it);
+		break;
 	default:
 		take_message(r, it, sequence);
 		break;
@@ -215,11 +295,101 @@ static void cursor_close(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	h->cursor.remote = NULL;
+	if (h->cursor.parcel)
+		parcel_free(take_parcel(h));
 	if (h->cursor.ack_now)
 		inflow_ask(&r->in, h->cursor.sequence - 1);
 	if (inflow_owes(&r->in))
 		remote_touch(r);
 	remote_unref(r);
+}
+
+/*
+ * A run: whole messages, requests and replies without extension, of types that are known, next in sequence, for a
+ * handler that may be called at once. It ends at the first that is anything else; nothing has happened to that one. A
+ * callback may change everything, so all that the run relies on is looked at anew for each item, but for what is the
+ * same whenever a callback has returned: that this turn calls callbacks, and that none is under way (event_may_call()).
+ */
+struct run {
+	struct brood *h;
+	struct remote *remote;
+	struct brood_event event;       /* as every message of the run is told */
+	const struct brood_peer *table; /* whose handler takes messages, and which; both NULL: nobody's */
+	brood_fn *fn;
+};
+
+static inline brood_fn *message_handler(const struct brood_peer *table)
+{
+	if (!table)
+		return NULL;
+	return table->on.message ? table->on.message : table->on.any;
+}
+
+static inline int run_goes_on(const struct run *run)
+{
+	const struct brood *h = run->h;
+	const struct remote *r = run->remote;
+	return h->cursor.remote == r && h->cursor.sequence == r->in.next && !r->ended && r->peer == run->event.peer &&
+	       !r->peer->paused && !event_interrupted(h) && TAILQ_EMPTY(&h->ready) &&
+	       event_table(r->peer) == run->table && message_handler(run->table) == run->fn;
+}
+
+/* Give it to its handler, or to the request that it answers. */
+static inline void run_letter(struct run *run, struct letter *m, unsigned kind)
+{
+	struct remote *r = run->remote;
+	if (kind == ITEM_REPLY) {
+		deliver_reply(r, m, m->correlation);
+		return;
+	}
+	r->received++;
+	run->event.data = run->table->data;
+	run->event.msg = &m->msg;
+	event_call_message(run->h, run->fn, &run->event, m);
+}
+
+static inline int run_one(struct run *run)
+{
+	struct brood *h = run->h;
+	struct cursor *c = &h->cursor;
+	struct remote *r = run->remote;
+	struct item_plain it;
+	struct letter *m;
+	size_t size = item_plain(c->at, (size_t)(c->end - c->at), &it);
+	const char *type = size ? inflow_bound_type(&r->in, it.type) : NULL;
+	int left = type && it.kind == ITEM_REQUEST ? time_left(h, it.deadline) : -1;
+	if (!type || left == 0 || (it.kind != ITEM_REPLY && !run->fn) || !(m = letter_take_spare(h, r, c->sequence)))
+		return 0;
+	c->at += size;
+	c->sequence++;
+	r->in.next++;
+	m->correlation = it.correlation;
+	m->deadline = it.deadline;
+	m->msg = (struct brood_msg){ .type = type,
+				     .body = it.body,
+				     .text = (const char *)it.body,
+				     .length = it.length,
+				     .from = r->peer,
+				     .wants_reply = it.kind == ITEM_REQUEST,
+				     .timeout_ms = left,
+				     .trace = "" };
+	run_letter(run, m, it.kind);
+	return 1;
+}
+
+/* How many there were. */
+static unsigned run_messages(struct brood *h)
+{
+	struct remote *r = h->cursor.remote;
+	unsigned n = 0;
+	if (!r->peer || r->peer->paused || !event_may_call(h))
+		return 0;
+	struct run run = { .h = h, .remote = r, .table = event_table(r->peer) };
+	run.fn = message_handler(run.table);
+	run.event = (struct brood_event){ .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = r->peer };
+	while (run_goes_on(&run) && run_one(&run))
+		n++;
+	return n;
 }
 
 /* One item of the open frame. */
@@ -249,7 +419,7 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 				     .end = f->body + f->length,
 				     .sequence = f->sequence,
 				     .ack_now = f->flags & FRAME_ACK_NOW,
-				     .opened = handle_now() };
+				     .parcel = f->flags & FRAME_FDS ? channel_take_parcel(&h->link.channel) : NULL };
 }
 
 int inbound_run(struct brood *h)
@@ -258,7 +428,8 @@ int inbound_run(struct brood *h)
 		while (h->cursor.remote) {
 			if (!h->blocking && event_interrupted(h))
 				return 1;
-			step(h);
+			if (!run_messages(h))
+				step(h);
 		}
 		if (!h->blocking && event_interrupted(h))
 			return 1;

@@ -18,6 +18,7 @@ static void assembly_drop(struct inflow_assembly *a)
 {
 	free(a->bytes);
 	free(a->trace);
+	parcel_free(a->parcel);
 	memset(a, 0, sizeof(*a));
 }
 

@@ -10,6 +10,7 @@
 #define BROOD_INFLOW_H
 
 #include "message.h"
+#include "parcel.h"
 #include <sys/queue.h>
 
 struct inflow_hold { /* part of a message that was taken and is not consumed yet */
@@ -24,6 +25,7 @@ struct inflow_assembly { /* a message of several items, under construction */
 	struct item first; /* kind, total, correlation, deadline; name and trace not used */
 	const char *type;
 	char *trace;
+	struct parcel *parcel; /* came with the first fragment, or NULL */
 };
 
 struct inflow {
@@ -69,12 +71,12 @@ void inflow_release(struct inflow *, struct inflow_hold *);
  * bound. */
 const char *inflow_type(struct inflow *, const struct item *);
 
-/* The same, short for the usual case: a number that was bound before. */
-static inline const char *inflow_known_type(struct inflow *in, const struct item *it)
+/* The same for a number up to ITEM_TYPES that was bound before (or 0). NULL: it was not. */
+static inline const char *inflow_bound_type(const struct inflow *in, unsigned number)
 {
-	if (!it->name && it->type > 0 && it->type <= ITEM_TYPES && in->types)
-		return in->types[it->type - 1];
-	return inflow_type(in, it);
+	if (number == 0)
+		return "";
+	return in->types ? in->types[number - 1] : NULL;
 }
 
 /*

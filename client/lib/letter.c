@@ -13,18 +13,9 @@
 
 struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
 {
-	struct letter *m = h->current ? h->current : malloc(sizeof(*m));
-	if (!m)
-		return NULL;
-	h->current = NULL;
-	m->h = h;
-	m->remote = r;
-	m->hold.sequence = sequence;
-	m->stays = m->kept = m->showing = 0;
-	m->body = m->type = m->trace = NULL;
-	m->unpacked = NULL;
-	inflow_begin(&r->in, sequence);
-	return m;
+	if (!h->current && (h->current = calloc(1, sizeof(*h->current))))
+		h->current->h = h;
+	return letter_take_spare(h, r, sequence);
 }
 
 static int copy_body(struct letter *m)
@@ -90,14 +81,18 @@ void letter_drop(struct letter *m)
 		free(m->body);
 	if (m->trace)
 		free(m->trace);
+	if (m->parcel)
+		parcel_free(m->parcel);
 	if (m->stays)
 		drop_stayed(m);
 	else
 		inflow_finish(&r->in, m->hold.sequence);
-	if (m->h->current)
+	if (m->h->current) {
 		free(m);
-	else
-		m->h->current = m; /* for the next one */
+		return;
+	}
+	*m = (struct letter){ .h = m->h }; /* for the next one */
+	m->h->current = m;
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
@@ -113,21 +108,56 @@ static int answer(struct letter *m, struct item *it, const struct body *b)
 	return rc;
 }
 
+/* The usual case in one go. 1 if that was it, else nothing has happened. */
+static int answer_short(struct letter *m, const struct brood_out *out)
+{
+	struct item it = { .kind = ITEM_REPLY, .correlation = m->correlation };
+	if (!m->msg.wants_reply || m->remote->ended || !out_join(out, m->remote, it))
+		return 0;
+	m->msg.wants_reply = 0;
+	return 1;
+}
+
 static void pack_failure(void *to, size_t length, const void *failure)
 {
 	(void)length;
 	protobuf_c_message_pack(failure, to);
 }
 
-static int answer_failure(struct letter *m, int code, const char *name, const char *text)
+static Brood__Failure failure_of(int code, const char *name, const char *text)
 {
 	Brood__Failure failure = BROOD__FAILURE__INIT;
 	failure.code = code;
 	failure.error = (char *)(uintptr_t)name;
 	failure.text = (char *)(uintptr_t)text;
-	size_t length = protobuf_c_message_get_packed_size(&failure.base);
-	struct body b = { .bytes = &failure, .length = length, .fill = pack_failure };
+	return failure;
+}
+
+static struct body body_of(const Brood__Failure *failure)
+{
+	size_t length = protobuf_c_message_get_packed_size(&failure->base);
+	return (struct body){ .bytes = failure, .length = length, .fill = pack_failure };
+}
+
+static int answer_failure(struct letter *m, int code, const char *name, const char *text)
+{
+	Brood__Failure failure = failure_of(code, name, text);
+	struct body b = body_of(&failure);
 	return answer(m, &(struct item){ .kind = ITEM_FAILURE }, &b);
+}
+
+int letter_refuse(struct letter *m, const struct fault *why)
+{
+	const struct brood_error *e = &why->error;
+	Brood__Failure failure = failure_of(e->code, e->name, e->text);
+	struct body b = body_of(&failure);
+	int rc;
+	if (m->msg.wants_reply)
+		rc = answer_failure(m, e->code, e->name, e->text);
+	else
+		rc = remote_put(m->remote, &(struct item){ .kind = ITEM_REFUSED, .correlation = m->hold.sequence }, &b);
+	letter_drop(m);
+	return rc;
 }
 
 void letter_settle(struct letter *m, int rc, const char *unanswered)
@@ -181,7 +211,11 @@ static int finish_answer(struct letter *m, int rc)
 {
 	struct brood *h = m->h;
 	if (rc < 0)
-		return handle_fail(h, rc, "memory", "cannot answer: %s", strerror(-rc));
+		return handle_fail(h, rc,
+				   rc == -EMFILE  ? "fd.limit"
+				   : rc == -EBADF ? "argument"
+						  : "memory",
+				   "cannot answer: %s", strerror(-rc));
 	link_kick(h);
 	return 0;
 }
@@ -192,9 +226,25 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 	struct item it = { .kind = ITEM_REPLY };
 	struct body b;
 	int rc = handle_check(msg ? m->h : NULL);
+	if (rc == 0 && out && answer_short(m, out))
+		return finish_answer(m, 0);
 	if (rc == 0)
 		rc = out_read(out, &b, &it, NULL);
-	return rc < 0 ? rc : finish_answer(m, answer(m, &it, &b));
+	if (rc < 0)
+		return rc;
+	if (b.n_fds && !link_passes_fds(m->h))
+		return handle_fail(m->h, -EXDEV, "fd.transport",
+				   "cannot answer with descriptors: this connection is not a Unix socket");
+	return finish_answer(m, answer(m, &it, &b));
+}
+
+int brood_msg_take_fd(brood_msg *msg, unsigned index)
+{
+	struct letter *m = letter_of(msg);
+	int rc = handle_check(msg ? m->h : NULL);
+	if (rc < 0)
+		return rc;
+	return m->parcel ? parcel_take(m->parcel, index) : -ENOENT;
 }
 
 int brood_reply_error(brood_msg *msg, int code, const char *text)

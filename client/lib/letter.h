@@ -12,6 +12,20 @@
  * memory. */
 struct letter *letter_take(struct brood *, struct remote *, uint64_t sequence);
 
+/* The same if there is memory from the one before, which there usually is. That is blank: nothing in it is kept, shown,
+ * owned. */
+static inline struct letter *letter_take_spare(struct brood *h, struct remote *r, uint64_t sequence)
+{
+	struct letter *m = h->current;
+	if (!m)
+		return NULL;
+	h->current = NULL;
+	m->remote = r;
+	m->hold.sequence = sequence;
+	inflow_begin(&r->in, sequence);
+	return m;
+}
+
 /* It must outlive its handler: copy it out of the slab. -ENOMEM. Twice is fine. */
 int letter_stay(struct letter *);
 
@@ -22,12 +36,17 @@ void letter_settle(struct letter *, int rc, const char *unanswered);
 /* 1 if nothing is to be settled: a plain message that its handler is done with. It is dropped then. */
 static inline int letter_is_done(struct letter *m)
 {
-	if (m->kept || m->stays || m->msg.wants_reply || m->unpacked || m->body || m->trace || m->h->current)
+	if (m->kept || m->stays || m->msg.wants_reply || m->unpacked || m->body || m->trace || m->parcel ||
+	    m->h->current)
 		return 0;
 	inflow_finish(&m->remote->in, m->hold.sequence);
 	m->h->current = m;
 	return 1;
 }
+
+/* Give it back to its sender, a message or a request, for this reason, and drop it. 0, -ENOMEM: its sender will not know.
+ */
+int letter_refuse(struct letter *, const struct fault *);
 
 /* Consumed: the sender's window grows. Frees what stayed. */
 void letter_drop(struct letter *);

@@ -123,6 +123,7 @@ static void disconnect(struct brood *h)
 		close(l->source.fd);
 	l->source.fd = -1;
 	l->interest = 0;
+	l->full = 0;
 }
 
 static void reap_starter(struct brood *h, int flags)
@@ -179,7 +180,7 @@ static void fail(struct brood *h, const char *name, const char *what, int code)
 static void update_interest(struct brood *h)
 {
 	struct link *l = &h->link;
-	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) ? EPOLLOUT : 0u);
+	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
 	if (l->source.fd < 0 || want == l->interest)
 		return;
 	(void)handle_rewatch(h, &l->source, want);
@@ -237,6 +238,7 @@ struct batch {
 	_Alignas(8) uint8_t bare[PIECES][FRAME_HEAD];
 	int pieces, n_shares, n_bare;
 	size_t bytes;
+	const struct parcel *parcel; /* of the one frame in it; NULL: no descriptors */
 };
 
 static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
@@ -251,6 +253,12 @@ static void gather_bare(struct batch *b, struct share *s, unsigned kind, const s
 	s->bytes = FRAME_HEAD;
 }
 
+/* A frame with descriptors is a batch of its own. */
+static int must_be_alone(const struct batch *b, const struct remote *r)
+{
+	return b->parcel || (r->out.n_fds && b->n_shares > 0 && !r->hold && outflow_parcel(&r->out));
+}
+
 static void gather_share(struct batch *b, struct remote *r)
 {
 	if (r->hold)
@@ -259,11 +267,14 @@ static void gather_share(struct batch *b, struct remote *r)
 	struct share *s = &b->shares[b->n_shares];
 	*s = (struct share){ .remote = r, .acknowledge = route.acknowledge };
 	int first = b->pieces;
+	b->parcel = outflow_parcel(&r->out);
 	b->pieces += outflow_gather(&r->out, &route, b->iov + first, PIECES - first, HELPING - b->bytes);
 	for (int i = first; i < b->pieces; i++)
 		s->bytes += b->iov[i].iov_len;
 	if (!s->bytes && (r->probe || inflow_owes(&r->in)))
 		gather_bare(b, s, r->probe ? FRAME_PROBE : FRAME_ACK, &route);
+	if (b->pieces == first || s->bare)
+		b->parcel = NULL;
 	if (!s->bytes)
 		return;
 	b->bytes += s->bytes;
@@ -291,7 +302,9 @@ static size_t settle_share(struct brood *h, struct batch *b, struct share *s, si
 
 static ssize_t write_batch(struct brood *h, struct batch *b)
 {
-	ssize_t written = channel_write(&h->link.channel, b->iov, b->pieces);
+	struct channel *c = &h->link.channel;
+	ssize_t written =
+		b->parcel ? channel_write_parcel(c, b->iov, b->pieces, b->parcel) : channel_write(c, b->iov, b->pieces);
 	size_t left = written > 0 ? (size_t)written : 0;
 	for (int i = 0; i < b->n_shares; i++)
 		left -= settle_share(h, b, &b->shares[i], left);
@@ -304,7 +317,10 @@ static int pump_once(struct brood *h, struct batch *b)
 	struct remote *r, *next;
 	b->pieces = b->n_shares = b->n_bare = 0;
 	b->bytes = 0;
+	b->parcel = NULL;
 	for (r = TAILQ_FIRST(&h->dirty); r && b->pieces < PIECES && b->bytes < HELPING; r = next) {
+		if (must_be_alone(b, r))
+			break;
 		int had = b->n_shares;
 		next = TAILQ_NEXT(r, dirty_entry);
 		gather_share(b, r);
@@ -322,13 +338,15 @@ static int pump_once(struct brood *h, struct batch *b)
 		r->dirty = 0;
 		remote_touch(r);
 	}
-	return written > 0 && (size_t)written == b->bytes;
+	/* Also when it took nothing at all, and so nothing is kept: EPOLLOUT brings us back. */
+	h->link.full = written == -EAGAIN || (written >= 0 && (size_t)written < b->bytes);
+	return written > 0 && !h->link.full;
 }
 
 void link_pump(struct brood *h)
 {
 	struct batch batch;
-	if (h->link.state != LINK_UP)
+	if (h->link.state != LINK_UP || h->link.full)
 		return;
 	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
 		if (!pump_once(h, &batch))
@@ -393,8 +411,10 @@ static void greet(struct brood *h, int fd)
 	l->source.fd = fd;
 	l->state = LINK_GREETING;
 	l->interest = EPOLLIN;
+	l->full = 0;
 	channel_init(&l->channel, fd, fd, &l->slab);
-	l->channel.takes_fds = 0;
+	if (l->address_kind == ADDRESS_TCP)
+		l->channel.takes_fds = 0;
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	if (!l->inherited)
 		say_hello(h, CHILD_IDS);
@@ -556,6 +576,12 @@ void link_need(struct brood *h)
 	} else {
 		greet(h, l->source.fd);
 	}
+}
+
+int link_passes_fds(struct brood *h)
+{
+	link_need(h); /* which decides for an address */
+	return h->link.channel.slab ? h->link.channel.takes_fds : h->link.address_kind != ADDRESS_TCP;
 }
 
 /* ---- ids for children -------------------------------------------------------------------------------------------- */
@@ -787,6 +813,8 @@ static void channel_ready(struct source *s, unsigned events)
 	}
 	if (events & ~(unsigned)EPOLLOUT)
 		l->readable = 1;
+	if (events & EPOLLOUT)
+		l->full = 0;
 	if ((events & EPOLLOUT) && channel_drain(&l->channel, NULL) == 0)
 		update_interest(h);
 }
@@ -816,6 +844,7 @@ void link_leave(struct brood *h)
 	if (h->link.state != LINK_UP)
 		return;
 	acknowledge_all(h);
+	h->link.full = 0; /* the last chance, so try */
 	link_pump(h);
 	bye.parting = BROOD__PARTING__PARTING_LEAVING;
 	link_control(h, FRAME_GOODBYE, &bye.base, -1);

@@ -30,6 +30,9 @@ int link_need_ids(struct brood *);
 /* An id for a child, with its ticket. */
 uint64_t link_take_id(struct brood *, uint8_t ticket[TICKET_SIZE]);
 
+/* 1 if descriptors can be passed over this connection, as far as that is known. */
+int link_passes_fds(struct brood *);
+
 static inline int link_is_up(const struct brood *h)
 {
 	return h->link.state == LINK_UP;

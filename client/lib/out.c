@@ -29,7 +29,9 @@ int out_read(const struct brood_out *from, struct body *body, struct item *it, u
 		return -EMSGSIZE;
 	if ((o->length && !o->body) || o->flags & ~(BROOD_MORE | BROOD_BLOCK))
 		return -EINVAL;
-	*body = (struct body){ o->type, o->body, o->length, o->fill };
+	if (o->n_fds > ITEM_FDS_MAX || (o->n_fds && !o->fds))
+		return -EINVAL;
+	*body = (struct body){ o->type, o->body, o->length, o->fill, o->fds, o->n_fds };
 	if (flags)
 		*flags = o->flags;
 	return o->trace ? set_trace(it, o->trace) : 0;

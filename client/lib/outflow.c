@@ -13,8 +13,9 @@
 #define SMALL (64u * 1024u) /* bytes in a block for usual messages ... */
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
-#define FRAME_USUAL (64u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
+#define FRAME_USUAL (16u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
 #define MARK_MOST (128u * 1024u)
+_Static_assert(MARK_MOST / (ITEM_HEAD + 8) < OUTFLOW_MESSAGES / 4, "bytes alone tell when to mark");
 #define SPARE_MAX (6u * 1024u * 1024u)
 
 void outflow_pool_init(struct outflow_pool *p)
@@ -83,7 +84,19 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	/* A quarter of the window, but not so much that the blocks under way fall out of the processor's cache. */
 	o->mark = window / 4 < MARK_MOST ? window / 4 : MARK_MOST;
 	o->next = 1;
+	o->last_name = "";
 	TAILQ_INIT(&o->blocks);
+	STAILQ_INIT(&o->parcels);
+}
+
+struct parcel *outflow_take_parcel(struct outflow *o)
+{
+	struct parcel *p = STAILQ_FIRST(&o->parcels);
+	if (!p)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&o->parcels, next);
+	o->n_fds -= p->n;
+	return p;
 }
 
 void outflow_deinit(struct outflow *o)
@@ -91,6 +104,8 @@ void outflow_deinit(struct outflow *o)
 	struct outflow_block *b;
 	if (!o->pool)
 		return;
+	while (o->n_fds)
+		parcel_free(outflow_take_parcel(o));
 	while ((b = TAILQ_FIRST(&o->blocks))) {
 		TAILQ_REMOVE(&o->blocks, b, next);
 		pool_give(o->pool, b);
@@ -108,14 +123,15 @@ uint64_t outflow_unsent(const struct outflow *o)
 
 int outflow_has_recovered(const struct outflow *o)
 {
-	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2;
+	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2 &&
+	       o->n_fds <= OUTFLOW_FDS / 2;
 }
 
 /* ---- type names -------------------------------------------------------------------------------------------------- */
 
 static unsigned type_number(const struct outflow *o, const char *name)
 {
-	if (o->last_type && strcmp(o->types[o->last_type - 1], name) == 0)
+	if (strcmp(o->last_name, name) == 0)
 		return o->last_type;
 	for (unsigned i = 0; i < o->n_types; i++)
 		if (strcmp(o->types[i], name) == 0)
@@ -134,6 +150,12 @@ static int type_add(struct outflow *o, const char *name)
 	return 0;
 }
 
+static void type_used(struct outflow *o, unsigned number)
+{
+	o->last_type = number;
+	o->last_name = o->types[number - 1];
+}
+
 int outflow_type(struct outflow *o, const char *name, struct item *it)
 {
 	if (!name || !*name)
@@ -141,7 +163,7 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 	unsigned number = type_number(o, name);
 	if (number) {
 		it->type = (uint16_t)number;
-		o->last_type = number;
+		type_used(o, number);
 		return 0;
 	}
 	size_t length = strlen(name);
@@ -156,7 +178,7 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 	if (type_add(o, name) < 0)
 		return -ENOMEM;
 	it->type = (uint16_t)o->n_types;
-	o->last_type = o->n_types;
+	type_used(o, o->n_types);
 	return 0;
 }
 
@@ -164,18 +186,19 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 
 static void frame_close(struct outflow *o)
 {
-	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	struct outflow_block *b = o->open;
 	struct frame f = { .kind = FRAME_DATA, .sequence = o->open_first };
 	uint8_t *head = b->bytes + o->open_offset;
 	f.flags = head[2];
 	f.length = b->used - o->open_offset - FRAME_HEAD;
 	frame_write_head(head, &f);
-	o->open = 0;
+	o->open = NULL;
+	o->join_end = 0;
 }
 
 static void frame_open(struct outflow *o, struct outflow_block *b)
 {
-	o->open = 1;
+	o->open = b;
 	o->open_offset = b->used;
 	o->open_first = o->next;
 	b->bytes[b->used + 2] = 0; /* flags */
@@ -205,6 +228,34 @@ int outflow_reserve(struct outflow *o, size_t bytes)
 		pool_keep(o->pool, b);
 	}
 	return 0;
+}
+
+/* What is left of `most` behind `done`. */
+static uint64_t left_of(uint64_t most, uint64_t done)
+{
+	return most > done ? most - done : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * How far items may join the open frame unseen: to its usual length, to the end of the block, to the window's end, and
+ * short of the next mark. Acknowledgements only make more room, so it holds until the frame is closed. The count of
+ * items needs no look for marks, which are never farther apart than MARK_MOST bytes; for the window each counts as its
+ * least size.
+ */
+static void allow_joining(struct outflow *o)
+{
+	const struct outflow_block *b = o->open;
+	uint64_t n = left_of(FRAME_USUAL + FRAME_HEAD, b->used - o->open_offset);
+	n = least(n, b->size - b->used);
+	n = least(n, left_of(o->window, o->written - o->freed));
+	n = least(n, left_of(o->mark, o->written - o->marked_position + 1));
+	n = least(n, left_of(OUTFLOW_MESSAGES, outflow_unacknowledged(o)) * (ITEM_HEAD + 8));
+	o->join_end = o->written + n;
 }
 
 /* The block that takes an item of this size, with a frame open in it. */
@@ -241,6 +292,25 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 	b->last = o->next++;
 	if (o->written - o->marked_position >= o->mark || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
 		(void)outflow_mark(o);
+	allow_joining(o);
+	return body;
+}
+
+/* Its receiver is asked at once: until it answers we hold copies, and an end of a pipe would seem open. */
+uint8_t *outflow_append_parcel(struct outflow *o, const struct item *it, struct parcel *p)
+{
+	if (o->open)
+		frame_close(o);
+	uint8_t *body = outflow_append(o, it);
+	if (!body)
+		return NULL;
+	TAILQ_LAST(&o->blocks, outflow_blocks)->bytes[o->open_offset + FRAME_FLAGS_AT] |= FRAME_FDS;
+	(void)outflow_mark(o);
+	frame_close(o); /* nothing joins it */
+	p->at = o->next - 1;
+	STAILQ_INSERT_TAIL(&o->parcels, p, next);
+	o->n_fds += p->n;
+	o->with_fds++;
 	return body;
 }
 
@@ -248,7 +318,7 @@ int outflow_mark(struct outflow *o)
 {
 	if (!o->open)
 		return 0;
-	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
+	struct outflow_block *b = o->open;
 	b->bytes[o->open_offset + 2] |= FRAME_ACK_NOW;
 	o->marked = b->last;
 	o->marked_position = o->written;
@@ -274,18 +344,55 @@ static void head_complete(uint8_t *head, const struct outflow_route *r)
 	memcpy(head + 40, &acknowledge, 8);
 }
 
-/* Frames of one block from `from` on, as far as `most` goes, but at least one. Bytes. */
+/* Frames of one block from `from` on, as far as `most` goes, but at least one; none with descriptors. Bytes. */
 static uint32_t block_gather(struct outflow_block *b, uint32_t from, size_t most, const struct outflow_route *r)
 {
 	uint32_t to = from;
 	while (to < b->used) {
 		uint32_t n = frame_bytes(b->bytes + to);
-		if (to > from && to - from + n > most)
+		if ((to > from && to - from + n > most) || b->bytes[to + FRAME_FLAGS_AT] & FRAME_FDS)
 			break;
 		head_complete(b->bytes + to, r);
 		to += n;
 	}
 	return to - from;
+}
+
+static uint64_t frame_first(const uint8_t *head)
+{
+	uint64_t first;
+	memcpy(&first, head + 32, sizeof(first));
+	return le64toh(first);
+}
+
+/* The frame at the cursor, if it brings descriptors. */
+static uint8_t *frame_with_fds(const struct outflow *o)
+{
+	uint8_t *head = o->at ? o->at->bytes + o->at_offset : NULL;
+	return head && head[FRAME_FLAGS_AT] & FRAME_FDS ? head : NULL;
+}
+
+const struct parcel *outflow_parcel(const struct outflow *o)
+{
+	const struct parcel *p;
+	const uint8_t *head = o->n_fds ? frame_with_fds(o) : NULL;
+	if (!head)
+		return NULL;
+	uint64_t sequence = frame_first(head);
+	STAILQ_FOREACH (p, &o->parcels, next)
+		if (p->at == sequence)
+			return p;
+	return NULL;
+}
+
+static int gather_one(struct outflow *o, const struct outflow_route *r, struct iovec *iov)
+{
+	uint8_t *head = o->at->bytes + o->at_offset;
+	if (o->at->position + o->at_offset - o->freed > o->window)
+		return 0;
+	head_complete(head, r);
+	*iov = (struct iovec){ head, frame_bytes(head) };
+	return 1;
 }
 
 int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iovec *iov, int n, size_t most)
@@ -296,6 +403,12 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 	size_t total = 0;
 	if (o->open)
 		frame_close(o);
+	if (frame_with_fds(o)) {
+		if (outflow_parcel(o))
+			return gather_one(o, r, iov);
+		frame_with_fds(o)[FRAME_FLAGS_AT] &=
+			(uint8_t)~FRAME_FDS; /* consumed since the cursor was set back to it */
+	}
 	/* At most a window is under way at once; more than that only as one message that is longer than the window. */
 	while (b && pieces < n && total < most && b->position + from - o->freed <= o->window) {
 		uint32_t bytes = block_gather(b, from, most - total, r);
@@ -315,11 +428,7 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 /* Sequence of the last item of the frame that ends at `end`. */
 static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
 {
-	uint64_t first;
-	if (end == b->used)
-		return b->last;
-	memcpy(&first, b->bytes + end + 32, sizeof(first));
-	return le64toh(first) - 1;
+	return end == b->used ? b->last : frame_first(b->bytes + end) - 1;
 }
 
 /* The cursor passes one frame, of which `bytes` were taken; the rest is shown. Bytes of the frame. */
@@ -355,6 +464,12 @@ void outflow_advance(struct outflow *o, size_t bytes, struct iovec *rest)
 
 /* ---- acknowledgement --------------------------------------------------------------------------------------------- */
 
+static void free_parcels(struct outflow *o)
+{
+	while (o->n_fds && STAILQ_FIRST(&o->parcels)->at <= o->acked)
+		parcel_free(outflow_take_parcel(o));
+}
+
 int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 {
 	struct outflow_block *b;
@@ -363,6 +478,8 @@ int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 	if (sequence > o->reached)
 		return -EPROTO;
 	o->acked = sequence;
+	if (o->n_fds)
+		free_parcels(o);
 	while ((b = TAILQ_FIRST(&o->blocks)) && b->last <= sequence) {
 		TAILQ_REMOVE(&o->blocks, b, next);
 		o->freed += b->used;

@@ -6,6 +6,9 @@
  * gathered for transmission: more items may join it. Three positions, in bytes since the beginning, move one after the
  * other: freed <= cursor <= written.
  *
+ * An item with descriptors is alone in its frame, which says so (FRAME_FDS) and is gathered alone. The descriptors are
+ * kept beside the blocks until the item was consumed, so that they too can be sent again.
+ *
  * The window bounds what is retained. One message always fits an empty window. Every quarter of it, and every
  * 128 KiB, a frame asks for an acknowledgement (FRAME_ACK_NOW), so a full window always has an answer under way.
  */
@@ -14,8 +17,7 @@
 
 #include "frame.h"
 #include "message.h"
-#include <endian.h>
-#include <string.h>
+#include "parcel.h"
 #include <sys/queue.h>
 #include <sys/uio.h>
 
@@ -39,6 +41,7 @@ void outflow_pool_init(struct outflow_pool *);
 void outflow_pool_deinit(struct outflow_pool *);
 
 #define OUTFLOW_MESSAGES 65536u /* most items unacknowledged */
+#define OUTFLOW_FDS 128u        /* and most descriptors; answers may exceed it */
 
 struct outflow {
 	struct outflow_pool *pool;
@@ -49,13 +52,18 @@ struct outflow {
 	uint64_t written, freed;  /* positions */
 	struct outflow_block *at; /* where the cursor is; NULL: behind everything */
 	uint32_t at_offset;
-	int open; /* the last frame of the last block is open, it begins at open_offset ... */
+	struct outflow_block *open; /* the last one if its last frame is open; it begins at open_offset ... */
 	uint32_t open_offset;
 	uint64_t open_first;              /* ... with this item */
+	uint64_t join_end;                /* position up to which items may join it by outflow_join(), 0: none may */
 	uint64_t marked, marked_position; /* last item and position that asked for an acknowledgement ... */
 	size_t mark;                      /* ... which the next does so many bytes later */
 	char **types;                     /* interned type names; number i is types[i - 1] */
-	unsigned n_types, last_type;
+	unsigned n_types, last_type;      /* last used, 0: none yet ... */
+	const char *last_name;            /* ... and its name, else "" */
+	struct parcel_list parcels;       /* of unacknowledged items, by sequence */
+	unsigned n_fds;                   /* in them */
+	uint64_t with_fds, refused;       /* items that ever had some; of those the receiver did not take so many */
 };
 
 void outflow_init(struct outflow *, struct outflow_pool *, size_t window);
@@ -75,6 +83,12 @@ static inline int outflow_has_room(const struct outflow *o, size_t bytes)
 	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES;
 }
 
+/* The same for n descriptors. */
+static inline int outflow_has_room_for_fds(const struct outflow *o, size_t n)
+{
+	return o->n_fds + n <= OUTFLOW_FDS;
+}
+
 /* Room was refused; is there enough of it again to tell the program? */
 int outflow_has_recovered(const struct outflow *);
 
@@ -90,33 +104,49 @@ int outflow_reserve(struct outflow *, size_t bytes);
 /* Append an item. Where its it->length body bytes go, or NULL for lack of memory. */
 uint8_t *outflow_append(struct outflow *, const struct item *it);
 
+/* The same for an item with it->fds descriptors, which are the outflow's if it succeeds. */
+uint8_t *outflow_append_parcel(struct outflow *, const struct item *it, struct parcel *);
+
+/* The oldest parcel, if the caller shall own it from now on: the item is moved elsewhere. */
+struct parcel *outflow_take_parcel(struct outflow *);
+
+/* The descriptors of the frame that is gathered next, which then comes alone; or NULL. */
+const struct parcel *outflow_parcel(const struct outflow *);
+
 /* The number of this type name if it is the one used last (0: untyped), else -1. */
 static inline int outflow_same_type(const struct outflow *o, const char *name)
 {
+	const char *last = o->last_name;
 	if (!name || !*name)
 		return 0;
-	return o->last_type && strcmp(o->types[o->last_type - 1], name) == 0 ? (int)o->last_type : -1;
+	for (; *name == *last; name++, last++) /* names are short: this is done before strcmp() was called */
+		if (!*name)
+			return (int)o->last_type;
+	return -1;
 }
 
 /*
  * The short way of the usual case: an item without extension joins the open frame. Where its body goes, or NULL if the
- * case is not that: outflow_append() then. It halves what a small message costs its sender.
+ * case is not that: outflow_append() then, which looks at room and marks, and says in join_end how far this may go
+ * without looking.
  */
-static inline uint8_t *outflow_join(struct outflow *o, unsigned kind, unsigned type, size_t length)
+static inline uint8_t *outflow_join(struct outflow *o, const struct item *it)
 {
-	struct outflow_block *b = TAILQ_LAST(&o->blocks, outflow_blocks);
-	size_t size = item_size(kind, 0, length);
-	uint64_t head = htole64(length | (uint64_t)type << 32 | (uint64_t)kind << 48), zero = 0;
-	if (!o->open || b->size - b->used < size || o->written + size - o->marked_position >= o->mark ||
-	    o->next - o->marked >= OUTFLOW_MESSAGES / 4)
+	struct outflow_block *b = o->open;
+	size_t size = item_size(it->kind, 0, it->length);
+	if (o->written + size > o->join_end)
 		return NULL;
 	uint8_t *to = b->bytes + b->used;
-	memcpy(to + size - 8, &zero, 8); /* the body's last bytes will overwrite the first of these */
-	memcpy(to, &head, 8);
 	b->used += (uint32_t)size;
-	o->written += size;
 	b->last = o->next++;
-	return to + ITEM_HEAD;
+	o->written += size;
+	put64(to + size - 8, 0); /* the body's last bytes will overwrite the first of these */
+	put64(to, it->length | (uint64_t)it->type << 32 | (uint64_t)it->kind << 48);
+	if (!item_is_call(it->kind))
+		return to + ITEM_HEAD;
+	put64(to + ITEM_HEAD, it->correlation);
+	put64(to + ITEM_HEAD + 8, it->deadline);
+	return to + ITEM_HEAD + ITEM_CALL;
 }
 
 /* Bytes that wait to be transmitted. */

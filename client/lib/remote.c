@@ -70,6 +70,8 @@ void remote_end(struct remote *r)
 		return;
 	r->ended = 1;
 	clean(r);
+	while (r->out.n_fds)
+		parcel_free(outflow_take_parcel(&r->out));
 	if (r->h->last_remote == r)
 		r->h->last_remote = NULL;
 	if (!r->resolved)
@@ -103,7 +105,14 @@ struct outflow_route remote_route(const struct remote *r)
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */
 
-static int put_fragments(struct remote *r, struct item *it, const struct body *b, const uint8_t *bytes)
+/* Where the item's body goes. Its descriptors, if it has some, are the outflow's then. */
+static uint8_t *append(struct remote *r, const struct item *it, struct parcel *parcel)
+{
+	return it->fds ? outflow_append_parcel(&r->out, it, parcel) : outflow_append(&r->out, it);
+}
+
+static int put_fragments(struct remote *r, struct item *it, const struct body *b, const uint8_t *bytes,
+			 struct parcel *parcel)
 {
 	size_t left = b->length;
 	int rc = outflow_reserve(&r->out, b->length);
@@ -113,37 +122,38 @@ static int put_fragments(struct remote *r, struct item *it, const struct body *b
 	do {
 		it->length = (uint32_t)(left > ITEM_BODY_MAX ? ITEM_BODY_MAX : left);
 		it->more = left > ITEM_BODY_MAX;
-		memcpy(outflow_append(&r->out, it), bytes, it->length);
+		memcpy(append(r, it, parcel), bytes, it->length);
 		bytes += it->length;
 		left -= it->length;
 		it->continued = 1;
 		it->name = it->trace = NULL;
+		it->fds = 0;
 		it->total = it->length;
 	} while (left > 0);
 	return 0;
 }
 
-static int put_long(struct remote *r, struct item *it, const struct body *b)
+static int put_long(struct remote *r, struct item *it, const struct body *b, struct parcel *parcel)
 {
 	if (!b->fill)
-		return put_fragments(r, it, b, b->bytes);
+		return put_fragments(r, it, b, b->bytes, parcel);
 	uint8_t *whole = malloc(b->length);
 	if (!whole)
 		return -ENOMEM;
 	b->fill(whole, b->length, b->bytes);
-	int rc = put_fragments(r, it, b, whole);
+	int rc = put_fragments(r, it, b, whole, parcel);
 	free(whole);
 	return rc;
 }
 
-static int put_short(struct remote *r, struct item *it, const struct body *b)
+static int put_short(struct remote *r, struct item *it, const struct body *b, struct parcel *parcel)
 {
 	it->length = (uint32_t)b->length;
 	it->total = b->length;
 	int rc = outflow_type(&r->out, b->type, it);
 	if (rc < 0)
 		return rc;
-	uint8_t *to = outflow_append(&r->out, it);
+	uint8_t *to = append(r, it, parcel);
 	if (!to)
 		return -ENOMEM;
 	if (b->fill)
@@ -153,9 +163,26 @@ static int put_short(struct remote *r, struct item *it, const struct body *b)
 	return 0;
 }
 
+static int put_fds(struct remote *r, struct item *it, const struct body *b)
+{
+	struct parcel *parcel;
+	int rc = parcel_dup(b->fds, b->n_fds, &parcel);
+	if (rc < 0)
+		return rc;
+	it->fds = parcel->n;
+	rc = b->length > ITEM_BODY_MAX ? put_long(r, it, b, parcel) : put_short(r, it, b, parcel);
+	if (rc < 0)
+		parcel_free(parcel);
+	return rc;
+}
+
 int remote_put(struct remote *r, struct item *it, const struct body *b)
 {
-	int rc = b->length > ITEM_BODY_MAX ? put_long(r, it, b) : put_short(r, it, b);
+	int rc;
+	if (b->n_fds)
+		rc = put_fds(r, it, b);
+	else
+		rc = b->length > ITEM_BODY_MAX ? put_long(r, it, b, NULL) : put_short(r, it, b, NULL);
 	if (rc == 0)
 		remote_touch(r);
 	return rc;
@@ -167,24 +194,32 @@ int remote_signal(struct remote *r, unsigned kind, uint64_t correlation)
 	return remote_put(r, &it, &(struct body){ 0 });
 }
 
-static int move_item(void *to, const struct item *it, const char *type)
+struct move {
+	struct remote *from, *to;
+};
+
+static int move_item(void *data, const struct item *it, const char *type)
 {
-	struct remote *r = to;
+	const struct move *m = data;
+	struct remote *r = m->to;
 	struct item copy = *it;
 	copy.name = NULL;
 	copy.type = 0;
 	if (!it->continued && outflow_type(&r->out, type, &copy) < 0)
 		return -ENOMEM;
-	uint8_t *body = outflow_append(&r->out, &copy);
-	if (!body)
+	struct parcel *parcel = it->fds ? outflow_take_parcel(&m->from->out) : NULL;
+	uint8_t *body = append(r, &copy, parcel);
+	if (!body) {
+		parcel_free(parcel);
 		return -ENOMEM;
+	}
 	memcpy(body, it->body, it->length);
 	return 0;
 }
 
 int remote_move(struct remote *from, struct remote *to)
 {
-	int rc = outflow_each(&from->out, move_item, to);
+	int rc = outflow_each(&from->out, move_item, &(struct move){ from, to });
 	outflow_deinit(&from->out);
 	outflow_init(&from->out, &from->h->pool, from->h->window);
 	remote_touch(to);

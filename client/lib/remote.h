@@ -22,6 +22,8 @@ struct body {
 	const void *bytes;
 	size_t length;
 	void (*fill)(void *to, size_t length, const void *from);
+	const int *fds; /* to pass, n_fds of them */
+	size_t n_fds;
 };
 
 /* Bytes that a message takes in the window, about. */
@@ -32,7 +34,7 @@ static inline size_t remote_cost(size_t length)
 }
 
 /* Append a message, in fragments if it is long. `it`: kind, correlation, deadline, trace. 0, or -ENOMEM, -EINVAL (type
- * name too long) and nothing happened. */
+ * name too long), -EBADF, -EMFILE (descriptors) and nothing happened. */
 int remote_put(struct remote *, struct item *it, const struct body *);
 /* The same without body: READY, FIN, CANCEL. */
 int remote_signal(struct remote *, unsigned kind, uint64_t correlation);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define SHORT_MAX (16u * 1024u)   /* messages that share blocks */
 #define GATHER_MAX (128u * 1024u) /* bytes that gather before they are pushed out all the same */
 
 static int why_not(struct brood_peer *p)
@@ -38,47 +37,64 @@ static inline int may_send(const struct brood_peer *p)
 {
 	const struct remote *r = p->remote;
 	const struct brood *h = p->h;
-	return r && !r->fin_sent && !r->fin_received && !r->ended && !p->closed && !h->failed && !h->stopping &&
+	return r && !r->fin_sent && !r->fin_received && !r->ended && !(p->closed | h->failed | h->stopping) &&
 	       h->generation == handle_generation;
 }
 
 struct room {
 	struct brood_peer *peer;
-	size_t cost;
+	size_t cost, n_fds;
 };
+
+static int fits(const struct room *room)
+{
+	const struct outflow *out = &room->peer->remote->out;
+	return outflow_has_room(out, room->cost) && (!room->n_fds || outflow_has_room_for_fds(out, room->n_fds));
+}
 
 static int has_room(void *data)
 {
-	struct room *room = data;
-	return !may_send(room->peer) || outflow_has_room(&room->peer->remote->out, room->cost);
+	const struct room *room = data;
+	return !may_send(room->peer) || fits(room);
 }
 
-static int wait_for_room(struct brood_peer *p, size_t cost)
+static int wait_for_room(struct brood_peer *p, struct room *room)
 {
-	struct room room = { p, cost };
 	link_need(p->h);
 	link_pump(p->h);
-	(void)loop_wait(p->h, -1, has_room, &room);
+	(void)loop_wait(p->h, -1, has_room, room);
 	return may_send(p) ? 0 : why_not(p);
 }
 
-/* Room for so many bytes, now or (blocking) later. */
-static int find_room(struct brood_peer *p, size_t length, unsigned flags)
+/* Room for this body, now or (blocking) later. */
+static int find_room(struct brood_peer *p, const struct body *b, unsigned flags)
 {
-	size_t cost = remote_cost(length);
-	if (outflow_has_room(&p->remote->out, cost))
+	struct room room = { p, remote_cost(b->length), b->n_fds };
+	if (fits(&room))
 		return 0;
 	remote_ask(p->remote); /* a message longer than the window waits for the last acknowledgement too */
 	if (flags & BROOD_BLOCK)
-		return wait_for_room(p, cost);
+		return wait_for_room(p, &room);
 	p->remote->want_drain = 1;
 	return handle_fail(p->h, -EAGAIN, "window", "%s has not yet consumed what was sent before", peer_label(p));
 }
 
 static int refused(struct brood_peer *p, int code)
 {
-	return handle_fail(p->h, code, code == -ENOMEM ? "memory" : "argument", "cannot send to %s: %s", peer_label(p),
-			   strerror(-code));
+	const char *name = code == -ENOMEM ? "memory" : code == -EMFILE ? "fd.limit" : "argument";
+	return handle_fail(p->h, code, name, "cannot send to %s: %s", peer_label(p), strerror(-code));
+}
+
+/* Whether this peer can be reached by descriptors, as far as this end knows. */
+static int may_pass_fds(struct brood_peer *p)
+{
+	if (p->kind == PEER_BROKER)
+		return refused(p, -EINVAL);
+	return link_passes_fds(p->h)
+		       ? 0
+		       : handle_fail(p->h, -EXDEV, "fd.transport",
+				     "cannot pass descriptors to %s: this connection is not a Unix socket",
+				     peer_label(p));
 }
 
 static inline void push(struct brood_peer *p, unsigned flags)
@@ -102,7 +118,9 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 		return refused(p, rc);
 	if (!may_send(p))
 		return why_not(p);
-	rc = find_room(p, b.length, *flags);
+	if (b.n_fds && (rc = may_pass_fds(p)) < 0)
+		return rc;
+	rc = find_room(p, &b, *flags);
 	if (rc < 0)
 		return rc;
 	rc = remote_put(p->remote, it, &b);
@@ -112,24 +130,12 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 	return 0;
 }
 
-/* The usual case in one go: a short message, typed as the one before, joins the open frame. 1 if that was it. */
-static int send_short(struct brood_peer *p, const struct brood_out *m)
+/* The usual case in one go. 1 if that was it, else nothing has happened. */
+static inline int send_short(struct brood_peer *p, const struct brood_out *out, struct item it)
 {
-	struct remote *r = p->remote;
-	if (m->size != sizeof(*m) || m->length > SHORT_MAX || m->trace || m->flags & ~(BROOD_MORE | BROOD_BLOCK) ||
-	    (!m->body && m->length) || !may_send(p) || !outflow_has_room(&r->out, remote_cost(m->length)))
+	if (!may_send(p) || !out_join(out, p->remote, it))
 		return 0;
-	int type = outflow_same_type(&r->out, m->type);
-	uint8_t *to = type < 0 ? NULL : outflow_join(&r->out, ITEM_MESSAGE, (unsigned)type, m->length);
-	if (!to)
-		return 0;
-	if (m->fill)
-		m->fill(to, m->length, m->body);
-	else if (m->length)
-		memcpy(to, m->body, m->length);
-	r->sent++;
-	if (!r->dirty)
-		remote_touch(r);
+	p->remote->sent++;
 	return 1;
 }
 
@@ -139,7 +145,7 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 	unsigned flags;
 	if (!p || !out)
 		return -EINVAL;
-	if (send_short(p, out)) {
+	if (send_short(p, out, (struct item){ .kind = ITEM_MESSAGE })) {
 		push(p, out->flags);
 		return 0;
 	}
@@ -155,7 +161,6 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
 		   struct call *call)
 {
-	struct item it = { .kind = ITEM_REQUEST };
 	unsigned flags;
 	if (timeout_ms == 0 || timeout_ms < -1)
 		return refused(p, -EINVAL);
@@ -165,8 +170,11 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
-	it.correlation = (uint64_t)id;
-	it.deadline = due;
+	struct item it = { .kind = ITEM_REQUEST, .correlation = (uint64_t)id, .deadline = due };
+	if (out && send_short(p, out, it)) {
+		push(p, out->flags);
+		return id;
+	}
 	int rc = send_item(p, out, &it, &flags);
 	if (rc < 0) {
 		request_forget(p->h, id);

@@ -2,6 +2,7 @@
  * broker_ends: how a broker starts, stops, leaves, is killed, and comes back. Every test has a broker of its own.
  */
 #include "guard.h"
+#include "message.h"
 #include "wire.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -447,6 +448,22 @@ static void take_hello_ok(struct wire *w)
 	guard_free(&ok->base);
 }
 
+/* Descriptors stop here; their message goes on, and says no more that they come with it. */
+static void expect_without_descriptors(struct wire *from, struct wire *to)
+{
+	struct item it = { .kind = ITEM_MESSAGE, .fds = 1 };
+	_Alignas(8) uint8_t body[64];
+	struct frame f,
+		head = { .kind = FRAME_DATA, .flags = FRAME_FDS | FRAME_ACK_NOW, .destination = to->id, .sequence = 2 };
+
+	head.length = (uint32_t)item_size(it.kind, item_extension_size(&it), 0);
+	(void)item_write(body, &it);
+	wire_send(from, &head, body, dup(STDERR_FILENO));
+	f = wire_expect(to, FRAME_DATA);
+	assert_int_equal(f.sequence, 2);
+	assert_int_equal(f.flags, FRAME_ACK_NOW);
+}
+
 static void test_tcp_needs_cookie_or_ticket(void **state)
 {
 	char address[128], cookie[128], wrong[128];
@@ -474,6 +491,7 @@ static void test_tcp_needs_cookie_or_ticket(void **state)
 	wire_open(&local, &b, 0);
 	wire_data(&local, w.id, 1, "over there");
 	wire_expect_data(&w, local.id, "over there");
+	expect_without_descriptors(&local, &w);
 	wire_data(&w, local.id, 1, "over here");
 	wire_expect_data(&local, w.id, "over here");
 	/* Its child shows a ticket instead. */

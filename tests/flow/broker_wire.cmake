@@ -11,6 +11,7 @@ endfunction()
 brood_wire(broker_wire)
 brood_wire(broker_hostile)
 brood_wire(broker_ends)
+brood_wire(broker_descriptors)
 
 # Sanitizers have an allocator of their own, which cannot be counted this way.
 if(NOT BROOD_SANITIZE AND NOT BROOD_FUZZ)

@@ -3,11 +3,13 @@
  * lists all behaviours. Most are a *worker*: it does what the types of its messages and requests say, so that one
  * program serves most tests. What it cannot do ends it with status 99 and a line on stderr.
  */
+#include "child_descriptors.h"
 #include "child_hostile.h"
 #include "numbered.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -160,7 +162,7 @@ static int exit_hard(brood_msg *m)
 static int take_numbered(brood_msg *m)
 {
 	uint64_t n = numbered_read(m);
-	worker.wrong += n != worker.next;
+	worker.wrong += n != worker.next || !descriptors_match(m, n);
 	worker.next = n + 1;
 	return 0;
 }
@@ -252,7 +254,8 @@ static int work(const brood_event *e)
 	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
 		if (strcmp(acts[i].type, e->msg->type) == 0)
 			return acts[i].act(e->msg);
-	return 0;
+	int rc = descriptors_act(e->msg);
+	return rc == -ENOSYS ? 0 : rc;
 }
 
 static const struct brood_handlers working = { .size = sizeof working, .message = work };
@@ -526,14 +529,12 @@ static brood_peer *start_for(char letter)
 	return p;
 }
 
-/* As any program starts another. */
+/* As any program starts another. Not by fork(), which the library would notice. */
 static pid_t start_silent(void)
 {
-	pid_t pid = fork();
-	if (pid == 0) {
-		execl(program, program, "silent", (char *)NULL);
-		_exit(127);
-	}
+	char *const argv[] = { (char *)(uintptr_t)program, "silent", NULL };
+	pid_t pid = -1;
+	MUST(-posix_spawn(&pid, program, NULL, NULL, argv, environ));
 	return pid;
 }
 

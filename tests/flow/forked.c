@@ -102,6 +102,11 @@ static long msg_pb_(struct copied *c)
 	return brood_msg_pb(c->question, &type) ? 0 : -errno;
 }
 
+static long msg_take_fd_(struct copied *c)
+{
+	return brood_msg_take_fd(c->question, 0);
+}
+
 static long msg_release_(struct copied *c)
 {
 	brood_msg_release(c->question);
@@ -246,6 +251,7 @@ static const struct {
 	{ "brood_msg_keep", msg_keep_ },
 	{ "brood_msg_pb", msg_pb_ },
 	{ "brood_msg_release", msg_release_ },
+	{ "brood_msg_take_fd", msg_take_fd_ },
 	{ "brood_next", next_ },
 	{ "brood_on", on_ },
 	{ "brood_parent", parent_ },

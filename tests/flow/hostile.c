@@ -583,9 +583,21 @@ static void reset(struct stage *s)
 		raw_send(s->fd, &(struct frame){ .kind = FRAME_RESET, .source = BAD, .destination = ME }, NULL, 0), 0);
 }
 
+/* I sent it nothing with descriptors; nor is this one of my items. */
+static void refusal_of_nothing(struct stage *s)
+{
+	bad_says(s, (struct item){ .kind = ITEM_REFUSED, .correlation = 1 }, "");
+}
+
+static void descriptors_of_a_signal(struct stage *s)
+{
+	bad_says(s, (struct item){ .kind = ITEM_CANCEL, .correlation = 1, .fds = 1 }, "");
+}
+
 static void (*const unreadable[])(struct stage *) = {
-	broken_item,     no_such_item,   cut_extension,  unbound_type,          type_above_all, type_changes,
-	endless_message, more_than_said, less_than_said, end_without_beginning, kind_changes,   reset,
+	refusal_of_nothing, descriptors_of_a_signal, broken_item,  no_such_item,    cut_extension,
+	unbound_type,       type_above_all,          type_changes, endless_message, more_than_said,
+	less_than_said,     end_without_beginning,   kind_changes, reset,
 };
 
 /* The sender's relation ends with an error, what it was sent is reported, and nobody else notices. */

@@ -1,5 +1,5 @@
 # The library as its users see it, against a real broker. One program is the child of all tests; one file per theme.
-add_executable(flow_kid child.c child_hostile.c raw.c)
+add_executable(flow_kid child.c child_descriptors.c child_hostile.c raw.c)
 target_link_libraries(flow_kid PRIVATE Brood::brood brood_proto)
 
 function(library_flow name)
@@ -10,6 +10,7 @@ endfunction()
 
 library_flow(messages)
 library_flow(requests)
+library_flow(descriptors)
 library_flow(endings)
 library_flow(names)
 library_flow(hostile)

@@ -340,6 +340,96 @@ static void test_blocking_calls_in_a_callback(void **state)
 	family_end(&f);
 }
 
+/* Between two messages that came together a handler changes everything that their delivery relies on. */
+static struct {
+	uint64_t next; /* number of the message that is due */
+	int second;    /* whose handler is due */
+	brood_msg *kept;
+	unsigned stops, replies;
+} unruly;
+
+static int take_first(const brood_event *e);
+static int take_second(const brood_event *e);
+
+static int count_reply(const brood_event *e)
+{
+	assert_non_null(e->msg);
+	unruly.replies++;
+	return 0;
+}
+
+static void be_unruly(const brood_event *e)
+{
+	brood_msg *reply;
+	switch (unruly.next % 7) {
+	case 0:
+		unruly.second = !unruly.second;
+		assert_int_equal(brood_on(e->peer, BROOD_ON(.any = unruly.second ? take_second : take_first), NULL), 0);
+		break;
+	case 1:
+		unruly.kept = brood_msg_keep(e->msg);
+		break;
+	case 2:
+		assert_int_equal(numbered_read(unruly.kept), unruly.next - 1);
+		brood_msg_release(unruly.kept);
+		break;
+	case 3: /* reads on, and queues */
+		assert_int_equal(brood_call(e->peer, BROOD_MSG("echo", "x", 1), PATIENCE_MS, &reply), 0);
+		brood_msg_release(reply);
+		break;
+	case 4:
+		assert_int_equal(
+			brood_on(brood_self(e->handle), unruly.second ? BROOD_ON(.any = count_reply) : NULL, NULL), 0);
+		break;
+	case 5:
+		assert_true(brood_request(e->peer, BROOD_MSG("echo", "x", 1), -1, count_reply, NULL) > 0);
+		break;
+	default: /* the last one too */
+		assert_int_equal(brood_stop(e->handle), 0);
+		unruly.stops++;
+		break;
+	}
+}
+
+static int take(const brood_event *e, int second)
+{
+	if (e->type != BROOD_EVENT_MESSAGE)
+		return 0;
+	assert_int_equal(second, unruly.second);
+	assert_int_equal(numbered_read(e->msg), unruly.next);
+	be_unruly(e);
+	unruly.next++;
+	return 0;
+}
+
+static int take_first(const brood_event *e)
+{
+	return take(e, 0);
+}
+
+static int take_second(const brood_event *e)
+{
+	return take(e, 1);
+}
+
+static void test_unruly_handler(void **state)
+{
+	brood *b;
+	brood_peer *kid;
+	unsigned runs = 0;
+	(void)state;
+	memset(&unruly, 0, sizeof unruly);
+	assert_int_equal(brood_connect(&b, NULL, NULL), 0);
+	assert_int_equal(brood_spawn(b, &kid, KID("worker"), BROOD_SPAWN(.on = BROOD_ON(.any = take_first))), 0);
+	say(kid, "stream", "2100 16");
+	for (; unruly.next < 2100 && runs < 10000; runs++)
+		assert_int_equal(brood_run(b), 0);
+	assert_int_equal(unruly.next, 2100);
+	assert_int_equal(runs, unruly.stops); /* each ended its run, and nothing else did */
+	until(b, unruly.replies == 300);
+	brood_close(b);
+}
+
 /* ---- closing in every kind of callback --------------------------------------------------------------------------- */
 
 static struct {
@@ -589,6 +679,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_run_ends),
 		ON_UNIX(test_busy),
 		ON_UNIX(test_blocking_calls_in_a_callback),
+		ON_UNIX(test_unruly_handler),
 		ON_BOTH(test_close_in_a_callback),
 		ON_UNIX(test_close_at_join),
 		ON_UNIX(test_calls_after_close_in_a_callback),

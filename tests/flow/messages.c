@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -590,9 +591,47 @@ static void test_child_pauses(void **state)
 	family_end(&f);
 }
 
+/* ---- a connection that takes nothing ----------------------------------------------------------------------------- */
+
+/* All my connections hold as little as can be. */
+static void shrink_sockets(void)
+{
+	for (int fd = 3; fd < 64; fd++)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ 1 }, sizeof(int));
+}
+
+static void continue_later(pid_t pid)
+{
+	pid_t helper = fork();
+	if (helper == 0) {
+		usleep(200000);
+		_exit(kill(pid, SIGCONT));
+	}
+	assert_true(helper > 0);
+}
+
+/* The broker is stopped until its socket is full, so that a write takes nothing at all, and nothing else will happen. */
+static void test_full_socket(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 };
+	family_begin(&f, KID("worker"));
+	assert_int_equal(ask_number(f.kid, "count"), 0);
+	shrink_sockets();
+	kill(x->broker, SIGSTOP);
+	until_polled(NULL, process_state(x->broker) == 'T');
+	for (uint64_t i = 0; i < 100; i++)
+		assert_int_equal(numbered_send(f.kid, i, 8, 0), 0);
+	continue_later(x->broker);
+	assert_int_equal(ask_number(f.kid, "count"), 100);
+	assert_true(wait(NULL) > 0);
+	family_end(&f);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		ON_UNIX(test_full_socket),
 		ON_BOTH(test_order),
 		ON_UNIX(test_types),
 		ON_UNIX(test_small_bodies),

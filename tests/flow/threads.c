@@ -47,7 +47,7 @@ static int count_closed(const brood_event *e)
 
 static int spawn_kid(struct nursery *n, int i)
 {
-	char code[8];
+	char code[16];
 	snprintf(code, sizeof code, "%d", n->first + i);
 	n->d[i].also = count_closed;
 	n->d[i].data = n;

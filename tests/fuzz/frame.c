@@ -26,7 +26,7 @@ static void write_and_read_again(const struct item *it)
 	must(at == again + size);
 	must(back.kind == it->kind && back.more == it->more && back.continued == it->continued);
 	must(back.type == it->type && back.length == it->length && back.total == it->total);
-	must(back.correlation == it->correlation && back.deadline == it->deadline);
+	must(back.correlation == it->correlation && back.deadline == it->deadline && back.fds == it->fds);
 	must(same_text(back.name, back.name_length, it->name, it->name_length));
 	must(same_text(back.trace, back.trace_length, it->trace, it->trace_length));
 	must(memcmp(back.body, it->body, it->length + 1) == 0);

@@ -3,7 +3,8 @@
  * BIRTH. A handle with a table, and open requests, must read them to their end: no crash, no leak, no hang, and all
  * requests end.
  *
- * The first byte chooses what the handle does with messages: answer, keep, make a blocking call, disconnect, stop.
+ * The first byte chooses what the handle does with messages: answer, keep, make a blocking call, disconnect, stop; and by
+ * its bit 3 whether descriptors come with the bytes. None may stay open.
  */
 #include "brood.pb-c.h"
 #include "frame.h"
@@ -26,6 +27,10 @@ static int on_message(const brood_event *e)
 {
 	struct run *r = e->data;
 	brood_msg *answer;
+	if (e->msg->n_fds) {
+		int fd = brood_msg_take_fd(e->msg, e->msg->n_fds - 1);
+		must(fd > 2 && close(fd) == 0); /* it was there, or the message would not be */
+	}
 	must(strlen(e->msg->type) <= 255);
 	must(((const char *)e->msg->body)[e->msg->length] == '\0');
 	switch (r->mode & 7u) {
@@ -75,6 +80,13 @@ static size_t birth(uint8_t *to)
 	return frame_size(n);
 }
 
+static int lowest_free(void)
+{
+	int fd = dup(0);
+	close(fd);
+	return fd;
+}
+
 static int inherited(void)
 {
 	int fds[2], size = 1 << 20;
@@ -86,6 +98,25 @@ static int inherited(void)
 	snprintf(text, sizeof(text), "%d:%llu", fds[0], (unsigned long long)s.st_ino);
 	must(setenv("BROOD_FD", text, 1) == 0);
 	return fds[1];
+}
+
+/* The bytes, with one or two descriptors if that is wanted. */
+static void deliver(int fd, const uint8_t *bytes, size_t n, unsigned fds)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)bytes, n };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fds) {
+		struct cmsghdr *cmsg = (struct cmsghdr *)(void *)control;
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(fds * sizeof(int));
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(fds * sizeof(int));
+		for (unsigned i = 0; i < fds; i++)
+			memcpy(CMSG_DATA(cmsg) + i * sizeof(int), (int[]){ 0 }, sizeof(int));
+	}
+	must(n == 0 || sendmsg(fd, &msg, MSG_DONTWAIT) > 0);
 }
 
 static void work(brood *b, struct run *r)
@@ -106,17 +137,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 1 || n > MOST)
 		return 0;
 	r.mode = data[0];
+	int free_before = lowest_free();
 	int fd = inherited();
 	size_t length = birth(bytes);
 	memcpy(bytes + length, data + 1, n - 1);
 	must(brood_connect(&b, NULL,
 			   BROOD_OPTIONS(.on = BROOD_ON(.message = on_message, .any = on_any), .data = &r,
 					 .flush_ms = 1)) == 0);
-	must(send(fd, bytes, length + n - 1, MSG_DONTWAIT) > 0);
+	deliver(fd, bytes, length, 0);
+	deliver(fd, bytes + length, n - 1, r.mode & 8u ? 1 + (r.mode >> 4 & 1u) : 0);
 	shutdown(fd, SHUT_WR);
 	work(b, &r);
 	brood_close(b);
 	must(r.answered == r.asked);
 	close(fd);
+	must(lowest_free() == free_before);
 	return 0;
 }

@@ -7,6 +7,7 @@ $BROOD_ADDRESS. It needs python3-protobuf and protoc (protobuf-compiler).
 """
 
 import collections
+import errno
 import importlib
 import os
 import selectors
@@ -50,6 +51,7 @@ BARE = {"ACK", "RESET", "PROBE", "HOLD", "GO"}
 CODES = {name: code for code, name in KINDS.items()}
 ACK_NOW = 0x01
 AWAY = 0x02
+FDS = 0x04
 
 Frame = collections.namedtuple("Frame", "kind flags source destination stream sequence acknowledge body",
                                defaults=(0, 0, 0, 0, 0, 0, b""))
@@ -94,21 +96,24 @@ def id_text(number):
 
 # ---- items -----------------------------------------------------------------------------------------------------------
 
-ITEM_KINDS = {1: "MESSAGE", 2: "REQUEST", 3: "REPLY", 4: "FAILURE", 5: "CANCEL", 6: "READY", 7: "FIN"}
+ITEM_KINDS = {1: "MESSAGE", 2: "REQUEST", 3: "REPLY", 4: "FAILURE", 5: "CANCEL", 6: "READY", 7: "FIN",
+              8: "REFUSED"}
 ITEM_CODES = {name: code for code, name in ITEM_KINDS.items()}
-CALLS = {"REQUEST", "REPLY", "FAILURE", "CANCEL"}
+CALLS = {"REQUEST", "REPLY", "FAILURE", "CANCEL", "REFUSED"}
 BODILESS = {"CANCEL", "READY", "FIN"}
-NO_WINDOW = {"REPLY", "FAILURE", "CANCEL", "READY", "FIN"}
+NO_WINDOW = {"REPLY", "FAILURE", "CANCEL", "READY", "FIN", "REFUSED"}
+FDS_KINDS = {"MESSAGE", "REQUEST", "REPLY"}
+FDS_MOST = 16
 MORE = 0x40
 CONTINUED = 0x80
 FRAGMENT = 128 * 1024 - 64
 MESSAGE_MAX = 64 * 1024 * 1024
 TYPES = 64
 UNNUMBERED = 0xFFFF
-TAG_TYPE, TAG_TRACE, TAG_TOTAL = 1, 2, 3
+TAG_TYPE, TAG_TRACE, TAG_TOTAL, TAG_FDS = 1, 2, 3, 4
 
-Item = collections.namedtuple("Item", "kind type body correlation deadline name trace total more continued",
-                              defaults=(0, b"", 0, 0, None, None, None, False, False))
+Item = collections.namedtuple("Item", "kind type body correlation deadline name trace total more continued fds",
+                              defaults=(0, b"", 0, 0, None, None, None, False, False, 0))
 
 
 def encode_extension(item):
@@ -119,6 +124,8 @@ def encode_extension(item):
         entries += bytes([TAG_TRACE, len(item.trace)]) + item.trace
     if item.more and not item.continued:
         entries += bytes([TAG_TOTAL, 8]) + struct.pack("<Q", item.total)
+    if item.fds:
+        entries += bytes([TAG_FDS, 1, item.fds])
     return entries + bytes(padding(len(entries)))
 
 
@@ -144,6 +151,15 @@ def decode_extension(data):
     return found
 
 
+def decode_fds(kind, entries):
+    """How many descriptors the item says to bring."""
+    if TAG_FDS not in entries:
+        return 0
+    if kind not in FDS_KINDS or len(entries[TAG_FDS]) != 1 or not 0 < entries[TAG_FDS][0] <= FDS_MOST:
+        raise Malformed("descriptors where there cannot be any")
+    return entries[TAG_FDS][0]
+
+
 def decode_item(data, at):
     """The item at data[at:] and where the next one begins."""
     if len(data) - at < 16:
@@ -163,7 +179,7 @@ def decode_item(data, at):
     entries = decode_extension(data[begin:body])
     total = struct.unpack("<Q", entries[TAG_TOTAL])[0] if TAG_TOTAL in entries else None
     item = Item(kind, number, data[body:body + length], correlation, deadline, entries.get(TAG_TYPE),
-                entries.get(TAG_TRACE), total, bool(bits & MORE), bool(bits & CONTINUED))
+                entries.get(TAG_TRACE), total, bool(bits & MORE), bool(bits & CONTINUED), decode_fds(kind, entries))
     if item.continued and extension or item.more and not item.continued and not length < (total or 0) <= MESSAGE_MAX:
         raise Malformed("a fragment that contradicts itself")
     return item, end
@@ -182,7 +198,8 @@ def decode_items(data):
 WINDOW = 4 * 1024 * 1024
 WINDOW_ITEMS = 65536
 
-Message = collections.namedtuple("Message", "kind type body correlation source sequence trace")
+# sequence: of its last item
+Message = collections.namedtuple("Message", "kind type body correlation source sequence trace fds", defaults=(0,))
 
 
 class Outflow:
@@ -325,7 +342,8 @@ class Inflow:
         body = b"".join(bodies)
         if first.more and len(body) != first.total:
             raise Malformed("fragments that do not add up")
-        self.inbox.append(Message(first.kind, name, body, first.correlation, self.source, sequence, first.trace))
+        self.inbox.append(Message(first.kind, name, body, first.correlation, self.source, sequence, first.trace,
+                                  first.fds))
 
     def advance(self, sequence):
         """A fragment is consumed when it is copied, unless messages before it are not."""
@@ -564,10 +582,21 @@ class Client:
 # ---- the program -----------------------------------------------------------------------------------------------------
 
 
+def refuse(out, message):
+    """We take no descriptors: without them it is not what was sent, so it goes back."""
+    failure = pb.Failure(code=-errno.EXDEV, error="fd.transport", text="this client takes no descriptors")
+    if message.kind == "REQUEST":
+        out.put("FAILURE", None, failure.SerializeToString(), message.correlation)
+    else:
+        out.put("REFUSED", None, failure.SerializeToString(), message.sequence)
+
+
 def answer(client, message):
     """Send a message or request back. False if there is no room for that now."""
     out = client.outflow(message.source)
-    if message.kind == "MESSAGE":
+    if message.fds and message.kind in ("MESSAGE", "REQUEST"):
+        refuse(out, message)
+    elif message.kind == "MESSAGE":
         if not client.has_room(message.source, len(message.body)):
             return False
         out.put("MESSAGE", message.type, message.body)

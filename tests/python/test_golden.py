@@ -46,6 +46,8 @@ def tell_item(item):
         text += " trace=" + item.trace.decode()
     if item.total is not None:
         text += " total=%d" % item.total
+    if item.fds:
+        text += " fds=%d" % item.fds
     return text + (" more" if item.more else "") + (" continued" if item.continued else "")
 
 
@@ -120,6 +122,10 @@ class Golden(unittest.TestCase):
     def test_bodies_of_calls(self):
         failure = brood.pb.Failure.FromString(brood.decode_items(load("failure").body)[0].body)
         self.assertEqual((failure.code, failure.error), (-42, "unanswered"))
+        refused = brood.decode_items(load("refused").body)[0]
+        self.assertEqual(refused.correlation, brood.decode_frame(read_golden(
+            os.path.join(GOLDEN, "message-fds.hex"))[1])[0].sequence)
+        self.assertEqual(brood.pb.Failure.FromString(refused.body).error, "fd.transport")
         asked = brood.decode_items(load("control-list").body)[0]
         self.assertEqual(control.List.FromString(asked.body).most, 10)
         listed = control.Listing.FromString(brood.decode_items(load("control-listing").body)[0].body)
@@ -184,6 +190,21 @@ class Streams(unittest.TestCase):
         self.deliver(out, inflow)
         self.assertEqual([m.body for m in inflow.inbox], [b"%d" % i for i in range(11)])
 
+    def test_what_brings_descriptors_is_refused(self):
+        inflow = brood.Inflow(A)
+        inflow.next = 10
+        inflow.types[1] = b"text"
+        frame = load("message-fds")
+        self.assertTrue(frame.flags & brood.FDS)
+        inflow.take_frame(frame)
+        message = inflow.inbox[0]
+        self.assertEqual((message.fds, message.sequence), (2, 10))
+        out = brood.Outflow()
+        brood.refuse(out, message)
+        brood.refuse(out, message._replace(kind="REQUEST", correlation=7))
+        items = brood.decode_items(out.next_frame()[2])
+        self.assertEqual([(i.kind, i.correlation) for i in items], [("REFUSED", 10), ("FAILURE", 7)])
+
     def test_gaps_are_ignored(self):
         inflow = brood.Inflow(B)
         item = brood.encode_item(brood.Item("MESSAGE", 0, b"x"))
@@ -213,7 +234,7 @@ class Streams(unittest.TestCase):
 
     def test_malformed_items_are_refused(self):
         good = brood.encode_item(brood.Item("MESSAGE", 0, b"hello"))
-        for data in (good[:8], good[:-1], good[:-1] + b"x", b"\xff" + good[1:], good[:6] + b"\x08" + good[7:]):
+        for data in (good[:8], good[:-1], good[:-1] + b"x", b"\xff" + good[1:], good[:6] + b"\x09" + good[7:]):
             with self.assertRaises(brood.Malformed):
                 brood.decode_items(data)
 

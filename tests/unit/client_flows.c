@@ -19,8 +19,16 @@ struct ends { /* a stream, and the bytes under way */
 	size_t wire_bytes;
 	uint64_t got; /* messages delivered */
 	uint64_t cut; /* frames swallowed by the wire, as after a HOLD */
+	uint64_t joined;
 	uint32_t random;
+	unsigned char passed[40000]; /* by item: its descriptors left with it */
 };
+
+/* Message number i has a descriptor. */
+static int has_fd(uint64_t i)
+{
+	return i % 37 == 0 || (i / 100) % 20 == 3;
+}
 
 static int begin(void **state)
 {
@@ -63,17 +71,41 @@ static int append(struct ends *e, uint64_t i)
 	struct item it = { .kind = ITEM_MESSAGE, .length = (uint32_t)length_of(i), .total = length_of(i) };
 	if (!outflow_has_room(&e->out, it.length + 128))
 		return -EAGAIN;
-	assert_int_equal(outflow_type(&e->out, i % 3 ? "Job" : "Other", &it), 0);
-	uint8_t *body = outflow_append(&e->out, &it);
+	const char *type = i % 3 ? "Job" : "Other";
+	struct parcel *parcel = NULL;
+	if (has_fd(i) && !outflow_has_room_for_fds(&e->out, 1))
+		return -EAGAIN;
+	if (has_fd(i))
+		assert_int_equal(parcel_dup((const int[]){ 0 }, 1, &parcel), 0);
+	it.fds = parcel ? 1 : 0;
+	int same = outflow_same_type(&e->out, type);
+	uint8_t *body = NULL;
+	if (same > 0 && !parcel) {
+		it.type = (uint16_t)same;
+		body = outflow_join(&e->out, &it);
+		e->joined += body != NULL;
+	}
+	if (!body) {
+		assert_int_equal(outflow_type(&e->out, type, &it), 0);
+		body = parcel ? outflow_append_parcel(&e->out, &it, parcel) : outflow_append(&e->out, &it);
+	}
 	assert_non_null(body);
 	memset(body, (int)(i % 251), it.length);
 	return 0;
+}
+
+static uint64_t first_of(const struct iovec *frame)
+{
+	uint64_t sequence;
+	memcpy(&sequence, (const uint8_t *)frame->iov_base + 32, sizeof(sequence));
+	return sequence;
 }
 
 static void transmit(struct ends *e, size_t most)
 {
 	struct outflow_route route = { .destination = 9 };
 	struct iovec iov[8], rest;
+	const struct parcel *parcel = outflow_parcel(&e->out);
 	int n = outflow_gather(&e->out, &route, iov, 8, most);
 	size_t shown = 0, taken;
 	uint8_t *to = e->wire + e->wire_bytes;
@@ -82,6 +114,11 @@ static void transmit(struct ends *e, size_t most)
 		shown += iov[i].iov_len;
 	}
 	taken = shown ? 1 + draw(e, (uint32_t)shown) : 0;
+	if (parcel && taken) { /* alone, and at once */
+		assert_int_equal(n, 1);
+		assert_int_equal(parcel->at, first_of(&iov[0]));
+		e->passed[parcel->at] = 1;
+	}
 	outflow_advance(&e->out, taken, &rest);
 	if (rest.iov_len)
 		memcpy(to + taken, rest.iov_base, rest.iov_len);
@@ -95,6 +132,7 @@ static void check_message(struct ends *e, const struct item *it)
 	assert_non_null(type);
 	assert_string_equal(type, i % 3 ? "Job" : "Other");
 	assert_int_equal(it->length, length_of(i));
+	assert_int_equal(it->fds, has_fd(i));
 	for (size_t b = 0; b < it->length; b++)
 		assert_int_equal(it->body[b], i % 251);
 	assert_int_equal(it->body[it->length], 0);
@@ -107,9 +145,17 @@ static void receive_frame(struct ends *e, const struct frame *f)
 	int rc;
 	assert_int_equal(f->kind, FRAME_DATA);
 	assert_int_equal(f->destination, 9);
+	if (f->flags & FRAME_FDS) {
+		assert_true(e->passed[f->sequence]);
+		assert_true(f->flags & FRAME_ACK_NOW);
+		assert_int_equal(item_next(&at, stop, &it), 1);
+		assert_ptr_equal(at, stop);
+		at = f->body;
+	}
 	for (uint64_t sequence = f->sequence; (rc = item_next(&at, stop, &it)) == 1; sequence++)
 		if (sequence == e->in.next) {
 			e->in.next++;
+			assert_int_equal((f->flags & FRAME_FDS) != 0, it.fds);
 			check_message(e, &it);
 		}
 	assert_int_equal(rc, 0);
@@ -139,7 +185,8 @@ static void receive(struct ends *e, int lossy)
 static void acknowledge(struct ends *e)
 {
 	uint64_t consumed = inflow_consumed(&e->in);
-	assert_int_equal(outflow_acknowledge(&e->out, consumed), consumed > e->out.acked);
+	int news = consumed > e->out.acked;
+	assert_int_equal(outflow_acknowledge(&e->out, consumed), news);
 	inflow_tell(&e->in, consumed);
 }
 
@@ -165,6 +212,33 @@ static void all_arrive_once_in_order(void **state)
 	assert_int_equal(outflow_unacknowledged(&e->out), 0);
 	assert_int_equal(e->out.written, e->out.freed);
 	assert_true(e->cut > 20); /* the test did lose frames */
+	assert_int_equal(e->out.n_fds, 0);
+	assert_true(STAILQ_EMPTY(&e->out.parcels));
+	assert_true(e->out.with_fds > 1000);
+	assert_true(e->joined > all / 4);
+}
+
+/* What joins unseen keeps within window and number, and leaves no gap without a mark. */
+static void joining_keeps_all_bounds(void **state)
+{
+	static const uint32_t lengths[] = { 0, 1, 64, 1000, 5000, 16384 };
+	static const size_t windows[] = { 65536, 1u << 20, 64u << 20 };
+	struct ends *e = *state;
+	for (size_t i = 0; i < 18; i++) {
+		struct item it = { .kind = i % 2 ? ITEM_MESSAGE : ITEM_REQUEST, .length = lengths[i % 6] };
+		size_t size = item_size(it.kind, 0, it.length);
+		outflow_deinit(&e->out);
+		outflow_init(&e->out, &e->pool, windows[i / 6]);
+		while (outflow_join(&e->out, &it) ||
+		       (outflow_has_room(&e->out, size + FRAME_HEAD) && outflow_append(&e->out, &it))) {
+			assert_true(e->out.written <= windows[i / 6]);
+			assert_true(outflow_unacknowledged(&e->out) <= OUTFLOW_MESSAGES);
+			assert_true(e->out.written - e->out.marked_position < e->out.mark);
+			assert_true(e->out.next - 1 - e->out.marked < OUTFLOW_MESSAGES / 4);
+		}
+		assert_true(e->out.written + size + 2 * FRAME_HEAD > windows[i / 6] ||
+			    outflow_unacknowledged(&e->out) == OUTFLOW_MESSAGES);
+	}
 }
 
 static void window_holds_and_recovers(void **state)
@@ -184,6 +258,27 @@ static void window_holds_and_recovers(void **state)
 	assert_true(outflow_has_recovered(&e->out));
 	assert_int_equal(outflow_acknowledge(&e->out, n + 1), -EPROTO); /* never sent */
 	assert_int_equal(outflow_acknowledge(&e->out, n / 2), 0);       /* old */
+}
+
+static void descriptors_are_bounded_too(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .fds = 16 };
+	const int fds[16] = { 0 };
+	for (unsigned n = 0; n < OUTFLOW_FDS; n += 16) {
+		struct parcel *parcel;
+		assert_true(outflow_has_room_for_fds(&e->out, 16));
+		assert_int_equal(parcel_dup(fds, 16, &parcel), 0);
+		assert_non_null(outflow_append_parcel(&e->out, &it, parcel));
+	}
+	assert_false(outflow_has_room_for_fds(&e->out, 1));
+	while (outflow_pending(&e->out))
+		transmit(e, 1u << 20);
+	assert_int_equal(outflow_acknowledge(&e->out, 1), 1);
+	assert_true(outflow_has_room_for_fds(&e->out, 16));
+	assert_false(outflow_has_recovered(&e->out)); /* DRAIN is for more than one message */
+	assert_int_equal(outflow_acknowledge(&e->out, OUTFLOW_FDS / 32), 1);
+	assert_true(outflow_has_recovered(&e->out));
 }
 
 static void many_small_ones_are_bounded_by_number(void **state)
@@ -341,7 +436,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_arrive_once_in_order, begin, end),
+		cmocka_unit_test_setup_teardown(joining_keeps_all_bounds, begin, end),
 		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
+		cmocka_unit_test_setup_teardown(descriptors_are_bounded_too, begin, end),
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
 		cmocka_unit_test_setup_teardown(one_message_always_fits_an_empty_window, begin, end),

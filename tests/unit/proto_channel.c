@@ -306,7 +306,7 @@ static int send_with_fd(uint64_t sequence, int fd)
 	return channel_send(&there, &f, "abc", fd);
 }
 
-static void descriptors_come_in_order(void **state)
+static void descriptors_come_with_their_frames(void **state)
 {
 	int pipes[2][2], got, i;
 	ino_t expected[2];
@@ -323,19 +323,18 @@ static void descriptors_come_in_order(void **state)
 	assert_int_equal(channel_take_fd(&here), -ENOENT);
 	for (i = 0; i < 2; i++) {
 		assert_true(channel_read(&here) > 0); /* the kernel ends a helping at every descriptor */
+		assert_int_equal(channel_take_fd(&here), -ENOENT);
 		assert_int_equal(channel_next(&here, &f), 1);
-		assert_int_equal(channel_next(&here, &f), 0);
-	}
-	for (i = 0; i < 2; i++) {
 		got = channel_take_fd(&here);
 		assert_true(got >= 0);
 		assert_true(fcntl(got, F_GETFD) & FD_CLOEXEC);
 		assert_int_equal(inode(got), expected[i]);
 		close(got);
 		close(pipes[i][1]);
+		assert_int_equal(channel_take_fd(&here), -ENOENT);
+		assert_int_equal(channel_next(&here, &f), 0);
 	}
-	assert_int_equal(channel_take_fd(&here), -ENOENT);
-	assert_null(here.fds);
+	assert_int_equal(here.parcels, 0);
 	tear_down();
 }
 
@@ -368,7 +367,7 @@ static void a_descriptor_may_be_lost_but_not_its_frame(void **state)
 
 static void descriptors_that_nobody_takes_are_closed(void **state)
 {
-	int ends[2], i, r = 0;
+	int ends[2], i, before, after;
 	char byte;
 
 	(void)state;
@@ -382,16 +381,157 @@ static void descriptors_that_nobody_takes_are_closed(void **state)
 	close(ends[0]);
 	tear_down();
 	set_up();
-	for (i = 0; i < 40 && r >= 0; i++) {
+	before = dup(0);
+	close(before);
+	for (i = 0; i < 40; i++) {
 		struct frame f;
 
 		assert_int_equal(send_with_fd(1, dup(0)), 0);
-		r = (int)channel_read(&here);
-		while (r > 0 && channel_next(&here, &f) == 1)
-			;
+		assert_true(channel_read(&here) > 0);
+		assert_int_equal(channel_next(&here, &f), 1);
+		assert_int_equal(channel_next(&here, &f), 0);
 	}
-	assert_int_equal(r, -EPROTO); /* too many without a taker */
+	after = dup(0);
+	close(after);
+	assert_int_equal(before, after);
 	tear_down();
+}
+
+/* Bytes with n copies of a descriptor, in a call of their own. */
+static void put_with(const uint8_t *bytes, size_t length, size_t n, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(32 * sizeof(int))] = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)bytes, length };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
+	struct cmsghdr *cmsg;
+	size_t i;
+
+	msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	cmsg = CMSG_FIRSTHDR(&msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
+	for (i = 0; i < n; i++)
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(there.in_fd, &msg, 0), length);
+}
+
+/* Frames 0 to 3; number 2 has descriptors. Those that came, checked; returns the number of the next one. */
+static uint64_t take_with_fds(uint64_t next)
+{
+	struct frame f;
+	int r;
+
+	assert_true(channel_read(&here) > 0);
+	while ((r = channel_next(&here, &f)) == 1) {
+		struct parcel *p = channel_take_parcel(&here);
+
+		assert_int_equal(f.sequence, next++);
+		assert_int_equal(p != NULL, f.sequence == 2);
+		assert_true(!p || (p->n == 3 && !p->lost));
+		parcel_free(p);
+	}
+	assert_int_equal(r, 0);
+	return next;
+}
+
+/* The kernel says what came, but not where: whatever the pieces are, the frame is found. */
+static void descriptors_find_their_frame_however_it_is_cut(void **state)
+{
+	_Alignas(8) uint8_t stream[4][128];
+	size_t n = make_frame(stream[0], 0, 40), before, cut;
+
+	(void)state;
+	make_frame(stream[1], 1, 40);
+	make_frame(stream[2], 2, 40);
+	make_frame(stream[3], 3, 40);
+	stream[2][FRAME_FLAGS_AT] |= FRAME_FDS;
+	for (before = 0; before <= n; before += 11)
+		for (cut = 1; cut <= n; cut++) {
+			uint64_t next;
+
+			set_up();
+			put(stream[0], n);
+			put(stream[1], before); /* the helping may end in the frame before ... */
+			next = take_with_fds(0);
+			put(stream[1] + before, n - before);
+			put_with(stream[2], cut, 3, 0); /* ... and in this one */
+			next = take_with_fds(next);
+			put(stream[2] + cut, n - cut);
+			put(stream[3], n);
+			assert_int_equal(take_with_fds(next), 4);
+			assert_int_equal(here.parcels, 0);
+			tear_down();
+		}
+}
+
+static void descriptors_of_no_frame_end_it(void **state)
+{
+	_Alignas(8) uint8_t stream[128];
+	size_t n = make_frame(stream, 0, 40), cut;
+	struct frame f;
+
+	(void)state;
+	set_up();
+	put_with(stream, n, 1, 0); /* it does not say so */
+	assert_true(channel_read(&here) > 0);
+	assert_int_equal(channel_next(&here, &f), -EPROTO);
+	tear_down();
+	stream[FRAME_FLAGS_AT] |= FRAME_FDS;
+	for (cut = 1; cut < n; cut++) { /* they come in the middle of it */
+		set_up();
+		put(stream, cut);
+		assert_true(channel_read(&here) > 0);
+		assert_int_equal(channel_next(&here, &f), 0);
+		put_with(stream + cut, n - cut, 1, 0);
+		assert_true(channel_read(&here) > 0);
+		assert_int_equal(channel_next(&here, &f), cut < n ? 1 : 0);
+		assert_int_equal(channel_next(&here, &f), -EPROTO);
+		tear_down();
+	}
+}
+
+static void more_than_a_parcel_are_lost(void **state)
+{
+	_Alignas(8) uint8_t stream[128];
+	size_t n = make_frame(stream, 0, 40);
+	struct parcel *p;
+	struct frame f;
+
+	(void)state;
+	set_up();
+	stream[FRAME_FLAGS_AT] |= FRAME_FDS;
+	put_with(stream, n, 17, 0);
+	assert_true(channel_read(&here) > 0);
+	assert_int_equal(channel_next(&here, &f), 1);
+	p = channel_take_parcel(&here);
+	assert_non_null(p);
+	assert_true(p->lost);
+	parcel_free(p);
+	tear_down();
+}
+
+static void where_none_pass_the_frame_says_so(void **state)
+{
+	_Alignas(8) uint8_t stream[128];
+	size_t n = make_frame(stream, 0, 40), i;
+	struct parcel *p = parcel_of(dup(0));
+	struct iovec bytes[4] = { { stream, 1 }, { stream + 1, 1 }, { stream + 2, 5 }, { stream + 7, n - 7 } };
+	struct frame f;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		set_up();
+		there.takes_fds = i == 1;
+		stream[FRAME_FLAGS_AT] = FRAME_FDS | FRAME_ACK_NOW;
+		assert_int_equal(channel_write_parcel(&there, bytes, 4, p), n);
+		assert_true(channel_read(&here) > 0);
+		assert_int_equal(channel_next(&here, &f), 1);
+		assert_int_equal(f.flags, i ? FRAME_FDS | FRAME_ACK_NOW : FRAME_ACK_NOW);
+		assert_int_equal(here.shown != NULL, i);
+		tear_down();
+	}
+	parcel_free(p);
 }
 
 /* In a process of an ordinary user with few descriptors. The exit code tells what was seen. */
@@ -425,11 +565,12 @@ static void a_descriptor_too_many_does_not_stop_its_frame(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	while (channel_read(&here) > 0) {
-		while (channel_next(&here, &f) == 1)
+		while (channel_next(&here, &f) == 1) {
 			assert_int_equal(f.sequence, frames++);
-		if ((fd = channel_take_fd(&here)) >= 0) {
-			close(fd);
-			fds++;
+			if ((fd = channel_take_fd(&here)) >= 0) {
+				close(fd);
+				fds++;
+			}
 		}
 	}
 	assert_int_equal(frames, 50);
@@ -548,21 +689,27 @@ static void a_descriptor_goes_with_its_own_bytes(void **state)
 	size_t n = make_frame(stream, 0, 8);
 	struct frame f;
 	uint64_t i;
+	int fd;
 
 	(void)state;
 	set_up();
 	for (i = 0; i < 6; i++) {
 		make_frame(stream, i, 8);
+		if (i % 2)
+			stream[FRAME_FLAGS_AT] |= FRAME_FDS;
 		assert_int_equal(channel_keep(&there, stream, n, tag(1), i % 2 ? dup(0) : -1), 0);
 	}
-	assert_int_equal(channel_drain(&there, NULL), 0);
+	memset(told, 0, sizeof(told));
+	assert_int_equal(there.kept_fds, 3);
+	assert_int_equal(channel_drain(&there, count), 0);
+	assert_int_equal(there.kept_fds, 0);
+	assert_int_equal(told[1], 6 * n + 3 * CHANNEL_FD_BYTES);
 	for (i = 0; i < 6;) {
 		assert_true(channel_read(&here) > 0);
 		while (channel_next(&here, &f) == 1) {
-			int fd = f.sequence % 2 ? channel_take_fd(&here) : -1;
-
+			fd = channel_take_fd(&here);
 			assert_int_equal(f.sequence, i);
-			assert_true(i % 2 == 0 || fd >= 0);
+			assert_int_equal(fd >= 0, i % 2);
 			if (fd >= 0)
 				close(fd);
 			i++;
@@ -576,28 +723,31 @@ static void a_descriptor_goes_once_however_many_writes_it_takes(void **state)
 	static uint8_t stream[FRAME_MAX];
 	size_t n = make_frame(stream, 0, FRAME_BODY_MAX);
 	struct frame f;
-	int i, frames = 0, fd;
+	int i, frames = 0, fd = -ENOENT;
 
 	(void)state;
 	set_up();
-	for (i = 0; i < 8; i++) /* one run: only its first byte has a descriptor */
+	stream[FRAME_FLAGS_AT] |= FRAME_FDS;
+	for (i = 0; i < 8; i++) {
 		assert_int_equal(channel_keep(&there, stream, n, tag(1), i == 0 ? dup(0) : -1), 0);
-	assert_int_equal(there.runs_count, 1);
+		stream[FRAME_FLAGS_AT] = 0;
+	}
+	assert_int_equal(there.runs_count, 2);
 	while (frames < 8) {
 		ssize_t got;
 
 		assert_int_equal(channel_drain(&there, NULL), 0);
 		got = channel_read(&here);
 		assert_true(got > 0 || got == -ENOBUFS);
-		while (channel_next(&here, &f) == 1)
-			frames++;
+		while (channel_next(&here, &f) == 1) {
+			fd = channel_take_fd(&here);
+			assert_int_equal(fd >= 0, frames++ == 0);
+			if (fd >= 0)
+				close(fd);
+		}
 		if (got == -ENOBUFS)
 			slab_reset(&slab);
 	}
-	fd = channel_take_fd(&here);
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(channel_take_fd(&here), -ENOENT);
 	tear_down();
 }
 
@@ -761,7 +911,7 @@ static void an_idle_channel_owns_nothing(void **state)
 	assert_int_equal(channel_keep(&here, stream, n, NULL, -1), 0);
 	assert_int_equal(channel_drain(&here, NULL), 0);
 	assert_null(here.carry);
-	assert_null(here.fds);
+	assert_int_equal(here.parcels, 0);
 	assert_null(here.runs);
 	assert_true(STAILQ_EMPTY(&here.kept));
 	assert_int_equal(here.at - here.end, 0);
@@ -890,12 +1040,16 @@ int main(void)
 		cmocka_unit_test(the_end_and_emptiness_are_told),
 		cmocka_unit_test(strangers_and_giants_are_refused),
 		cmocka_unit_test(without_memory_a_cut_frame_is_an_error),
-		cmocka_unit_test(descriptors_come_in_order),
+		cmocka_unit_test(descriptors_come_with_their_frames),
 		cmocka_unit_test(a_descriptor_may_be_lost_but_not_its_frame),
 		cmocka_unit_test(descriptors_that_nobody_takes_are_closed),
 		cmocka_unit_test(a_descriptor_too_many_does_not_stop_its_frame),
 		cmocka_unit_test(kept_bytes_go_in_order_and_are_told),
 		cmocka_unit_test(many_runs_and_partial_writes_add_up),
+		cmocka_unit_test(descriptors_find_their_frame_however_it_is_cut),
+		cmocka_unit_test(descriptors_of_no_frame_end_it),
+		cmocka_unit_test(more_than_a_parcel_are_lost),
+		cmocka_unit_test(where_none_pass_the_frame_says_so),
 		cmocka_unit_test(a_descriptor_goes_with_its_own_bytes),
 		cmocka_unit_test(a_descriptor_goes_once_however_many_writes_it_takes),
 		cmocka_unit_test(unsent_descriptors_are_closed),

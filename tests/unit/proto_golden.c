@@ -297,6 +297,27 @@ static void fragments_rest(void)
 	item((struct item){ .kind = ITEM_MESSAGE, .length = 4, .continued = 1 }, NULL, "qrst");
 }
 
+static void with_fds(void)
+{
+	routed(FRAME_DATA, 0, B, 10, 0);
+	frame.flags = FRAME_ACK_NOW | FRAME_FDS;
+	item((struct item){ .kind = ITEM_MESSAGE, .type = 1, .length = 4, .fds = 2 }, NULL, "pipe");
+}
+
+static void refused(void)
+{
+	Brood__Failure m = BROOD__FAILURE__INIT;
+	uint8_t packed[128];
+	struct item it = { .kind = ITEM_REFUSED, .correlation = 10 };
+
+	m.code = -EXDEV;
+	m.error = text("fd.transport");
+	m.text = text("this client takes no descriptors");
+	it.length = (uint32_t)brood__failure__pack(&m, packed);
+	routed(FRAME_DATA, B, A, 3, 10);
+	item(it, NULL, packed);
+}
+
 static void acknowledge(void)
 {
 	routed(FRAME_ACK, 0, A, 0, 12);
@@ -456,6 +477,9 @@ static const struct golden {
 	{ "fragment-first", fragment_first,
 	  "The first of three fragments of a message of 20 bytes. (Real fragments are longer, up to 131,008 bytes.)" },
 	{ "fragments-rest", fragments_rest, "The other two, here in one frame; their type numbers say nothing." },
+	{ "message-fds", with_fds,
+	  "A message with two descriptors, which come beside the first byte. Alone in its frame." },
+	{ "refused", refused, "Item 10 of yours, a message, was not taken: the body, a brood.Failure, says why." },
 	{ "ack", acknowledge, "All your items up to 12 were consumed." },
 	{ "reset", reset, "I know nothing of what you continue; the next item I can take from you is 1." },
 	{ "probe", probe,
@@ -489,7 +513,8 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 
 static void say_item(const struct item *it)
 {
-	static const char *const names[] = { "?", "MESSAGE", "REQUEST", "REPLY", "FAILURE", "CANCEL", "READY", "FIN" };
+	static const char *const names[] = { "?",      "MESSAGE", "REQUEST", "REPLY",  "FAILURE",
+					     "CANCEL", "READY",   "FIN",     "REFUSED" };
 
 	say("# item kind=%s type=%u length=%" PRIu32, names[it->kind], it->type, it->length);
 	if (item_is_call(it->kind))
@@ -500,6 +525,8 @@ static void say_item(const struct item *it)
 		say(" trace=%.*s", it->trace_length, it->trace);
 	if (it->more && !it->continued)
 		say(" total=%" PRIu64, it->total);
+	if (it->fds)
+		say(" fds=%u", it->fds);
 	say("%s%s\n", it->more ? " more" : "", it->continued ? " continued" : "");
 }
 

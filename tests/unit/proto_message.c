@@ -80,7 +80,7 @@ static void calls_carry_correlation_and_deadline(void **state)
 	unsigned kind;
 
 	(void)state;
-	for (kind = ITEM_MESSAGE; kind <= ITEM_FIN; kind++) {
+	for (kind = ITEM_MESSAGE; kind <= ITEM_REFUSED; kind++) {
 		struct item it = { .kind = kind, .correlation = 77, .deadline = 88 }, got;
 
 		assert_int_equal(read_item(write_item(bytes, &it), &got), 1);
@@ -88,6 +88,59 @@ static void calls_carry_correlation_and_deadline(void **state)
 		assert_int_equal(got.correlation, item_is_call(kind) ? 77 : 0);
 		assert_int_equal(got.deadline, item_is_call(kind) ? 88 : 0);
 	}
+}
+
+static void descriptors_are_announced(void **state)
+{
+	struct item it = { .kind = ITEM_MESSAGE, .type = 1, .length = 3, .fds = 16 }, got;
+	unsigned kind;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(read_item(write_item(bytes, &it), &got), 1);
+	assert_int_equal(got.fds, 16);
+	it.name = "T"; /* with all else that there is */
+	it.name_length = 1;
+	it.trace = "t";
+	it.trace_length = 1;
+	it.more = 1;
+	it.total = 99;
+	assert_int_equal(read_item(write_item(bytes, &it), &got), 1);
+	assert_int_equal(got.fds, 16);
+	assert_int_equal(got.total, 99);
+	assert_memory_equal(got.body, "xxx", 4);
+	for (kind = ITEM_MESSAGE; kind <= ITEM_REFUSED; kind++) { /* only what a program gets brings some */
+		it = (struct item){ .kind = kind, .fds = 1 };
+		assert_int_equal(read_item(write_item(bytes, &it), &got), kind <= ITEM_REPLY ? 1 : -EPROTO);
+	}
+	it = (struct item){ .kind = ITEM_MESSAGE, .fds = 17 };
+	assert_int_equal(read_item(write_item(bytes, &it), &got), -EPROTO);
+	it.fds = 1;
+	n = write_item(bytes, &it);
+	assert_memory_equal(bytes + ITEM_HEAD, "\4\1\1\0\0\0\0\0", 8);
+	bytes[ITEM_HEAD + 2] = 0; /* none is not said */
+	assert_int_equal(read_item(n, &got), -EPROTO);
+	memcpy(bytes + ITEM_HEAD, "\4\1\1\4\1\1\0\0", 8); /* nor anything twice */
+	assert_int_equal(read_item(n, &got), -EPROTO);
+	memcpy(bytes + ITEM_HEAD, "\4\2\1\0\0\0\0\0", 8);
+	assert_int_equal(read_item(n, &got), -EPROTO);
+	it = message(4); /* what has none says none */
+	assert_int_equal(read_item(write_item(bytes, &it), &got), 1);
+	assert_int_equal(got.fds, 0);
+}
+
+static void a_refusal_is_whole(void **state)
+{
+	struct item it = { .kind = ITEM_REFUSED, .correlation = 12, .length = 40 }, got;
+
+	(void)state;
+	assert_int_equal(read_item(write_item(bytes, &it), &got), 1);
+	assert_int_equal(got.correlation, 12);
+	it.more = 1;
+	it.total = 99;
+	assert_int_equal(read_item(write_item(bytes, &it), &got), -EPROTO);
+	it.continued = 1;
+	assert_int_equal(read_item(write_item(bytes, &it), &got), -EPROTO);
 }
 
 static void the_longest_extension_is_read(void **state)
@@ -276,6 +329,8 @@ int main(void)
 		cmocka_unit_test(bytes_are_at_their_offsets),
 		cmocka_unit_test(bodies_are_aligned_and_end_in_nul),
 		cmocka_unit_test(calls_carry_correlation_and_deadline),
+		cmocka_unit_test(descriptors_are_announced),
+		cmocka_unit_test(a_refusal_is_whole),
 		cmocka_unit_test(the_longest_extension_is_read),
 		cmocka_unit_test(items_follow_each_other),
 		cmocka_unit_test(fragments_say_the_total_once),

@@ -9,14 +9,15 @@
 #include <glib-unix.h>
 #include <stdio.h>
 
-#define ANSWERS 5
+#define QUESTIONS 5
 
 struct program {
 	GMainLoop *loop;
 	brood *b;
 	brood_peer *child;
 	guint timer;
-	unsigned answers, ended; /* ended: of two processes */
+	unsigned asked, replies, answers; /* a reply is an answer or an error */
+	unsigned ended;                   /* of two processes */
 };
 
 static void one_ended(struct program *p)
@@ -62,7 +63,8 @@ static int replied(const brood_event *ev)
 {
 	struct program *p = ev->data;
 	printf("%s\n", ev->msg ? ev->msg->text : ev->error->text);
-	if (ev->msg && ++p->answers < ANSWERS)
+	p->answers += ev->msg != NULL;
+	if (++p->replies < QUESTIONS)
 		return 0;
 	g_source_remove(p->timer);
 	return brood_disconnect(p->child);
@@ -71,8 +73,12 @@ static int replied(const brood_event *ev)
 static gboolean tick(gpointer data)
 {
 	struct program *p = data;
+	if (p->asked == QUESTIONS)
+		return G_SOURCE_CONTINUE; /* the last answers are under way */
 	if (brood_request(p->child, BROOD_TEXT("tick"), 1000, replied, p) < 0)
 		fputs("the child is busy\n", stderr);
+	else
+		p->asked++;
 	return G_SOURCE_CONTINUE;
 }
 
@@ -100,7 +106,7 @@ static int run(struct program *p)
 	p->timer = g_timeout_add(20, tick, p);
 	g_main_loop_run(p->loop);
 	g_source_remove(watch); /* before brood_close(), which closes the descriptor */
-	return p->answers < ANSWERS;
+	return p->answers < QUESTIONS;
 }
 
 int main(void)

@@ -8,20 +8,21 @@
 #include <brood/event.h>
 #include <stdio.h>
 
-#define ANSWERS 5
+#define QUESTIONS 5
 
 struct program {
 	struct event_base *base;
 	struct event *timer;
 	brood_peer *child;
-	unsigned answers;
+	unsigned asked, replies, answers; /* a reply is an answer or an error */
 };
 
 static int replied(const brood_event *ev)
 {
 	struct program *p = ev->data;
 	printf("%s\n", ev->msg ? ev->msg->text : ev->error->text);
-	if (ev->msg && ++p->answers < ANSWERS)
+	p->answers += ev->msg != NULL;
+	if (++p->replies < QUESTIONS)
 		return 0;
 	event_del(p->timer);
 	return brood_disconnect(p->child);
@@ -32,8 +33,12 @@ static void tick(evutil_socket_t fd, short what, void *data)
 	struct program *p = data;
 	(void)fd;
 	(void)what;
+	if (p->asked == QUESTIONS)
+		return; /* the last answers are under way */
 	if (brood_request(p->child, BROOD_TEXT("tick"), 1000, replied, p) < 0)
 		fputs("the child is busy\n", stderr);
+	else
+		p->asked++;
 }
 
 static int gone(const brood_event *ev)
@@ -74,5 +79,5 @@ int main(void)
 	int rc = run(&p, b);
 	brood_close(b);
 	event_base_free(p.base);
-	return rc != 0 || p.answers < ANSWERS;
+	return rc != 0 || p.answers < QUESTIONS;
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <uv.h>
 
-#define ANSWERS 5
+#define QUESTIONS 5
 
 struct program {
 	uv_loop_t loop;
@@ -18,7 +18,7 @@ struct program {
 	uv_process_t own;
 	brood *b;
 	brood_peer *child;
-	unsigned answers;
+	unsigned asked, replies, answers; /* a reply is an answer or an error */
 };
 
 /* ---- libuv's side ------------------------------------------------------------------------------------------------ */
@@ -50,17 +50,22 @@ static int replied(const brood_event *ev)
 {
 	struct program *p = ev->data;
 	printf("%s\n", ev->msg ? ev->msg->text : ev->error->text);
-	if (ev->msg && ++p->answers < ANSWERS)
+	p->answers += ev->msg != NULL;
+	if (++p->replies < QUESTIONS)
 		return 0;
-	uv_close((uv_handle_t *)&p->timer, NULL);
+	uv_timer_stop(&p->timer);
 	return brood_disconnect(p->child);
 }
 
 static void tick(uv_timer_t *timer)
 {
 	struct program *p = timer->data;
+	if (p->asked == QUESTIONS)
+		return; /* the last answers are under way */
 	if (brood_request(p->child, BROOD_TEXT("tick"), 1000, replied, p) < 0)
 		fputs("the child is busy\n", stderr);
+	else
+		p->asked++;
 }
 
 static int gone(const brood_event *ev)
@@ -69,10 +74,11 @@ static int gone(const brood_event *ev)
 	return 0;
 }
 
-/* Its last event. Without this descriptor nothing of brood keeps the loop running. */
+/* Its last event, whatever became of it. Without these two nothing of brood keeps the loop running. */
 static int closed(const brood_event *ev)
 {
 	struct program *p = ev->data;
+	uv_close((uv_handle_t *)&p->timer, NULL);
 	uv_close((uv_handle_t *)&p->watch, NULL);
 	return 0;
 }
@@ -99,5 +105,5 @@ int main(void)
 		return 1;
 	uv_run(&p.loop, UV_RUN_DEFAULT); /* until every uv handle is closed */
 	brood_close(p.b);
-	return uv_loop_close(&p.loop) < 0 || p.answers < ANSWERS;
+	return uv_loop_close(&p.loop) < 0 || p.answers < QUESTIONS;
 }
