@@ -90,7 +90,7 @@ static int has_ended(int pidfd)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
-	return pidfd >= 0 && poll(&p, 1, 0) == 1;
+	return pidfd == -ESRCH || (pidfd >= 0 && poll(&p, 1, 0) == 1);
 }
 
 static int watch(struct absence *a)

@@ -28,8 +28,8 @@ void absences_init(struct absences *, struct event_base *, unsigned most_ms, con
 void absences_deinit(struct absences *);
 
 /*
- * pidfd: of the process, or -1 where its end cannot be seen from here; used up. 0; -ESRCH: it has ended already;
- * -ENOMEM, -EMFILE.
+ * pidfd: of the process, used up; -ENOENT: its end cannot be seen from here; -ESRCH: it has ended. 0; -ESRCH: it has
+ * ended already; -ENOMEM.
  */
 int absence_begin(struct absences *, struct process *, int pidfd);
 /* It is back, or gone. Fine if it was not absent. */

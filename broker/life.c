@@ -82,12 +82,11 @@ static int is_vouched_for(const struct process *p)
 
 void life_disconnect(struct life *life, struct process *p, int pidfd)
 {
-	if (is_vouched_for(p) || p->level == 0) {
-		if (pidfd >= 0)
-			close(pidfd);
-		pidfd = -1;
-	}
-	if (!is_vouched_for(p) && (p->level == 0 || absence_begin(life->absences, p, pidfd) < 0)) {
+	int vouched = is_vouched_for(p), returns = p->level > 0;
+
+	if (pidfd >= 0 && (vouched || !returns))
+		close(pidfd);
+	if (!vouched && (!returns || absence_begin(life->absences, p, pidfd) < 0)) {
 		life_end(life, p, BROOD__WHY__WHY_LOST, NULL);
 		return;
 	}

@@ -25,7 +25,7 @@ struct process *life_expect(struct life *, uint64_t id, uint32_t uid, const char
 void life_return(struct life *, struct process *, uint32_t uid, enum process_transport, struct sink *);
 /*
  * Its connection is gone. It is lost if its parent vouches for it, or if it can come back and has not ended; else this is
- * its end. pidfd: its own, or -1 where there is none; used up.
+ * its end. pidfd: as session_pidfd(); used up.
  */
 void life_disconnect(struct life *, struct process *, int pidfd);
 /* It was lost, and will not come back. For absences_init(), with the life as data. */

@@ -657,19 +657,19 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
  */
 int session_pidfd(const struct session *s)
 {
-	struct ucred peer = { .pid = 0 };
+	const struct process *p = s->process;
+	struct ucred peer = { .pid = (pid_t)p->pid };
 	socklen_t n = sizeof(peer), m = sizeof(int);
 	int fd = -1;
 
-	if (s->transport != TRANSPORT_UNIX)
-		return s->process->pid && (s->process->visible || s->transport == TRANSPORT_CHILD)
-			       ? (int)syscall(SYS_pidfd_open, s->process->pid, 0)
-			       : -1;
-	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &m) == 0)
+	if (s->transport == TRANSPORT_UNIX && getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &m) == 0)
 		return fd;
-	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0 || peer.pid <= 0)
-		return -1;
-	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	if (s->transport == TRANSPORT_UNIX && getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		return -ENOENT;
+	if (peer.pid <= 0 || (s->transport == TRANSPORT_TCP && !p->visible))
+		return -ENOENT;
+	fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;
 }
 
 void session_live(struct session *s, struct process *p)

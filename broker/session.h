@@ -79,7 +79,7 @@ void sessions_turn(struct sessions *);
 void sessions_goodbye(struct sessions *, Brood__Parting);
 
 /* Takes over a connected, non-blocking descriptor, also when it fails. NULL: -ENOMEM or no room in epoll. */
-/* Of the process at the other end, as the kernel says it; -1: it cannot be known. For the caller to close. */
+/* Of the process at the other end, for the caller to close. -ESRCH: it has ended. -ENOENT: it cannot be seen from here. */
 int session_pidfd(const struct session *);
 struct session *session_new(struct sessions *, int fd, enum process_transport, uint32_t uid);
 /* The session that is this sink. */

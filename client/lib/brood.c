@@ -49,6 +49,7 @@ static int make_relations(struct brood *h, const struct brood_options *o)
 	if (!h->self || !h->broker)
 		return -ENOMEM;
 	remote_resolve(h->broker->remote, FRAME_BROKER);
+	h->broker->remote->out.spells_types = 1; /* the next broker would not know the numbers */
 	if (h->link.inherited || o->parent) {
 		h->parent = peer_with_remote(h, PEER_PARENT);
 		if (!h->parent)

@@ -171,7 +171,7 @@ int outflow_type(struct outflow *o, const char *name, struct item *it)
 		return -EINVAL;
 	it->name = name;
 	it->name_length = (uint8_t)length;
-	if (o->n_types == ITEM_TYPES) {
+	if (o->n_types == ITEM_TYPES || o->spells_types) {
 		it->type = ITEM_UNNUMBERED;
 		return 0;
 	}

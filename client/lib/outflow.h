@@ -61,6 +61,7 @@ struct outflow {
 	char **types;                     /* interned type names; number i is types[i - 1] */
 	unsigned n_types, last_type;      /* last used, 0: none yet ... */
 	const char *last_name;            /* ... and its name, else "" */
+	int spells_types;                 /* its receiver forgets: no numbers, a name with each item */
 	struct parcel_list parcels;       /* of unacknowledged items, by sequence */
 	unsigned n_fds;                   /* in them */
 	uint64_t with_fds, refused;       /* items that ever had some; of those the receiver did not take so many */

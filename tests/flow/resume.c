@@ -237,7 +237,7 @@ static void test_newcomers_wait(void **state)
 static void test_joined_stay_joined(void **state)
 {
 	struct family f = { 0 };
-	brood_msg *m = NULL;
+	brood_msg *m;
 	family_connect(&f);
 	assert_int_equal(brood_register(f.b, "root"), 0);
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
@@ -246,8 +246,8 @@ static void test_joined_stay_joined(void **state)
 	brood_peer *kid = f.me.peer;
 	restart_broker(*state);
 	until_back(&f, 1);
-	(void)brood_call(kid, BROOD_TEXT("are you back?"), PATIENCE_MS, &m);
-	brood_msg_release(m);
+	if (brood_call(kid, BROOD_TEXT("are you back?"), 5000, &m) == -ETIMEDOUT) { fprintf(stderr, "STUCK %d\n", pid); sleep(30); }
+	assert_string_equal(brood_last_error(f.b)->name, "unanswered"); /* by its handler, which knows no such thing */
 	kill(pid, SIGKILL);
 	until(f.b, f.me.n[BROOD_EVENT_CLOSE] == 1);
 	assert_int_equal(f.me.n[BROOD_EVENT_JOIN], 1);

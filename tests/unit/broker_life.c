@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "life.h"
 #include "test.h"
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -111,10 +112,10 @@ static void test_spawned_are_lost_others_gone(void **state)
 
 	(void)state;
 	registry_relate(joined, parent);
-	life_disconnect(&bench.life, child, -1);
+	life_disconnect(&bench.life, child, -ENOENT);
 	assert_int_equal(child->state, PROCESS_LOST);
 	assert_heard(0, "");
-	life_disconnect(&bench.life, joined, -1);
+	life_disconnect(&bench.life, joined, -ENOENT);
 	assert_null(registry_find(&bench.registry, ID(3)));
 	assert_heard(0, "GONE(3,3) ");
 	life_return(&bench.life, child, 1000, TRANSPORT_UNIX, &bench.ears[1].sink);
@@ -145,9 +146,9 @@ static void test_lost_descendants_end_with_their_ancestor(void **state)
 		p = spawned(ID(i), 1000, 1, p);
 	/* From the youngest, so that each has a parent that vouches for it. */
 	for (; p != first; p = p->parent)
-		life_disconnect(&bench.life, p, -1);
+		life_disconnect(&bench.life, p, -ENOENT);
 	assert_int_equal(bench.registry.processes.count, 200000);
-	life_disconnect(&bench.life, first, -1);
+	life_disconnect(&bench.life, first, -ENOENT);
 	assert_int_equal(bench.registry.processes.count, 0);
 }
 
@@ -160,7 +161,7 @@ static void test_live_children_of_the_dead_go_on(void **state)
 	assert_heard(1, "GONE(1,1) ");
 	assert_null(child->parent);
 	assert_int_equal(child->state, PROCESS_LIVE);
-	life_disconnect(&bench.life, child, -1); /* nobody vouches for it now */
+	life_disconnect(&bench.life, child, -ENOENT); /* nobody vouches for it now */
 	assert_null(registry_find(&bench.registry, ID(2)));
 }
 
@@ -185,14 +186,14 @@ static void test_absent(void **state)
 	(void)state;
 	registry_relate(b, a);
 	b->level = 1;
-	life_disconnect(&bench.life, b, -1);
+	life_disconnect(&bench.life, b, -ENOENT);
 	assert_int_equal(b->state, PROCESS_LOST);
 	assert_int_equal(bench.absences.n, 1);
 	life_return(&bench.life, b, 1000, TRANSPORT_UNIX, &bench.ears[1].sink);
 	assert_int_equal(bench.absences.n, 0);
 	bench.absences.most_ms = 1;
 	bench.router.grace = 0;
-	life_disconnect(&bench.life, b, -1);
+	life_disconnect(&bench.life, b, -ENOENT);
 	event_base_dispatch(bench.base); /* returns when no timer is left */
 	assert_null(registry_find(&bench.registry, ID(2)));
 	assert_heard(0, "GONE(2,3) ");
