@@ -185,6 +185,7 @@ struct link {
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */
 	uint64_t give_up;      /* when trying ends */
+	int greeted;           /* there was somebody at the address before */
 	int resuming;          /* there was a connection, and there shall be one again ... */
 	unsigned back_off;     /* ... tried again after so many ms */
 	unsigned reconnect_ms; /* how long that goes on */

@@ -408,6 +408,7 @@ static void greet(struct brood *h, int fd)
 		return;
 	}
 	l->slab_made = 1;
+	l->greeted = 1;
 	l->source.fd = fd;
 	l->state = LINK_GREETING;
 	l->interest = EPOLLIN;
@@ -466,7 +467,7 @@ static void dial_failed(struct brood *h, int code)
 			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
 		else
 			try_later(h, 3);
-	} else if (l->resuming && handle_now() < l->give_up) {
+	} else if ((l->resuming || l->greeted) && handle_now() < l->give_up) {
 		try_to_get_back(h);
 	} else {
 		fail(h, l->resuming ? "broker.lost" : "broker.absent", "cannot reach the broker", code);
@@ -568,6 +569,7 @@ void link_need(struct brood *h)
 	if (l->state != LINK_IDLE)
 		return;
 	l->give_up = handle_now() + PATIENCE_MS;
+	l->back_off = BACK_OFF_MS;
 	if (!l->inherited) {
 		l->state = LINK_DIALING;
 		dial_now(h);
@@ -679,6 +681,14 @@ static int may_come_back(const struct brood *h)
 	return l->id && l->ticket_size && *l->address && !h->stopping && !(h->flags & BROOD_NO_RECONNECT);
 }
 
+/* It ended before it knew me: it was about to leave, or died. Another may come, or be started. */
+static int may_greet_again(const struct brood *h)
+{
+	const struct link *l = &h->link;
+	return l->state == LINK_GREETING && !l->inherited && handle_now() < l->give_up &&
+	       (l->autostart || !(h->flags & BROOD_NO_RECONNECT));
+}
+
 /* The connection is lost, not the relation: dial until the broker is there again. */
 static void get_back(struct brood *h)
 {
@@ -780,10 +790,10 @@ static void ended(struct brood *h, int code)
 		get_back(h);
 		return;
 	}
-	if (l->state == LINK_GREETING && l->autostart && handle_now() < l->give_up) {
-		disconnect(h); /* it was about to leave: start another */
+	if (may_greet_again(h)) {
+		disconnect(h);
 		l->started = 0;
-		try_later(h, 5);
+		try_later(h, jitter(h, 2 * BACK_OFF_MS));
 		return;
 	}
 	fail(h, "broker.lost", "the connection to the broker ended", code);
