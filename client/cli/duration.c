@@ -29,5 +29,5 @@ long duration_ms(const char *text)
 	if (!(ms > 0) || ms > INT_MAX)
 		return -1;
 	long whole = (long)ms;
-	return whole < ms ? whole + 1 : whole;
+	return (double)whole < ms ? whole + 1 : whole;
 }

@@ -75,6 +75,10 @@ class Broker:
         shutil.rmtree(self.directory)
 
 
+def too_long(*_):
+    raise AssertionError("it takes too long")
+
+
 def nothing_left():
     """Whatever our descendants abandoned has become our child."""
     def reap():
@@ -87,6 +91,7 @@ def nothing_left():
 
 def main(tests):
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    signal.signal(signal.SIGALRM, too_long)
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     failures = 0
     for test in tests:
@@ -94,13 +99,18 @@ def main(tests):
             continue
         begun = time.monotonic()
         try:
+            signal.alarm(3 * PATIENCE)  # for what waits without a limit of its own
             test()
             nothing_left()
             print("ok   %s (%d ms)" % (test.__name__, (time.monotonic() - begun) * 1000), flush=True)
+            signal.alarm(0)
         except Exception:  # pylint: disable=broad-except
             failures += 1
             print("FAIL", test.__name__, flush=True)
             traceback.print_exc()
+            signal.alarm(0)
+            for pid in children(os.getpid()):  # so that the next one is judged for itself
+                os.kill(pid, signal.SIGKILL)
     for pid in children(os.getpid()):
         os.kill(pid, signal.SIGKILL)
     sys.exit(failures > 0)

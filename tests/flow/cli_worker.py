@@ -138,7 +138,10 @@ def room():
     with Broker(), tempfile.TemporaryDirectory() as d:
         w = Worker("gate", "sh", "-c", GATE, d + "/f", options=["--room", "3"])
         answers = []
-        threads = [asking("gate", b"%03d" % i, answers) for i in range(10)]
+        threads = []
+        for i in range(10):
+            threads.append(asking("gate", b"%03d" % i, answers))
+            time.sleep(0.05)
         until(lambda: lines_in(d + "/f.got") == 1, "the first is read")
         until(lambda: pipe_bytes(w.filter()) == 8, "two more are given")
         time.sleep(0.3)
@@ -147,6 +150,8 @@ def room():
         for t in threads:
             t.join()
         equal([(0, b"%03d" % i) for i in range(10)], sorted(answers))
+        with open(d + "/f.got") as got:  # those that waited, in the order in which they came
+            equal(["%03d" % i for i in range(10)], got.read().split())
         equal(0, w.end(signal.SIGTERM)[0])
 
 
@@ -218,11 +223,11 @@ def filter_ends():
         assert code == 1 and "exited with code 7" in err, err
         equal(7, w.end()[0])
         equal(127, Worker("none", "no-such-filter").end()[0])
-        # It lives, but reads and writes no more.
-        w = Worker("deaf", "sh", "-c", "exec <&- >&-; exec sleep 60")
-        code, err = ask("deaf", b"x")
-        assert code == 1 and "killed by signal 15" in err, err
-        equal(143, w.end()[0])
+        for script in ("exec <&- >&-; exec sleep 60", "read line; exec >&-; exec sleep 60"):
+            w = Worker("deaf", "sh", "-c", script)  # it lives, but reads or writes no more
+            code, err = ask("deaf", b"x")
+            assert code == 1 and "killed by signal 15" in err, err
+            equal(143, w.end()[0])
 
 
 def names():
