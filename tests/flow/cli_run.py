@@ -271,7 +271,7 @@ def end_of_input():
 
 
 def restored_after_signals():
-    for signo, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGPIPE, 141), (signal.SIGALRM, 142)):
+    for signo, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGVTALRM, 154), (signal.SIGALRM, 142)):
         t = Terminal(hold("-t", "--", "sleep", "60"))
         until(t.is_raw, "raw")
         run = children(t.pid)[0]
