@@ -402,6 +402,7 @@ struct brood_spawn_options {
 	size_t max_output;   /* exec: most bytes of stdout and of stderr; default 1 MiB */
 	const void *input;   /* exec: all of stdin; default: nothing, /dev/null */
 	size_t input_length;
+	unsigned tty_rows, tty_columns; /* size of its TTY from the start; default 0: unknown */
 };
 
 #define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */

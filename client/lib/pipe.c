@@ -232,22 +232,9 @@ static void close_writing(struct pipe *p)
 	shut_unless_used(p);
 }
 
-/* A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. */
-static void end_terminal(struct pipe *p)
-{
-	struct termios mode;
-	char end = tcgetattr(p->source.fd, &mode) == 0 ? (char)mode.c_cc[VEOF] : 4;
-	(void)put(p, &end, 1);
-	p->ending = 0;
-}
-
 static void end_if_empty(struct pipe *p)
 {
-	if (!p->ending || waiting(p))
-		return;
-	if (p->kind == PIPE_TERMINAL)
-		end_terminal(p);
-	else
+	if (p->ending && !waiting(p))
 		close_writing(p);
 }
 
@@ -323,21 +310,44 @@ static int write_now(struct pipe *p, const uint8_t *bytes, size_t n)
 	return 0;
 }
 
+/* Behind what waits, however much that is. */
+static int append(struct pipe *p, const uint8_t *bytes, size_t n)
+{
+	if (!waiting(p))
+		return write_now(p, bytes, n);
+	int rc = reserve(p, n);
+	if (rc == 0)
+		enqueue(p, bytes, n);
+	return rc;
+}
+
 int pipe_write(struct pipe *p, const void *bytes, size_t n)
 {
 	if (!p->writes || p->ending)
 		return -EPIPE;
 	if (n == 0)
 		return 0;
-	if (!waiting(p))
-		return write_now(p, bytes, n);
-	if (waiting(p) + n > PIPE_ROOM) {
+	if (waiting(p) && waiting(p) + n > PIPE_ROOM) {
 		p->want_drain = 1;
 		return -EAGAIN;
 	}
-	int rc = reserve(p, n);
+	int rc = append(p, bytes, n);
 	if (rc == 0)
-		enqueue(p, bytes, n);
+		p->mid_line = ((const char *)bytes)[n - 1] != '\n' && ((const char *)bytes)[n - 1] != '\r';
+	return rc;
+}
+
+/*
+ * A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. In the
+ * middle of one the first only hands over what is there, and the second is the end.
+ */
+static int end_terminal(struct pipe *p)
+{
+	struct termios mode = { .c_lflag = ICANON, .c_cc[VEOF] = 4 };
+	(void)tcgetattr(p->source.fd, &mode);
+	const uint8_t end[2] = { mode.c_cc[VEOF], mode.c_cc[VEOF] };
+	int rc = append(p, end, p->mid_line && mode.c_lflag & ICANON ? 2 : 1);
+	p->mid_line = 0;
 	return rc;
 }
 
@@ -345,6 +355,8 @@ int pipe_end(struct pipe *p)
 {
 	if (!p->writes || p->ending)
 		return -EPIPE;
+	if (p->kind == PIPE_TERMINAL)
+		return end_terminal(p);
 	p->ending = 1;
 	end_if_empty(p);
 	return 0;

@@ -43,6 +43,7 @@ struct pipe {
 	unsigned final : 1;   /* nothing is read beyond what is owed */
 	unsigned ending : 1;  /* close the writing side when the queue is empty */
 	unsigned want_drain : 1;
+	unsigned mid_line : 1;   /* terminal: what was written last was not the end of a line */
 	unsigned lines_lost : 1; /* said that nobody logs its lines */
 	uint8_t *buffer;
 	size_t have, kept, owed; /* bytes shown; of those taken before, still at the beginning of the buffer */

@@ -144,6 +144,8 @@ static int open_tty(struct opening *o, const struct brood_stdio *want, struct st
 		return e->source;
 	if (first >= 0)
 		return 0;
+	struct winsize size = { .ws_row = o->set->plan->tty_rows, .ws_col = o->set->plan->tty_columns };
+	(void)ioctl(master, TIOCSWINSZ, &size); /* before anybody can look: a child that starts at once sees it */
 	o->set->terminal = want->fd;
 	add_pipe(o, PIPE_TERMINAL, want->fd, master, o->user);
 	return 0;

@@ -22,3 +22,4 @@ target_compile_definitions(flow_forked PRIVATE BROOD_MAP="${PROJECT_SOURCE_DIR}/
 library_flow(threads)
 library_flow(guest)
 target_link_libraries(flow_guest PRIVATE PkgConfig::LIBEVENT)
+library_flow(tty)
