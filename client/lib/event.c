@@ -162,7 +162,7 @@ void event_output(struct pipe *from)
 	*i = (struct event_item){ .pipe = from };
 	i->event = (struct brood_event){ .type = BROOD_EVENT_OUTPUT, .handle = p->h, .peer = peer_ref(p) };
 	i->event.fd = from->target;
-	i->event.bytes = from->buffer;
+	i->event.bytes = from->buffer ? (const void *)from->buffer : "";
 	i->event.length = from->have;
 	queue(p->h, i);
 }

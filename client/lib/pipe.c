@@ -94,6 +94,8 @@ static void reached_end(struct pipe *p)
 		return;
 	p->ended = 1;
 	p->have = p->kept;
+	if (p->buffer)
+		p->buffer[p->have] = '\0';
 	p->owed = p->more = 0;
 	show(p);
 }
