@@ -68,6 +68,15 @@ static int do_text(char **args)
 	_exit(0);
 }
 
+/* "CODE": end with it, or by the signal -CODE. */
+static int do_end(char **args)
+{
+	int code = atoi(args[0]);
+	if (code < 0)
+		raise(-code);
+	return code;
+}
+
 /* "FD": how many bytes came, and their sum. */
 static int do_sum(char **args)
 {
@@ -310,6 +319,7 @@ static const struct {
 } behaviours[] = {
 	{ "pattern", do_pattern, 2 },
 	{ "text", do_text, 1 },
+	{ "end", do_end, 1 },
 	{ "sum", do_sum, 1 },
 	{ "copy", do_copy, 2 },
 	{ "fds", do_fds, 0 },
