@@ -197,6 +197,12 @@ static void test_input_that_nobody_reads(void **state)
 		assert_int_equal(g.d.code, -EPIPE);
 		family_end(&g);
 	}
+	struct family h = { 0 }; /* somebody else has it open when its child is closed */
+	plain_begin(&h, PLAIN("leave-holder"), .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_NUL(1)));
+	assert_int_equal(brood_write(h.kid, 0, bytes, MIB), 0);
+	family_closes(&h);
+	assert_string_equal(h.d.error, "input.closed");
+	family_end(&h);
 	free(bytes);
 }
 
@@ -252,6 +258,28 @@ static void test_output_before_exit(void **state)
 		brood_release(p);
 	}
 	brood_close(b);
+}
+
+/* The same where it takes several chunks, and the child is dead before the first is read. */
+static int check_all_chunks(const brood_event *e)
+{
+	if (e->type == BROOD_EVENT_EXIT)
+		assert_int_equal(((const struct diary *)e->data)->output[3].bytes, 150000);
+	return 0;
+}
+
+static void test_chunks_before_exit(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct family f = { .d.also = check_all_chunks };
+		plain_begin(&f, PLAIN("pattern", "3", "150000"), .stdio = BROOD_STDIO(BROOD_PIPE(3)));
+		until_polled(NULL, process_state(info_of(f.kid).pid) == 'Z');
+		family_closes(&f);
+		expect_pattern(&f, 3, 150000);
+		assert_true(f.d.n[BROOD_EVENT_OUTPUT] > 2);
+		family_end(&f);
+	}
 }
 
 /* 1,000 KiB from each of 41 children, one after the other. */
@@ -333,7 +361,7 @@ static int pause_at_first(const brood_event *e)
 {
 	const struct diary *d = e->data;
 	if (e->type == BROOD_EVENT_OUTPUT && d->n[BROOD_EVENT_OUTPUT] == 1)
-		assert_int_equal(brood_pause(e->peer, 1, 1), 0);
+		assert_int_equal(brood_pause(e->peer, 3, 1), 0);
 	return 0;
 }
 
@@ -342,13 +370,13 @@ static void test_pause_in_a_callback(void **state)
 	(void)state;
 	for (int i = 0; i < 20; i++) {
 		struct family f = { .d.also = pause_at_first };
-		plain_begin(&f, PLAIN("pattern", "1", "60000"), .stdio = OUT);
+		plain_begin(&f, PLAIN("pattern", "3", "150000"), .stdio = BROOD_STDIO(BROOD_PIPE(3)));
 		until_polled(NULL, process_state(info_of(f.kid).pid) == 'Z'); /* all of it is in the pipe */
 		until(f.b, f.d.n[BROOD_EVENT_EXIT] == 1);
 		assert_string_equal(f.d.order, "SoDE");
-		assert_int_equal(brood_pause(f.kid, 1, 0), 0);
+		assert_int_equal(brood_pause(f.kid, 3, 0), 0);
 		family_closes(&f);
-		expect_pattern(&f, 1, 60000);
+		expect_pattern(&f, 3, 150000);
 		family_end(&f);
 	}
 }
@@ -856,7 +884,7 @@ static void test_log_flood(void **state)
 	assert_in_range(count_in_log(x, "fd=1"), 100,
 			30001); /* the log keeps to its pace, and counts what it leaves out */
 	assert_int_equal(info_of(f.kid).exit->code, 0);
-	assert_true(process_status(x->broker, "VmRSS:") - brokers < 12 * 1024);
+	assert_true(process_status(x->broker, "VmRSS:") - brokers < 12 * 1024 + MEMORY_SLACK_KIB);
 	family_end(&f);
 }
 
@@ -969,6 +997,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_input_that_nobody_reads),
 		ON_BOTH(test_input_before_the_start),
 		ON_UNIX(test_output_before_exit),
+		ON_UNIX(test_chunks_before_exit),
 		ON_UNIX(test_a_thousand_kib_from_41),
 		ON_UNIX(test_multi_byte_text),
 		ON_UNIX(test_pause),

@@ -96,16 +96,21 @@ static int check_before_exit(const brood_event *e)
 {
 	const struct diary *d = e->data;
 	if (e->type == BROOD_EVENT_EXIT)
-		assert_int_equal(d->output[0].bytes, 3000);
+		assert_int_equal(d->output[0].bytes, *(const uint64_t *)d->data);
 	return 0;
 }
 
 static void test_output_before_exit(void **state)
 {
+	static uint64_t lengths[] = { 3000, 12000 };
+	char text[24];
 	(void)state;
 	for (int i = 0; i < 200; i++) {
-		struct family f = { .d.also = check_before_exit };
-		plain_begin(&f, PLAIN("text", "3000"), .stdio = TERMINAL);
+		struct family f = { .d.also = check_before_exit, .d.data = &lengths[i % 2] };
+		snprintf(text, sizeof text, "%llu", (unsigned long long)lengths[i % 2]);
+		plain_begin(&f, PLAIN("text", text), .stdio = TERMINAL);
+		if (i % 3)
+			until_polled(NULL, process_state(info_of(f.kid).pid) == 'Z');
 		family_closes(&f);
 		assert_int_equal(f.d.exit.code, 0);
 		assert_int_equal(f.d.output[0].ends, 1);
