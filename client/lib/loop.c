@@ -318,7 +318,8 @@ int brood_run(brood *h)
 	h->running = 1;
 	while (rc == 0 && !h->stop && !h->closing && alive(h))
 		rc = loop_turn(h, -1, 1);
-	h->running = h->stop = 0;
+	h->running = 0;
+	h->stop = 0;
 	rc = rc < 0 ? rc : h->failed;
 	return finish_turn(h) ? 0 : rc;
 }
