@@ -41,6 +41,9 @@ static void test_environment(void **state)
 		      .env_add = ((const char *const[]){ "BROOD_TEST_MINE", "A=2", "BROOD_TEST_EMPTY=x", "B=", NULL }));
 	expect_output("-[3]", PLAIN("env", "EMPTY", "A"), .env = env,
 		      .env_add = ((const char *const[]){ "EMPTY", "A=3", "NEVER", NULL }));
+	expect_output("TWO=a=b\nA=3\n", BROOD_ARGV("/usr/bin/env"),
+		      .env = ((const char *const[]){ "TWO=a=b", "OLD=1", "A=1", NULL }),
+		      .env_add = ((const char *const[]){ "OLD", "NEVER", "A=3", NULL }));
 	expect_output("--", PLAIN("env", "PATH", "HOME"), .env = ((const char *const[]){ NULL }));
 	unsetenv("BROOD_TEST_MINE");
 	unsetenv("BROOD_TEST_EMPTY");
@@ -186,7 +189,7 @@ static void test_unref(void **state)
 {
 	struct family f = { 0 };
 	(void)state;
-	plain_begin(&f, PLAIN("wait"));
+	plain_begin(&f, PLAIN("wait"), .cwd = NULL);
 	family_end(&f);
 	struct family g = { 0 };
 	assert_int_equal(brood_connect(&g.b, NULL, NULL), 0);
@@ -245,7 +248,7 @@ static void test_refused(void **state)
 	(void)state;
 	family_connect(&f);
 	REFUSED("argv", brood_spawn(f.b, NULL, NULL, NULL));
-	REFUSED("argv", brood_spawn(f.b, NULL, LIST(NULL), NULL));
+	REFUSED("argv", brood_spawn(f.b, NULL, (const char *const[]){ NULL }, NULL));
 	REFUSED("argv", brood_spawn(f.b, NULL, LIST(""), NULL));
 	REFUSED("size", brood_spawn(f.b, NULL, LIST("true"), &(struct brood_spawn_options){ 0 }));
 	REFUSED("flags", SPAWN(.flags = 1u << 20));
@@ -300,7 +303,7 @@ static void test_out_of_descriptors(void **state)
 	(void)state;
 	family_connect(&f);
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
-	family_start(&f, BROOD_ARGV("true")); /* everything of the handle is open */
+	family_start(&f, BROOD_ARGV("true"), .cwd = NULL); /* everything of the handle is open */
 	family_closes(&f);
 	brood_release(f.kid);
 	int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
