@@ -8,7 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#define CHILDREN 4000 /* each takes several times as long */
+#else
 #define CHILDREN 10000
+#endif
 #define WARM 2000 /* memory is compared from here on */
 #define AT_ONCE 64
 
@@ -162,6 +166,36 @@ static void finish_round(struct crowd *c, unsigned until_started)
 	assert_true(c->started >= until_started);
 }
 
+/* A result that ends its handle, and one that starts the next. */
+static int close_at_result(const brood_event *e)
+{
+	brood_close(e->handle);
+	return 0;
+}
+
+static int count_down(const brood_event *e)
+{
+	int *left = e->data;
+	if (--*left > 0)
+		assert_int_equal(brood_exec_file(e->handle, NULL, BROOD_ARGV("true"), NULL, count_down, left), 0);
+	return 0;
+}
+
+static void test_results_that_do_things(void **state)
+{
+	brood *b;
+	int left = 30;
+	(void)state;
+	assert_int_equal(brood_connect(&b, NULL, NULL), 0);
+	assert_int_equal(brood_exec_file(b, NULL, BROOD_ARGV("true"), NULL, count_down, &left), 0);
+	assert_int_equal(brood_run(b), 0); /* as long as one is under way */
+	assert_int_equal(left, 0);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(brood_exec_file(b, NULL, PLAIN(i ? "wait" : "end", "0"), NULL, close_at_result, NULL),
+				 0);
+	assert_int_equal(brood_run(b), 0);
+}
+
 static void test_ten_thousand(void **state)
 {
 	struct crowd *c = calloc(1, sizeof *c);
@@ -189,6 +223,6 @@ static void test_ten_thousand(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = { ON_BOTH(test_ten_thousand) };
+	const struct CMUnitTest tests[] = { ON_UNIX(test_results_that_do_things), ON_BOTH(test_ten_thousand) };
 	return RUN("crowd", tests);
 }
