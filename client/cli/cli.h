@@ -6,7 +6,7 @@
 
 #include <getopt.h>
 
-/* Exit codes of all commands but `run`, which passes its program's code on (see run.c). */
+/* Exit codes of all commands but `run` and `worker`, which pass their program's code on (see ending.h). */
 enum cli_exit {
 	CLI_OK = 0,
 	CLI_FAILED = 1, /* the broker, a peer or a test said no; stderr has the reason */
@@ -48,6 +48,7 @@ long cli_number(const char *text, long least, long most);
 int cli_ps(struct cli *, int argc, char **argv);
 int cli_status(struct cli *, int argc, char **argv);
 int cli_run(struct cli *, int argc, char **argv);
+int cli_worker(struct cli *, int argc, char **argv);
 int cli_send(struct cli *, int argc, char **argv);
 int cli_request(struct cli *, int argc, char **argv);
 int cli_conform(struct cli *, int argc, char **argv);

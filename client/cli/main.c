@@ -24,7 +24,7 @@ static const char more[] =
 	"$BROOD_ADDRESS, the system's broker if /run/brood exists, else this user's private broker.\n"
 	"\n"
 	"Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong arguments.\n"
-	"`brood run` ends as its program does.\n";
+	"`brood run` and `brood worker` end as their program does.\n";
 
 static const struct command {
 	const char *name;
@@ -34,6 +34,7 @@ static const struct command {
 	{ "ps", cli_ps, "list the processes that the broker knows" },
 	{ "status", cli_status, "tell how the broker is" },
 	{ "run", cli_run, "run a program that ends when this one does" },
+	{ "worker", cli_worker, "make any filter a process that answers requests" },
 	{ "send", cli_send, "send a message to a process" },
 	{ "request", cli_request, "ask a process and print its answer" },
 	{ "conform", cli_conform, "test a client written in another language" },

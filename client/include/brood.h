@@ -405,6 +405,7 @@ struct brood_spawn_options {
 	size_t max_output;   /* exec: most bytes of stdout and of stderr; default 1 MiB */
 	const void *input;   /* exec: all of stdin; default: nothing, /dev/null */
 	size_t input_length;
+	unsigned tty_rows, tty_columns; /* size of its TTY from the start; default 0: unknown */
 };
 
 #define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */
@@ -434,7 +435,8 @@ BROOD_API BROOD_CHECKED int brood_exec_file(brood *, brood_peer **ret, const cha
 /*
  * The same, blocking: 0 to 255 as a shell reports it (exit code, 128 + signal), or the error's code: -ENOENT and so on,
  * -ENOBUFS, -ETIMEDOUT. The handle may be NULL: no broker, any thread. *ret is set whenever a start was tried, failed
- * ones too, with the reason in (*ret)->exit->text; it is one block: free(3) it. ret may be NULL.
+ * ones too, with the reason in (*ret)->exit->text; it is one block: free(3) it. ret may be NULL. -EINVAL for stdio that
+ * needs somebody meanwhile: PIPE other than of 1 and 2, TTY, HELD, and LOG without a handle.
  */
 BROOD_API BROOD_CHECKED int brood_exec_sync(brood *, struct brood_result **ret, const char *const *argv,
 					    const struct brood_spawn_options *);

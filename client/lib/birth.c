@@ -68,7 +68,8 @@ static void adopt(struct child *c, struct birth *s)
 	Brood__Adopt m = BROOD__ADOPT__INIT;
 	int fd = h->link.address_kind == ADDRESS_TCP ? -1 : s->mine;
 	m.id = c->peer->remote->id;
-	m.uid = (uint32_t)(c->plan->ids ? c->plan->ids->uid : getuid());
+	/* A child that comes by itself shows a ticket made from my user's key: for the broker it is mine. */
+	m.uid = (uint32_t)(c->plan->ids && fd >= 0 ? c->plan->ids->uid : getuid());
 	m.pid = (uint32_t)c->peer->pid;
 	m.title = (char *)(uintptr_t)plan_title(c->plan);
 	m.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");

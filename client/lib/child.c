@@ -119,6 +119,14 @@ static void care_for_tail(struct child *c)
 	}
 }
 
+/* It was alone in its group. */
+static void no_tail(struct child *c)
+{
+	timer_cancel(&c->peer->h->timers, &c->grace);
+	c->tail = 0;
+	peer_unref(c->peer); /* not the last: it has not closed */
+}
+
 void child_terminate(struct child *c, int ended_by)
 {
 	if (c->state == CHILD_RUNNING)
@@ -281,6 +289,8 @@ static void pidfd_ready(struct source *s, unsigned events)
 		return;
 	care_for_tail(c);
 	(void)verdict_take(c);
+	if (c->tail && signal_by_pidfd(c, 0, PIDFD_SIGNAL_PROCESS_GROUP) == -ESRCH)
+		no_tail(c);
 	c->state = CHILD_REAPED;
 	timer_cancel(&h->timers, &c->life);
 	timer_cancel(&h->timers, &c->readiness);
@@ -446,8 +456,9 @@ static struct child *child_new(struct brood *h, int channel)
 /* A program that reads my terminal must stay in its foreground group. */
 static int needs_own_group(const struct child *c)
 {
-	return c->plan->flags & BROOD_DETACHED || c->stdio.terminal >= 0 ||
-	       plan_stdio(c->plan, 0)->kind != BROOD_STDIO_MINE || !isatty(0);
+	const struct brood_stdio *in = plan_stdio(c->plan, 0);
+	int mine = in->kind == BROOD_STDIO_MINE ? 0 : in->kind == BROOD_STDIO_FD ? in->other : -1;
+	return c->plan->flags & BROOD_DETACHED || c->stdio.terminal >= 0 || mine < 0 || !isatty(mine);
 }
 
 /* Equip the new child, whose peer is retired by the caller if that fails. */

@@ -83,11 +83,12 @@ static void told(const struct event_item *i)
 		i->event.peer->told_closed = 1;
 }
 
-/* Behind its paused messages, unless it has nothing to do with them. */
+/* A chunk of a paused pipe; behind its paused messages, whatever has to do with them. */
 static int must_wait(const struct event_item *i)
 {
-	int type = i->event.type;
-	return i->event.peer->paused && !i->done && type != BROOD_EVENT_OUTPUT && type != BROOD_EVENT_DRAIN;
+	if (i->pipe)
+		return i->pipe->paused;
+	return i->event.peer->paused && !i->done && i->event.type != BROOD_EVENT_DRAIN;
 }
 
 static void queue(struct brood *h, struct event_item *i)
@@ -147,7 +148,7 @@ void event_output(struct pipe *from)
 	*i = (struct event_item){ .pipe = from };
 	i->event = (struct brood_event){ .type = BROOD_EVENT_OUTPUT, .handle = p->h, .peer = peer_ref(p) };
 	i->event.fd = from->target;
-	i->event.bytes = from->buffer;
+	i->event.bytes = from->buffer ? (const void *)from->buffer : "";
 	i->event.length = from->have;
 	queue(p->h, i);
 }
@@ -164,17 +165,25 @@ void event_result(struct brood_peer *p, brood_fn *done, void *data, const struct
 	queue(p->h, i);
 }
 
-void event_pause(struct brood_peer *p, int paused)
+/* Its events that are in the wrong queue now go to the right one, in their order. */
+static void sort_again(struct brood_peer *p, struct event_list *from)
 {
 	struct event_item *i, *next;
-	p->paused = paused;
-	for (i = TAILQ_FIRST(&p->h->held); i && !paused; i = next) {
+	int held = from == &p->h->held;
+	for (i = TAILQ_FIRST(from); i; i = next) {
 		next = TAILQ_NEXT(i, entry);
-		if (i->event.peer != p)
+		if (i->event.peer != p || must_wait(i) == held)
 			continue;
-		TAILQ_REMOVE(&p->h->held, i, entry);
+		TAILQ_REMOVE(from, i, entry);
 		queue(p->h, i);
 	}
+}
+
+void event_paused(struct brood_peer *p)
+{
+	sort_again(p, &p->h->ready);
+	sort_again(p, &p->h->kept);
+	sort_again(p, &p->h->held);
 }
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */

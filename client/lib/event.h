@@ -4,7 +4,7 @@
  * A message goes straight from the slab to its handler when a turn that calls callbacks is under way and nothing older
  * waits. Everything else (and messages while a callback runs or a blocking call waits) goes through one of three queues:
  * `ready` for events that have a callback, `kept` for those of peers without any table, which brood_next() shows, `held`
- * for peers whose messages are paused.
+ * for what is paused: a peer's messages with all that comes behind them, or the chunk of a pipe.
  */
 #ifndef BROOD_EVENT_QUEUE_H
 #define BROOD_EVENT_QUEUE_H
@@ -62,8 +62,8 @@ void event_output(struct pipe *);
 /* How brood_exec_file() ended; the result lives as long as the peer. */
 void event_result(struct brood_peer *, brood_fn *done, void *data, const struct brood_result *, const struct fault *);
 
-/* Hold back its messages and what comes behind them, or let them go. */
-void event_pause(struct brood_peer *, int paused);
+/* Its messages or one of its pipes were paused, or go on: what waits already is held back, or let go. */
+void event_paused(struct brood_peer *);
 
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);

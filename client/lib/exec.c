@@ -273,21 +273,31 @@ static int execute_and_wait(struct brood *h, struct brood_result **ret, const ch
 	return rc;
 }
 
-/* Lines go to a broker's log, and without a handle there is none. */
-static int wants_log(const struct brood_spawn_options *o)
+/* Nobody could write to it, take its output or wire it before the call returns; and without a handle there is no log. */
+static int needs_somebody(const brood *h, const struct brood_stdio *s)
+{
+	return (s->kind == BROOD_STDIO_PIPE && s->fd != 1 && s->fd != 2) || s->kind == BROOD_STDIO_TTY ||
+	       s->kind == BROOD_STDIO_HELD || (s->kind == BROOD_STDIO_LOG && !h);
+}
+
+static int cannot_wait(const brood *h, const struct brood_spawn_options *o)
 {
 	const struct brood_stdio *s = o && o->size > offsetof(struct brood_spawn_options, stdio) ? o->stdio : NULL;
-	while (s && s->kind != BROOD_STDIO_END && s->kind != BROOD_STDIO_LOG)
+	while (s && s->kind != BROOD_STDIO_END && !needs_somebody(h, s))
 		s++;
-	return s && s->kind == BROOD_STDIO_LOG;
+	return s && s->kind != BROOD_STDIO_END;
 }
 
 int brood_exec_sync(brood *h, struct brood_result **ret, const char *const *argv,
 		    const struct brood_spawn_options *options)
 {
 	struct brood *own = NULL;
-	int rc = h ? handle_check(h) : wants_log(options) ? -EINVAL : handle_new_bare(&own);
-	if (rc < 0)
+	int rc = h ? handle_check(h) : 0;
+	if (rc == 0 && cannot_wait(h, options))
+		return h ? handle_fail(h, -EINVAL, "argument",
+				       "cannot execute: stdio: a pipe that nobody can serve while this call waits")
+			 : -EINVAL;
+	if (rc < 0 || (!h && (rc = handle_new_bare(&own)) < 0))
 		return rc;
 	rc = execute_and_wait(h ? h : own, ret, argv, options);
 	brood_close(own);

@@ -242,7 +242,7 @@ struct brood {
 	struct peer_list peers;
 	struct brood_peer *self, *parent, *broker;
 	struct event_list ready, kept; /* waiting for their callback; for brood_next() */
-	struct event_list held;        /* of peers whose messages are paused */
+	struct event_list held;        /* of what is paused */
 	struct event_item *shown;      /* what brood_next() showed last */
 	struct requests requests;
 	LIST_HEAD(, registered_name) names;

@@ -24,6 +24,11 @@ static struct pipe *find_pipe(struct brood_peer *p, int fd, int *why)
 	return NULL;
 }
 
+static int is_closed(struct brood_peer *p)
+{
+	return handle_fail(p->h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
+}
+
 static int explain(struct brood_peer *p, int fd, int rc)
 {
 	struct brood *h = p->h;
@@ -42,7 +47,7 @@ int brood_write(brood_peer *p, int fd, const void *bytes, size_t n)
 	if (!to)
 		return rc;
 	if (p->closed)
-		return handle_fail(p->h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
+		return is_closed(p);
 	if (!bytes && n)
 		return handle_fail(p->h, -EINVAL, "argument", "no bytes to write");
 	if (!to->writes && to->target != 0 && to->kind == PIPE_PLAIN)
@@ -56,14 +61,16 @@ int brood_pause(brood_peer *p, int fd, int paused)
 	int rc = handle_check(p ? p->h : NULL);
 	if (rc < 0)
 		return rc;
-	if (fd == -1) {
-		event_pause(p, paused != 0);
-		return 0;
-	}
-	struct pipe *from = find_pipe(p, fd, &rc);
-	if (from)
+	if (p->told_closed)
+		return is_closed(p);
+	struct pipe *from = fd == -1 ? NULL : find_pipe(p, fd, &rc);
+	if (fd == -1)
+		p->paused = paused != 0;
+	else if (from)
 		pipe_pause(from, paused);
-	return from ? 0 : rc;
+	if (rc == 0)
+		event_paused(p);
+	return rc;
 }
 
 int brood_tty_size(brood_peer *p, unsigned rows, unsigned columns)
@@ -75,6 +82,8 @@ int brood_tty_size(brood_peer *p, unsigned rows, unsigned columns)
 		return handle_fail(p->h, -ENOTTY, "pipe.unknown", "%s has no terminal", peer_label(p));
 	if (!tty)
 		return rc;
+	if (p->closed)
+		return is_closed(p);
 	if (rows > 0xffff || columns > 0xffff)
 		return handle_fail(p->h, -EINVAL, "argument", "a terminal has at most 65535 rows and columns");
 	return ioctl(tty->source.fd, TIOCSWINSZ, &size) < 0 ? -errno : 0;

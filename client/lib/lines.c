@@ -59,10 +59,10 @@ static void tell_lost(struct pipe *p)
 /* The first line in there, with its newline; 0: it is not complete. */
 static size_t line_length(const struct pipe *p, const uint8_t *from, size_t n)
 {
-	const uint8_t *end = memchr(from, '\n', n < LINE_MOST ? n : LINE_MOST);
+	const uint8_t *end = memchr(from, '\n', n <= LINE_MOST ? n : LINE_MOST + 1);
 	if (end)
 		return (size_t)(end - from) + 1;
-	return n >= LINE_MOST ? LINE_MOST : p->ended ? n : 0;
+	return n > LINE_MOST ? LINE_MOST : p->ended ? n : 0;
 }
 
 /* All whole lines; how many bytes they were. */

@@ -419,11 +419,17 @@ int brood_sync(brood *h, int timeout_ms)
 	return finish_turn(h) ? 0 : sync_result(h);
 }
 
-/* Its output is where nobody will take it before this call returns: without a table, or in a callback. */
+/*
+ * Its output is where nobody will take it before this call returns: without a table, or in a callback. Where callbacks
+ * run, one may let a paused pipe go on, as long as the child itself lives.
+ */
 static int waits_for_nobody(const struct brood_peer *p, int dispatch)
 {
+	const struct child *c = p->child;
 	int has_table = p->has_on || (p->h->self->has_on && !p->quiet);
-	return p->child && !(dispatch && has_table) && stdio_is_stuck(&p->child->stdio);
+	if (!c || !(dispatch && has_table))
+		return c && stdio_is_stuck(&c->stdio);
+	return c->state == CHILD_EXITED && stdio_is_paused(&c->stdio);
 }
 
 int brood_wait(brood_peer *p, int timeout_ms)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define DRAIN_AT (PIPE_ROOM / 2) /* bytes in the queue at which more is asked for */
+#define DRAIN_AT (PIPE_ROOM / 2)            /* bytes in the queue at which more is asked for */
+#define TERMINAL_MOST ((size_t)1024 * 1024) /* more than a terminal of the kernel's holds */
 
 static size_t waiting(const struct pipe *p)
 {
@@ -92,8 +94,35 @@ static void reached_end(struct pipe *p)
 		return;
 	p->ended = 1;
 	p->have = p->kept;
-	p->owed = 0;
+	if (p->buffer)
+		p->buffer[p->have] = '\0';
+	p->owed = p->more = 0;
 	show(p);
+}
+
+/* What is in there. A terminal has more in hand than it tells: being asked makes it go on with that. */
+static size_t in_there(const struct pipe *p)
+{
+	int n = 0;
+	if (p->source.fd < 0)
+		return 0;
+	if (p->kind == PIPE_TERMINAL)
+		(void)poll(&(struct pollfd){ .fd = p->source.fd, .events = POLLIN }, 1, 0);
+	return ioctl(p->source.fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+/* A terminal shows what was written in portions; all of it is owed, but not what others may write for ever. */
+static void owe_more(struct pipe *p)
+{
+	size_t n = in_there(p);
+	p->owed = n < p->more ? n : p->more;
+	p->more -= p->owed;
+}
+
+static void owe(struct pipe *p)
+{
+	p->more = p->kind == PIPE_TERMINAL ? TERMINAL_MOST : 0;
+	p->owed = in_there(p);
 }
 
 static void took(struct pipe *p, size_t n)
@@ -101,6 +130,8 @@ static void took(struct pipe *p, size_t n)
 	p->have = p->kept + n;
 	p->buffer[p->have] = '\0';
 	p->owed -= n < p->owed ? n : p->owed;
+	if (p->owed == 0 && p->more)
+		owe_more(p);
 	show(p);
 }
 
@@ -115,7 +146,7 @@ static int read_chunk(struct pipe *p)
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR) || p->final)
 		reached_end(p); /* also EIO: nobody has the terminal open any more */
 	else
-		p->owed = 0;
+		p->owed = p->more = 0;
 	return 0;
 }
 
@@ -147,6 +178,7 @@ void pipe_taken_but(struct pipe *p, size_t n)
 		pipe_keep(p, p->have - n);
 	p->kept = n;
 	p->showing = 0;
+	p->item.pipe = NULL;
 	p->have = 0;
 	if (p->ended) {
 		p->reads = 0;
@@ -164,21 +196,18 @@ void pipe_taken_but(struct pipe *p, size_t n)
 void pipe_pause(struct pipe *p, int paused)
 {
 	p->paused = paused != 0;
-	if (!paused && p->final)
+	if (paused)
+		p->owed = p->more = 0; /* it is owed when it goes on, and EXIT does not wait for that */
+	else if (p->final)
 		pipe_finish(p);
 	update(p);
-}
-
-static size_t in_there(const struct pipe *p)
-{
-	int n = 0;
-	return p->source.fd >= 0 && ioctl(p->source.fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+	p->sink->moved(p);
 }
 
 void pipe_owe(struct pipe *p)
 {
 	if (p->reads && !p->paused && !p->ended)
-		p->owed = in_there(p);
+		owe(p);
 }
 
 void pipe_finish(struct pipe *p)
@@ -186,7 +215,7 @@ void pipe_finish(struct pipe *p)
 	p->final = 1;
 	if (!p->reads || p->paused || p->ended)
 		return;
-	p->owed = in_there(p);
+	owe(p);
 	if (p->owed == 0 && !p->showing)
 		reached_end(p);
 }
@@ -232,22 +261,9 @@ static void close_writing(struct pipe *p)
 	shut_unless_used(p);
 }
 
-/* A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. */
-static void end_terminal(struct pipe *p)
-{
-	struct termios mode;
-	char end = tcgetattr(p->source.fd, &mode) == 0 ? (char)mode.c_cc[VEOF] : 4;
-	(void)put(p, &end, 1);
-	p->ending = 0;
-}
-
 static void end_if_empty(struct pipe *p)
 {
-	if (!p->ending || waiting(p))
-		return;
-	if (p->kind == PIPE_TERMINAL)
-		end_terminal(p);
-	else
+	if (p->ending && !waiting(p))
 		close_writing(p);
 }
 
@@ -323,21 +339,57 @@ static int write_now(struct pipe *p, const uint8_t *bytes, size_t n)
 	return 0;
 }
 
+/* Behind what waits, however much that is. */
+static int append(struct pipe *p, const uint8_t *bytes, size_t n)
+{
+	if (!waiting(p))
+		return write_now(p, bytes, n);
+	int rc = reserve(p, n);
+	if (rc == 0)
+		enqueue(p, bytes, n);
+	return rc;
+}
+
 int pipe_write(struct pipe *p, const void *bytes, size_t n)
 {
 	if (!p->writes || p->ending)
 		return -EPIPE;
 	if (n == 0)
 		return 0;
-	if (!waiting(p))
-		return write_now(p, bytes, n);
-	if (waiting(p) + n > PIPE_ROOM) {
+	if (waiting(p) && waiting(p) + n > PIPE_ROOM) {
 		p->want_drain = 1;
 		return -EAGAIN;
 	}
-	int rc = reserve(p, n);
+	int rc = append(p, bytes, n);
 	if (rc == 0)
-		enqueue(p, bytes, n);
+		p->mid_line = ((const char *)bytes)[n - 1] != '\n' && ((const char *)bytes)[n - 1] != '\r';
+	return rc;
+}
+
+/*
+ * A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. In the
+ * middle of one the first only hands over what is there, and the second is the end.
+ */
+static int end_terminal(struct pipe *p)
+{
+	struct termios mode = { .c_lflag = ICANON, .c_cc[VEOF] = 4 };
+	(void)tcgetattr(p->source.fd, &mode);
+	const uint8_t end[2] = { mode.c_cc[VEOF], mode.c_cc[VEOF] };
+	int rc = append(p, end, p->mid_line && mode.c_lflag & ICANON ? 2 : 1);
+	p->mid_line = 0;
+	return rc;
+}
+
+/* A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. */
+static int end_terminal(struct pipe *p)
+{
+	struct termios mode;
+	uint8_t end = tcgetattr(p->source.fd, &mode) == 0 ? mode.c_cc[VEOF] : 4;
+	if (!waiting(p))
+		return write_now(p, &end, 1);
+	int rc = reserve(p, 1);
+	if (rc == 0)
+		enqueue(p, &end, 1);
 	return rc;
 }
 
@@ -345,6 +397,8 @@ int pipe_end(struct pipe *p)
 {
 	if (!p->writes || p->ending)
 		return -EPIPE;
+	if (p->kind == PIPE_TERMINAL)
+		return end_terminal(p);
 	p->ending = 1;
 	end_if_empty(p);
 	return 0;
@@ -384,10 +438,13 @@ void pipe_init(struct pipe *p, struct brood_peer *peer, enum pipe_kind kind, int
 
 void pipe_shut(struct pipe *p)
 {
+	size_t left = waiting(p);
 	p->reads = p->writes = 0;
-	p->owed = 0;
+	p->owed = p->more = 0;
 	shut(p);
 	drop_queue(p);
+	if (left)
+		p->sink->broken(p, left);
 }
 
 void pipe_deinit(struct pipe *p)

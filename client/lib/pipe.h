@@ -43,11 +43,13 @@ struct pipe {
 	unsigned final : 1;   /* nothing is read beyond what is owed */
 	unsigned ending : 1;  /* close the writing side when the queue is empty */
 	unsigned want_drain : 1;
+	unsigned mid_line : 1;   /* terminal: what was written last was not the end of a line */
 	unsigned lines_lost : 1; /* said that nobody logs its lines */
 	uint8_t *buffer;
-	size_t have, kept, owed; /* bytes shown; of those taken before, still at the beginning of the buffer */
-	struct event_item item;  /* shows the chunk to the program */
-	uint8_t *queue;          /* bytes from at to end wait to be written */
+	size_t have, kept;      /* bytes shown; of those taken before, still at the beginning of the buffer */
+	size_t owed, more;      /* to be read before EXIT or the end; how much more may come to that */
+	struct event_item item; /* shows the chunk to the program */
+	uint8_t *queue;         /* bytes from at to end wait to be written */
 	size_t at, end, size;
 };
 
@@ -55,7 +57,7 @@ struct pipe {
 
 /* Take over the descriptor. */
 void pipe_init(struct pipe *, struct brood_peer *, enum pipe_kind, int target, int fd, const struct pipe_sink *);
-/* Close it; a chunk that is with the sink stays valid. */
+/* Close it; a chunk that is with the sink stays valid, and it hears of input that was not written. */
 void pipe_shut(struct pipe *);
 void pipe_deinit(struct pipe *);
 
@@ -88,10 +90,10 @@ static inline int pipe_is_open(const struct pipe *p)
 	return p->reads;
 }
 
-/* It stands still because nobody takes its chunk, or it is paused. */
+/* It stands still because the program does not take its chunk, or has paused it. */
 static inline int pipe_is_stuck(const struct pipe *p)
 {
-	return p->reads && (p->showing || p->paused);
+	return p->reads && (p->item.pipe || p->paused);
 }
 
 #endif

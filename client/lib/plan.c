@@ -270,6 +270,8 @@ static const char *bad_basics(const char *const *argv, const struct brood_spawn_
 		return "an empty name";
 	if (o->kill_signal < 0 || o->kill_signal >= NSIG)
 		return "kill_signal: no such signal";
+	if (o->tty_rows > 0xffff || o->tty_columns > 0xffff)
+		return "tty_rows, tty_columns: a terminal has at most 65535 of each";
 	return NULL;
 }
 
@@ -305,6 +307,8 @@ static void set_numbers(struct plan *p, enum plan_use use, const struct brood_sp
 	p->kill_signal = o->kill_signal ? o->kill_signal : SIGTERM;
 	p->max_output = o->max_output ? o->max_output : MAX_OUTPUT;
 	p->input_length = o->input_length;
+	p->tty_rows = (unsigned short)o->tty_rows;
+	p->tty_columns = (unsigned short)o->tty_columns;
 }
 
 /* Into a block, or only its size. */

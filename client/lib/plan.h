@@ -23,6 +23,7 @@ struct plan {
 	size_t max_output;
 	const uint8_t *input;
 	size_t input_length;
+	unsigned short tty_rows, tty_columns;
 	char birth[64]; /* "BROOD_FD=3:inode" */
 };
 

@@ -144,6 +144,8 @@ static int open_tty(struct opening *o, const struct brood_stdio *want, struct st
 		return e->source;
 	if (first >= 0)
 		return 0;
+	struct winsize size = { .ws_row = o->set->plan->tty_rows, .ws_col = o->set->plan->tty_columns };
+	(void)ioctl(master, TIOCSWINSZ, &size); /* before anybody can look: a child that starts at once sees it */
 	o->set->terminal = want->fd;
 	add_pipe(o, PIPE_TERMINAL, want->fd, master, o->user);
 	return 0;
@@ -247,12 +249,19 @@ void stdio_given(struct stdio *set)
 		close_fd(&set->entries[i].source);
 }
 
+/* Where the program closed one of the first three, the number may be one of this library's by now, never to be shown. */
+static int is_open_here(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+	return flags >= 0 && (fd > 2 || !(flags & FD_CLOEXEC));
+}
+
 static int source_of(const struct stdio *set, size_t i, int null_fd)
 {
 	const struct brood_stdio *want = &set->plan->fds[i];
 	if (set->entries[i].source >= 0)
 		return set->entries[i].source;
-	return want->kind == BROOD_STDIO_MINE && fcntl(want->fd, F_GETFD) >= 0 ? want->fd : null_fd;
+	return want->kind == BROOD_STDIO_MINE && is_open_here(want->fd) ? want->fd : null_fd;
 }
 
 void stdio_show(const struct stdio *set, int null_fd, struct spawn_fd *fds)
@@ -292,6 +301,14 @@ int stdio_is_stuck(const struct stdio *set)
 {
 	for (size_t i = 0; i < set->n_pipes; i++)
 		if (pipe_is_stuck(&set->pipes[i]))
+			return 1;
+	return 0;
+}
+
+int stdio_is_paused(const struct stdio *set)
+{
+	for (size_t i = 0; i < set->n_pipes; i++)
+		if (set->pipes[i].reads && set->pipes[i].paused)
 			return 1;
 	return 0;
 }

@@ -46,6 +46,8 @@ int stdio_settled(const struct stdio *);
 int stdio_is_open(const struct stdio *);
 /* Something stands still because nobody takes it. */
 int stdio_is_stuck(const struct stdio *);
+/* Something that can still be read is paused. */
+int stdio_is_paused(const struct stdio *);
 void stdio_owe(struct stdio *);
 void stdio_finish(struct stdio *);
 

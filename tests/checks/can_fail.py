@@ -145,6 +145,13 @@ class Readme(Case):
         self.file("tests/x.md", "")
         self.compare(self.passes)
 
+    def test_named_test(self):
+        self.file("client/README.md", "Proved by `kill.test_this`.\n")
+        self.file("tests/flow/kill.c", "static void test_that(void **state)\n")
+        self.compare(self.refuses, "names the test kill.test_this")
+        self.file("tests/flow/kill.c", "static void test_this(void **state)\n")
+        self.compare(self.passes)
+
     def test_not_shown(self):
         self.file("README.md", "Nothing.\n")
         self.refuses("does not show", "readme.py", self.top)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """readme.py SOURCE: the programs that README.md shows are the ones that are built and tested, and what any README links to
-exists.
+exists, and so do the tests that client/README.md names.
 
 A C block in README.md is the whole of a file; the line before it names the file between backquotes."""
 import os
@@ -40,8 +40,21 @@ def wrong_programs(source):
             yield f"README.md shows another {path} than the one in the tree"
 
 
+def missing_tests(source):
+    """`file.test` in client/README.md is a function of tests/flow/file.c, and runs over both transports if it says so."""
+    page = os.path.join(source, "client/README.md")
+    text = open(page).read() if os.path.exists(page) else ""
+    for name, test, both in re.findall(r"`(\w+)\.((?:test|not_covered)_\w+)`( both)?", text):
+        file = os.path.join(source, "tests/flow", name + ".c")
+        code = open(file).read() if os.path.exists(file) else ""
+        if f"void {test}(" not in code:
+            yield f"client/README.md names the test {name}.{test}, which does not exist"
+        elif both and f"ON_BOTH({test})" not in code:
+            yield f"client/README.md says that {name}.{test} runs over both, which it does not"
+
+
 def main():
-    found = [*wrong_programs(sys.argv[1]), *broken_links(sys.argv[1])]
+    found = [*wrong_programs(sys.argv[1]), *broken_links(sys.argv[1]), *missing_tests(sys.argv[1])]
     for line in found:
         print(line)
     return 1 if found else 0

@@ -2,6 +2,15 @@
 add_executable(conform_client conform_client.c)
 target_link_libraries(conform_client PRIVATE Brood::brood)
 
+# What needs a pseudo terminal, or many at once.
+find_program(SYSTEM_PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
+foreach(script cli_run cli_worker)
+	add_test(NAME flow.${script} COMMAND ${SYSTEM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/${script}.py
+		$<TARGET_FILE:brood_cli>)
+	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 180
+		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;PYTHONDONTWRITEBYTECODE=1")
+endforeach()
+
 foreach(script cli conform)
 	add_test(NAME flow.${script} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/${script}.sh $<TARGET_FILE:brood_cli>
 		$<TARGET_FILE:conform_client>)

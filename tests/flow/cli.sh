@@ -44,7 +44,10 @@ for command in $("$brood" help | sed -n 's/^  \([a-z]*\)  *[a-z].*$/\1/p' | sort
 	is "help $command" "Example:" "$("$brood" help "$command" | head -n 1)"
 	is "$command --help" "Example:" "$("$brood" "$command" --help | head -n 1)"
 	"$brood" "$command" --no-such-option >/dev/null 2>&1
-	is "$command with a wrong option" 2 $?
+	case $command in
+	run) is "run with a wrong option" 125 $? ;;
+	*) is "$command with a wrong option" 2 $? ;;
+	esac
 done
 "$brood" nonsense 2>/dev/null
 is "an unknown command" 2 $?
@@ -69,7 +72,7 @@ is "run missing" 127 $?
 "$brood" run -- /etc/passwd 2>/dev/null
 is "run not executable" 126 $?
 "$brood" run 2>/dev/null
-is "run nothing" 2 $?
+is "run nothing" 125 $?
 is "run with input" "through" "$(echo through | "$brood" run -- cat)"
 like "run --json" '*"code":0,"signal":0*' "$("$brood" run --json -- true 2>&1)"
 

@@ -70,6 +70,11 @@ void family_begin(struct family *f, const char *const *argv)
 	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
 }
 
+void family_closes(struct family *f)
+{
+	until(f->b, f->d.n[BROOD_EVENT_CLOSE] == 1);
+}
+
 void family_end(struct family *f)
 {
 	brood_close(f->b);

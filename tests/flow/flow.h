@@ -23,7 +23,7 @@ void nap(void); /* a millisecond */
 	do {                                                                                                           \
 		uint64_t end_ = now_ms() + PATIENCE_MS, at_;                                                           \
 		int holds_;                                                                                            \
-		while (!(holds_ = (condition)) && (at_ = now_ms()) < end_) {                                           \
+		while (!(holds_ = !!(condition)) && (at_ = now_ms()) < end_) {                                         \
 			int left_ = (int)(end_ - at_);                                                                 \
 			(void)left_;                                                                                   \
 			work;                                                                                          \
@@ -78,6 +78,16 @@ struct family {
 void family_begin(struct family *, const char *const *argv);
 /* Connect only. */
 void family_connect(struct family *);
+/* Start the child, with a diary and these options. */
+#define family_start(f, argv, ...)                                                                                     \
+	assert_int_equal(                                                                                              \
+		brood_spawn((f)->b, &(f)->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)), 0)
+/* A program that knows nothing of brood: plain.c, whose first argument says what it does. */
+#define PLAIN(...) BROOD_ARGV(PLAIN_PROGRAM, __VA_ARGS__)
+/* Connect, and start such a program. */
+#define plain_begin(f, argv, ...) (family_connect(f), family_start(f, argv, .flags = BROOD_PLAIN, __VA_ARGS__))
+/* Until its CLOSE was told. */
+void family_closes(struct family *);
 /* Close the handle. */
 void family_end(struct family *);
 

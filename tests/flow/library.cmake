@@ -2,10 +2,13 @@
 add_executable(flow_kid child.c child_descriptors.c child_hostile.c raw.c)
 target_link_libraries(flow_kid PRIVATE Brood::brood brood_proto)
 
+add_executable(flow_plain plain.c)
+
 function(library_flow name)
 	brood_flow(${name} ${name}.c flow.c diary.c raw.c)
-	add_dependencies(flow_${name} flow_kid)
-	target_compile_definitions(flow_${name} PRIVATE KID_PROGRAM="$<TARGET_FILE:flow_kid>")
+	add_dependencies(flow_${name} flow_kid flow_plain)
+	target_compile_definitions(flow_${name} PRIVATE KID_PROGRAM="$<TARGET_FILE:flow_kid>"
+		PLAIN_PROGRAM="$<TARGET_FILE:flow_plain>")
 endfunction()
 
 library_flow(messages)
@@ -23,3 +26,14 @@ target_compile_definitions(flow_forked PRIVATE BROOD_MAP="${PROJECT_SOURCE_DIR}/
 library_flow(threads)
 library_flow(guest)
 target_link_libraries(flow_guest PRIVATE PkgConfig::LIBEVENT)
+library_flow(tty)
+library_flow(scenarios)
+library_flow(stdio)
+library_flow(terminal)
+library_flow(execution)
+library_flow(trees)
+library_flow(options)
+library_flow(programs)
+library_flow(lives)
+library_flow(crowd)
+set_tests_properties(flow.crowd PROPERTIES TIMEOUT 180)
