@@ -380,19 +380,6 @@ static int end_terminal(struct pipe *p)
 	return rc;
 }
 
-/* A terminal has no end of its own; its line discipline makes one of this character, at the beginning of a line. */
-static int end_terminal(struct pipe *p)
-{
-	struct termios mode;
-	uint8_t end = tcgetattr(p->source.fd, &mode) == 0 ? mode.c_cc[VEOF] : 4;
-	if (!waiting(p))
-		return write_now(p, &end, 1);
-	int rc = reserve(p, 1);
-	if (rc == 0)
-		enqueue(p, &end, 1);
-	return rc;
-}
-
 int pipe_end(struct pipe *p)
 {
 	if (!p->writes || p->ending)
