@@ -116,6 +116,10 @@ int absence_begin(struct absences *all, struct process *p, int pidfd)
 
 	if (has_ended(pidfd))
 		return drop(pidfd, NULL, -ESRCH);
+	if (all->n >= ABSENT_MOST)
+		return drop(pidfd, NULL, -ENOSPC);
+	if (pidfd >= 0 && all->seen >= ABSENT_SEEN)
+		pidfd = drop(pidfd, NULL, -ENOENT);
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return drop(pidfd, NULL, -ENOMEM);
@@ -124,6 +128,7 @@ int absence_begin(struct absences *all, struct process *p, int pidfd)
 		return drop(pidfd, a, -ENOMEM);
 	TAILQ_INSERT_TAIL(&all->list, a, entry);
 	all->n++;
+	all->seen += pidfd >= 0;
 	p->absence = a;
 	arm(all);
 	return 0;
@@ -137,6 +142,7 @@ void absence_end(struct absences *all, struct process *p)
 		return;
 	TAILQ_REMOVE(&all->list, a, entry);
 	all->n--;
+	all->seen -= a->pidfd >= 0;
 	p->absence = NULL;
 	if (a->pidfd >= 0)
 		event_del(&a->ended);

@@ -12,10 +12,13 @@
 
 TAILQ_HEAD(absence_list, absence);
 
+#define ABSENT_MOST 16384u /* whose connection ends after that is gone */
+#define ABSENT_SEEN 1024u  /* of those the first so many have a descriptor; the others are only waited for */
+
 struct absences {
 	struct event_base *base;
 	struct absence_list list; /* the longest away first */
-	uint32_t n;
+	uint32_t n, seen;
 	unsigned most_ms;
 	const int *grace; /* while it is not 0 nobody has been away too long */
 	struct event timer;
@@ -29,7 +32,7 @@ void absences_deinit(struct absences *);
 
 /*
  * pidfd: of the process, used up; -ENOENT: its end cannot be seen from here; -ESRCH: it has ended. 0; -ESRCH: it has
- * ended already; -ENOMEM.
+ * ended already; -ENOSPC; -ENOMEM.
  */
 int absence_begin(struct absences *, struct process *, int pidfd);
 /* It is back, or gone. Fine if it was not absent. */

@@ -28,8 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SLAB_SIZE (4 * SLAB_HELPING)
@@ -668,7 +668,7 @@ int session_pidfd(const struct session *s)
 		return -ENOENT;
 	if (peer.pid <= 0 || (s->transport == TRANSPORT_TCP && !p->visible))
 		return -ENOENT;
-	fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	fd = pidfd_open(peer.pid, 0);
 	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;
 }
 

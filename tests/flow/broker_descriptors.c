@@ -375,7 +375,7 @@ static int begin(void **state)
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
 	wire_broker_init(&broker);
-	wire_broker_start(&broker, (const char *[]){ "--log-level", "debug", NULL });
+	wire_broker_start(&broker, (const char *[]){ "--away-ms", "20", "--log-level", "debug", NULL });
 	return 0;
 }
 
