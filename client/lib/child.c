@@ -285,10 +285,11 @@ static void pidfd_ready(struct source *s, unsigned events)
 	struct child *c = (struct child *)(void *)((char *)s - offsetof(struct child, pidfd));
 	struct brood *h = c->peer->h;
 	(void)events;
-	if (!verdict_is_in(c))
+	if (c->grace.slot && !verdict_is_in(c))
 		return;
 	care_for_tail(c);
-	(void)verdict_take(c);
+	if (!verdict_take(c))
+		return;
 	if (c->tail && signal_by_pidfd(c, 0, PIDFD_SIGNAL_PROCESS_GROUP) == -ESRCH)
 		no_tail(c);
 	c->state = CHILD_REAPED;
