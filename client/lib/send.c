@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define GATHER_MAX (128u * 1024u) /* bytes that gather before they are pushed out all the same */
+#define EASY (1024u * 1024u)      /* bytes under way that still lie in the processors' caches ... */
+#define EASE_MS 2                 /* ... and how long a sender that may block waits for them to be no more */
 
 static int why_not(struct brood_peer *p)
 {
@@ -97,6 +99,24 @@ static int may_pass_fds(struct brood_peer *p)
 				     peer_label(p));
 }
 
+static int is_easy(void *peer)
+{
+	const struct brood_peer *p = peer;
+	const struct outflow *out = &p->remote->out;
+	return !may_send(p) || out->written - out->freed <= EASY / 2;
+}
+
+/*
+ * What is far ahead of its receiver falls out of the caches of three processes, and costs half as much again. So who may
+ * block is kept near, for a moment: a receiver that stands still must not make the window smaller than it is.
+ */
+static void ease(struct brood_peer *p)
+{
+	const struct outflow *out = &p->remote->out;
+	if (out->written - out->freed > EASY && p->h->link.state == LINK_UP)
+		(void)loop_wait(p->h, EASE_MS, is_easy, p);
+}
+
 static inline void push(struct brood_peer *p, unsigned flags)
 {
 	struct brood *h = p->h;
@@ -104,8 +124,11 @@ static inline void push(struct brood_peer *p, unsigned flags)
 		link_need(h);
 	if (p->absent)
 		names_wait(p);
-	if ((!h->gather && !(flags & BROOD_MORE)) || outflow_pending(&p->remote->out) >= GATHER_MAX)
+	int much = outflow_pending(&p->remote->out) >= GATHER_MAX;
+	if (much || (!h->gather && !(flags & BROOD_MORE)))
 		link_pump(h);
+	if (much && flags & BROOD_BLOCK)
+		ease(p);
 	if (h->foreign)
 		loop_timer_changed(h);
 }
