@@ -36,7 +36,7 @@ static const char help[] =
 	"Start FILTER once and take NAME. The body of each message becomes a line on FILTER's\n"
 	"input; each line that it writes answers the oldest open request, so it must write exactly\n"
 	"one for each, at once: many programs gather their output unless told otherwise (sed -u,\n"
-	"grep --line-buffered, awk with fflush(), stdbuf -oL). A body is text of at most 65536\n"
+	"grep --line-buffered, gawk with fflush(), stdbuf -oL). A body is text of at most 65536\n"
 	"bytes without a newline, else it is refused; a line of FILTER has at most 1 MiB.\n"
 	"\n"
 	"  --room N     most lines that FILTER has not answered yet (default: 16); more requests\n"

@@ -56,8 +56,8 @@ typedef int brood_fn(const brood_event *event);
  * ERROR may come anywhere before CLOSE. A program that could not be started gives ERROR, CLOSE and nothing else.
  * CLOSE comes exactly once, last, always. Messages and output are each in order, but not ordered with each other.
  * EXIT never overtakes a message, nor what the child itself wrote to a pipe that is not paused; what comes after it was
- * written by somebody who inherited the pipe. If the broker cannot say within 5 s that all messages have come, EXIT comes
- * and its text says that messages may be missing. A process that joined (not spawned by brood) has no SPAWN, and its EXIT
+ * written by somebody who inherited the pipe. If the broker cannot say within a second (5 s while it is away) that all
+ * messages have come, EXIT comes and its text says that messages may be missing. A process that joined (not spawned by brood) has no SPAWN, and its EXIT
  * has the cause BROOD_GONE.
  * Peers that are not children have READY, MESSAGE, DRAIN, AWAY, BACK, DISCONNECT, CLOSE. A name outlives its holder:
  * DISCONNECT when the holder goes, READY when the next one comes, CLOSE never.
@@ -215,7 +215,8 @@ BROOD_API const struct brood_error *brood_last_error(brood *);
 
 /*
  * Take a name ("resize"; [a-z0-9._-], 1 to 63). Refusals come as ERROR of the handle: "name.taken", "name.invalid".
- * -EINVAL: not a name. Unregister gives it up; NULL gives up all names: the first half of a graceful end.
+ * -EINVAL: not a name. Unregister gives it up, as soon as the broker has heard; NULL gives up all names: the first
+ * half of a graceful end.
  */
 BROOD_API int brood_register(brood *, const char *name);
 BROOD_API int brood_unregister(brood *, const char *name);

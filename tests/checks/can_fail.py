@@ -2,6 +2,7 @@
 """can_fail.py CC: every check here refuses what it should refuse. Each gets one good input and one broken input per rule."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,80 @@ class Readme(Case):
     def test_not_shown(self):
         self.file("README.md", "Nothing.\n")
         self.refuses("does not show", "readme.py", self.top)
+
+
+class Man(Case):
+    """Pages of an invented library with one function, brood_x, and a program with one option."""
+    SECTIONS = ("SYNOPSIS", "DESCRIPTION", "RETURN VALUE", "EXAMPLE", "SEE ALSO")
+
+    def compare(self, judge, *words, names="brood_x", sections=SECTIONS, text="Text.", said=""):
+        self.file("client/lib/brood.map", "V1 { global: brood_x; local: *; };")
+        self.file("client/include/brood.h", "int brood_x(void);\n")
+        body = "".join(f"# {s}\n\n{'*int brood_x(void);*' if s == 'SYNOPSIS' else text}\n\n" for s in sections)
+        self.file("client/man/brood_x.3.scd", f"brood_x(3)\n\n# NAME\n\n{names} - does it\n\n{body}")
+        program = self.file("tool", f"#!/bin/sh\necho '{said}'\n")
+        os.chmod(program, 0o755)
+        page = "".join(f"# {s}\n\n*--good*\n\n" for s in (*self.SECTIONS, "EXIT STATUS"))
+        self.file("client/man/tool.1.scd", f"tool(1)\n\n# NAME\n\ntool - does it\n\n{page}")
+        judge(*words, "man.py", self.top, program)
+
+    def test_complete(self):
+        self.compare(self.passes)
+        self.compare(self.passes, names="brood_x, brood_y", said="  --good  is good")
+
+    def test_no_page(self):
+        self.compare(self.refuses, "brood_x has no manual page", names="brood_y")
+
+    def test_sections(self):
+        for section in self.SECTIONS:
+            left = tuple(s for s in self.SECTIONS if s != section)
+            self.compare(self.refuses, f"brood_x.3.scd has no section {section}", sections=left)
+
+    def test_synopsis(self):
+        self.file("client/include/brood/pb.h", "int brood_y(int);\n")
+        self.compare(self.refuses, "brood_y is not in its SYNOPSIS", names="brood_x, brood_y")
+
+    def test_reference(self):
+        self.compare(self.refuses, "refers to brood_z(3)", text="See *brood_z*(3).")
+
+    def test_option(self):
+        self.compare(self.refuses, "the help of tool names --bad", said="  --bad  is not in the page")
+
+    @unittest.skipUnless(shutil.which("scdoc"), "scdoc")
+    def test_format(self):
+        self.compare(self.refuses, "scdoc:", text="*bold")
+        if shutil.which("groff"):
+            self.compare(self.refuses, "wider than 80 columns", text="```\n" + "wide " * 20 + "\n```")
+
+
+class ManExample(Case):
+    def page(self, section, *blocks, synopsis=""):
+        text = "\n".join(f"```\n{block}```\n" for block in blocks)
+        return self.file(f"x.{section}.scd", f"# SYNOPSIS\n\n{synopsis}\n\n# EXAMPLE\n\n{text}")
+
+    def program(self, judge, *words, code='puts("a 1 b");', shown="a ... b\n", synopsis=""):
+        whole = f"#include <stdio.h>\nint main(void)\n{{\n\t{code}\n\treturn 0;\n}}\n"
+        judge(*words, "man_example.py", self.page(3, whole, shown, synopsis=synopsis), CC)
+
+    def test_program(self):
+        self.program(self.passes)
+        self.program(self.refuses, "instead of", shown="a\n")
+        self.program(self.refuses, "instead of", code='puts("a\\\\nb");')
+        self.program(self.refuses, "does not compile", code="int i;")
+        self.program(self.refuses, "ends with 1", code='puts("a 1 b"); return 1;')
+
+    def test_synopsis(self):
+        self.file("brood.h", "int brood_x(int);\n")
+        for kind, judge in (("int", (self.passes,)), ("char", (self.refuses, "is not what the header says"))):
+            page = self.page(3, "int main(void)\n{\n\treturn 0;\n}\n", "",
+                             synopsis=f"*\\#include <brood.h>*\n\n*int brood_x({kind} i);*")
+            judge[0](*judge[1:], "man_example.py", page, CC, "-I" + self.top)
+
+    def test_session(self):
+        for shown in ("$ echo a\na\n", "$ false\n$ echo $?\n1\n", "$ echo \\\\\n> b\nb\n", "$ echo 123\n1...3\n", "$ printf a\na\n"):
+            self.passes("man_example.py", self.page(1, shown))
+        for shown in ("$ echo a\nb\n", "$ echo a\n", "$ true\na\n", "$ exit\n$ true\n"):
+            self.refuses("x.1.scd: $ ", "man_example.py", self.page(1, shown))
 
 
 class Headers(Case):

@@ -33,6 +33,12 @@ for file in include/brood.h include/brood/pb.h include/brood/event.h include/bro
 	[ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 
+if [ -d "$build/client/man/man3" ]; then # scdoc was there
+	for page in man1/brood.1 man3/brood_spawn.3 man3/brood_kill.3 man8/broodd.8; do
+		[ -s "$(find "$prefix" -path "*/$page")" ] || { echo "not installed: $page"; exit 1; }
+	done
+fi
+
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name brood.pc)")
 export PKG_CONFIG_PATH
 lib=$(pkg-config --variable=libdir brood)

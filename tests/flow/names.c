@@ -475,6 +475,25 @@ static void test_unknown_request_to_the_broker(void **state)
 	family_end(&f);
 }
 
+/* A parent that found its own child by name still hears of its end as its parent. */
+static void test_own_child_by_name(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct family f = { 0 };
+		brood_peer *by_name;
+		struct diary found = { 0 };
+		family_begin(&f, KID("named", "mine"));
+		assert_int_equal(brood_find(f.b, &by_name, "mine", BROOD_FIND(.on = diary_table, .data = &found)), 0);
+		until(f.b, found.n[BROOD_EVENT_READY] == 1);
+		assert_int_equal(ask_number(by_name, "count"), 0);
+		say(f.kid, "exit", "0");
+		until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+		assert_ptr_equal(strstr(f.d.exit_text, "missing"), NULL);
+		family_end(&f);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +517,7 @@ int main(int argc, char **argv)
 		ON_BOTH(test_list),
 		ON_UNIX(test_status),
 		ON_UNIX(test_unknown_request_to_the_broker),
+		ON_BOTH(test_own_child_by_name),
 	};
 	return RUN("names", tests);
 }
