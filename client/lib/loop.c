@@ -306,6 +306,8 @@ static int parent_counts(const struct brood *h)
 static int alive(const struct brood *h)
 {
 	enum link_state s = h->link.state;
+	if (h->stopping && !h->failed)
+		return 1; /* what makes it fail is under way */
 	return h->counting || h->requests.open || names_taken(h) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
 	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->held) || (s > LINK_IDLE && s < LINK_UP);
 }

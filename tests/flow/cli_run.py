@@ -78,13 +78,11 @@ def descriptors_are_mine():
 
 LOUD = """
 import signal, sys
-def say(signo, frame):
-    print(signal.Signals(signo).name, flush=True)
-for s in map(int, sys.argv[1:]):
-    signal.signal(s, say)
+all = set(map(int, sys.argv[1:]))
+signal.pthread_sigmask(signal.SIG_BLOCK, all)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    print(signal.Signals(signal.sigwait(all)).name, flush=True)
 """
 
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,6 +194,33 @@ int wait_program(pid_t pid)
 	until_polled(NULL, (got = waitpid(pid, &status, WNOHANG)) != 0);
 	assert_int_equal(got, pid);
 	return status;
+}
+
+/* Every directory on the way lets others through. */
+static int others_reach(const char *program)
+{
+	char path[512];
+	struct stat s;
+	snprintf(path, sizeof path, "%s", program);
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		int open_to_all = stat(path, &s) == 0 && s.st_mode & S_IXOTH;
+		*slash = '/';
+		if (!open_to_all)
+			return 0;
+	}
+	return 1;
+}
+
+void skip_unless_others_can_run(const char *program)
+{
+	const char *why = geteuid() != 0           ? "only root may become another user"
+			  : !others_reach(program) ? "the build's directory is closed to other users"
+						   : NULL;
+	if (!why)
+		return;
+	print_message("skipped: %s\n", why);
+	skip();
 }
 
 unsigned count_fds(void)

@@ -124,6 +124,9 @@ void read_numbers(int fd, long *to, size_t n);
 /* Its wait status, within PATIENCE_MS. */
 int wait_program(pid_t);
 
+/* Skip the test, and say why, unless root runs it and others may run programs from where we are. */
+void skip_unless_others_can_run(const char *program);
+
 /* Descriptors that this process has open. */
 unsigned count_fds(void);
 

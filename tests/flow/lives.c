@@ -79,8 +79,7 @@ static void expect_survivor(pid_t pid)
 static void test_another_user(void **state)
 {
 	const struct brood_ids ids = { NOBODY, NOBODY, NULL, 0 };
-	if (geteuid() != 0)
-		skip();
+	skip_unless_others_can_run(PLAIN_PROGRAM);
 	expect_end(orphan(*state, 0, PLAIN("stubborn"), BROOD_SPAWN(.stdio = OUT, .ids = &ids), NULL));
 }
 

@@ -86,10 +86,7 @@ static void test_ids(void **state)
 	const gid_t groups[] = { 7, 8 };
 	const struct brood_ids none = { NOBODY, NOBODY, NULL, 0 }, some = { NOBODY, 5, groups, 2 };
 	(void)state;
-	if (geteuid() != 0) {
-		print_message("only root may become another user\n");
-		skip();
-	}
+	skip_unless_others_can_run(PLAIN_PROGRAM);
 	expect_output("65534 65534 65534 65534", PLAIN("identity"), .ids = &none);
 	expect_output("65534 65534 65534 5 7 8", PLAIN("identity"), .ids = &some);
 }
@@ -100,8 +97,7 @@ static void test_ids_and_a_channel(void **state)
 	const struct brood_ids ids = { NOBODY, NOBODY, NULL, 0 };
 	struct family f = { 0 };
 	(void)state;
-	if (geteuid() != 0)
-		skip();
+	skip_unless_others_can_run(KID_PROGRAM);
 	family_connect(&f);
 	family_start(&f, KID("worker"), .ids = &ids);
 	assert_int_equal(ask_number(f.kid, "count"), 0);
