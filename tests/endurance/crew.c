@@ -127,7 +127,8 @@ static void end(pid_t pid)
 
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "tcp", "sock", "cookie", "epoch", "key", "lock", "log", "broker.log", "proxy" };
+	static const char *const names[] = { "tcp",  "sock", "cookie",     "epoch", "key",
+					     "lock", "log",  "broker.log", "proxy" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		unlinkat(fd, names[i], 0);

@@ -108,7 +108,7 @@ static uint64_t budget(struct proxy *p)
 		return UINT64_MAX;
 	if (dice_below(&p->dice, EARLY_ONE_IN) == 0)
 		return dice_below(&p->dice, 1024);
-	return dice_magnitude(&p->dice, 22);
+	return dice_magnitude(&p->dice, 26);
 }
 
 static void wire_start(struct proxy *p, struct wire *w)
