@@ -10,6 +10,7 @@
  */
 #include "actor.h"
 #include "crew.h"
+#include "parent.h"
 #include "proxy.h"
 #include <errno.h>
 #include <getopt.h>
@@ -52,7 +53,7 @@ struct sum {
 static struct sum sum_up(const struct director *d)
 {
 	struct sum s = { 0 };
-	for (unsigned i = 0; i < 2 * d->wish.pairs; i++) {
+	for (unsigned i = 0; i < wish_actors(&d->wish); i++) {
 		const struct actor *a = &d->stage->actors[i];
 		s.sent += a->sent;
 		s.delivered += a->delivered;
@@ -73,7 +74,8 @@ static struct sum sum_up(const struct director *d)
 
 static uint64_t goal(const struct director *d)
 {
-	return d->wish.messages / (2 * d->wish.pairs) * 2 * d->wish.pairs;
+	uint64_t each = d->wish.messages / (2 * d->wish.pairs);
+	return each * 2 * d->wish.pairs + (uint64_t)d->wish.families * d->wish.children * CHILD_MESSAGES;
 }
 
 /* ---- chaos ------------------------------------------------------------------------------------------------------- */
@@ -148,7 +150,7 @@ static int all_sent(const struct director *d)
 
 static int all_done(const struct director *d)
 {
-	return sum_up(d).done == 2 * d->wish.pairs;
+	return sum_up(d).done == wish_actors(&d->wish);
 }
 
 /* Looked at now and then only: it is a system call for each of them. */
@@ -159,7 +161,7 @@ static int can_go_on(struct director *d)
 		d->look_at_ms = now + LOOK_MS;
 		d->running = crew_look(&d->crew);
 	}
-	return !d->hung && d->running == 2 * d->wish.pairs;
+	return !d->hung && d->running == wish_actors(&d->wish);
 }
 
 static void reign(struct director *d)
@@ -203,8 +205,9 @@ static void go_home(struct director *d)
 
 static void tell_troubles(const struct director *d)
 {
-	for (unsigned i = 0; i < 2 * d->wish.pairs; i++) {
-		const struct actor *a = &d->stage->actors[i], *other = &d->stage->actors[i ^ 1];
+	for (unsigned i = 0; i < wish_actors(&d->wish); i++) {
+		const struct actor *a = &d->stage->actors[i];
+		const struct actor *other = i < 2 * d->wish.pairs ? &d->stage->actors[i ^ 1] : a;
 		if (*a->trouble)
 			fprintf(stderr, "chaos: actor %u (%s): %s\n", i, a->address, a->trouble);
 		else if (!a->done)
@@ -246,7 +249,7 @@ static int tell(const struct director *d)
 	uint64_t known = s.delivered + s.reported, lost = s.sent > known ? s.sent - known : 0;
 	int failed = d->hung || d->crew.crashed || lost || s.duplicated || s.reordered || s.damaged || s.reported ||
 		     s.failed || s.answered != s.asked || s.sent != goal(d);
-	for (unsigned i = 0; i < 2 * d->wish.pairs; i++)
+	for (unsigned i = 0; i < wish_actors(&d->wish); i++)
 		failed |= *d->stage->actors[i].trouble != 0;
 	if (failed)
 		tell_troubles(d);
@@ -269,7 +272,7 @@ static int set_stage(struct director *d)
 {
 	uint16_t port = 0;
 	char path[100];
-	d->stage = stage_make(2 * d->wish.pairs, &d->stage_fd);
+	d->stage = stage_make(wish_actors(&d->wish), &d->stage_fd);
 	if (!d->stage)
 		return complain("shared memory");
 	if (crew_init(&d->crew) < 0)
@@ -302,7 +305,7 @@ static int open_curtain(struct director *d)
 		return complain("broker");
 	d->kill_at_ms = some_time(d, d->wish.kill_ms);
 	d->cut_at_ms = some_time(d, d->wish.cut_ms);
-	return crew_start_actors(&d->crew, 2 * d->wish.pairs, d->stage_fd) < 0 ? complain("actors") : 0;
+	return crew_start_actors(&d->crew, wish_actors(&d->wish), d->stage_fd) < 0 ? complain("actors") : 0;
 }
 
 static int direct(const struct wish *wish)
@@ -323,7 +326,7 @@ static int direct(const struct wish *wish)
 
 struct arguments {
 	struct wish wish;
-	int actor, stage;
+	int actor, stage, child;
 };
 
 static int take_via(struct wish *w, const char *text)
@@ -364,6 +367,14 @@ static int take(struct arguments *a, int flag)
 		return w->keep = 1, 0;
 	case 'A':
 		return a->actor = (int)n, 0;
+	case 'C':
+		return a->child = 1, 0;
+	case 'f':
+		w->families = (unsigned)n;
+		return n <= PAIRS_MOST ? 0 : -1;
+	case 'n':
+		w->children = (unsigned)n;
+		return 0;
 	case 'S':
 		return a->stage = (int)n, 0;
 	default:
@@ -377,7 +388,8 @@ static int parse(struct arguments *a, int argc, char **argv)
 		{ "messages", 1, NULL, 'm' }, { "seconds", 1, NULL, 's' }, { "seed", 1, NULL, 'x' },
 		{ "via", 1, NULL, 'v' },      { "pairs", 1, NULL, 'p' },   { "kill-ms", 1, NULL, 'k' },
 		{ "cut-ms", 1, NULL, 'c' },   { "json", 0, NULL, 'j' },    { "keep", 0, NULL, 'K' },
-		{ "actor", 1, NULL, 'A' },    { "stage", 1, NULL, 'S' },   { NULL, 0, NULL, 0 },
+		{ "actor", 1, NULL, 'A' },    { "stage", 1, NULL, 'S' },   { "families", 1, NULL, 'f' },
+		{ "children", 1, NULL, 'n' }, { "child", 0, NULL, 'C' },   { NULL, 0, NULL, 0 },
 	};
 	int flag;
 	while ((flag = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -392,19 +404,26 @@ int main(int argc, char **argv)
 					 .seconds = 10,
 					 .seed = stage_now_ms() ^ (uint64_t)getpid() << 20,
 					 .pairs = 16,
+					 .families = 4,
+					 .children = 20,
 					 .unix_socket = 1,
 					 .tcp = 1,
 					 .kill_ms = 1000,
 					 .cut_ms = 100 },
 			       .actor = -1 };
 	if (parse(&a, argc, argv) < 0) {
-		fprintf(stderr,
-			"usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|both] [--pairs P]\n"
-			"             [--kill-ms MEAN] [--cut-ms MEAN] [--json] [--keep]\n");
+		fprintf(stderr, "usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|both] [--pairs "
+				"P] [--families F]\n"
+				"             [--children N] [--kill-ms MEAN] [--cut-ms MEAN] [--json] [--keep]\n");
 		return 2;
 	}
+	if (a.child)
+		return child_play();
 	if (a.actor < 0)
 		return direct(&a.wish);
 	struct stage *stage = stage_open(a.stage);
-	return stage ? actor_play(stage, (unsigned)a.actor) : 2;
+	if (!stage)
+		return 2;
+	int is_parent = (unsigned)a.actor >= 2 * stage->wish.pairs;
+	return is_parent ? parent_play(stage, (unsigned)a.actor) : actor_play(stage, (unsigned)a.actor);
 }

@@ -16,6 +16,8 @@ struct wish {
 	unsigned seconds;  /* over which they are spread; 0: as fast as they go */
 	uint64_t seed;
 	unsigned pairs;
+	unsigned families; /* parents, which start so many ... */
+	unsigned children; /* ... each */
 	int unix_socket, tcp;
 	unsigned kill_ms; /* mean time between two deaths of the broker; 0: it lives */
 	unsigned
@@ -55,6 +57,12 @@ static inline uint64_t dice(uint64_t *state)
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
 	return x ^ x >> 31;
+}
+
+/* Pairs first, then parents. */
+static inline unsigned wish_actors(const struct wish *w)
+{
+	return 2 * w->pairs + w->families;
 }
 
 static inline uint64_t dice_below(uint64_t *state, uint64_t n)
