@@ -721,7 +721,8 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 		return;
 	}
 	if (bye->parting != BROOD__PARTING__PARTING_REFUSED) {
-		h->link.up->stopping(h);
+		if (!may_greet_again(h)) /* of one that never knew me nothing has to be finished */
+			h->link.up->stopping(h);
 		return;
 	}
 	if (h->link.resuming && strcmp(bye->error, "broker.full") == 0)
