@@ -165,6 +165,8 @@ static int id_is_free_or_its_own(struct claim *claim, const struct process *p)
  */
 static int was_given_up(const struct welcome *w, const struct ticket *t)
 {
+	if (departed_has(&w->registry->departed, t->id, t->parent))
+		return 1;
 	if (registry_find(w->registry, t->id) || router_awaits(w->router, t->id))
 		return 0;
 	return is_brokers(t) || t->id >> 32 < w->router->first_epoch;
@@ -188,7 +190,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	if (!parent_agrees(claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
 	if (was_given_up(w, t))
-		return DENY(s, "the process was away too long, and was given up");
+		return DENY(s, "the process is gone: it ended, or was away too long and was given up");
 	claim->uid = t->uid;
 	return id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
 }
