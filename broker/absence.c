@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #define RETRY_MS 1000u /* while a grace keeps everybody */
@@ -93,7 +93,7 @@ int absence_pidfd(const struct process *p)
 
 	if (p->pid == 0 || (p->transport == TRANSPORT_TCP && !p->visible))
 		return -ENOENT;
-	fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	fd = pidfd_open((pid_t)p->pid, 0);
 	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;
 }
 

@@ -17,7 +17,7 @@ struct family {
 	struct stage *stage;
 	struct actor *me;
 	brood *b;
-	int living;        /* there is a child */
+	brood_peer *child; /* NULL: none lives */
 	uint64_t goal, n;  /* children to start, started */
 	uint64_t expected; /* of the child's messages */
 	uint64_t begin_ms, spawned_ms;
@@ -32,9 +32,25 @@ static void trouble(struct family *f, const char *what, const struct brood_error
 		 what, e ? e->name : "", e ? e->text : "");
 }
 
+/* Nobody else has to do with us. */
+static int is_childs(struct family *f, const brood_event *e)
+{
+	struct brood_peer_info info;
+	char what[80];
+	if (e->peer == f->child)
+		return 1;
+	BROOD_INIT(info);
+	(void)brood_info(e->peer, &info);
+	snprintf(what, sizeof(what), "event %d of %s, which is not the child", e->type, info.address);
+	trouble(f, what, e->error);
+	return 0;
+}
+
 static int on_message(const brood_event *e)
 {
 	struct family *f = e->data;
+	if (!is_childs(f, e))
+		return 0;
 	uint64_t n = numbered_read(e->msg);
 	if (f->exited)
 		trouble(f, "a message after EXIT", NULL);
@@ -52,6 +68,8 @@ static int on_message(const brood_event *e)
 static int on_exit_event(const brood_event *e)
 {
 	struct family *f = e->data;
+	if (!is_childs(f, e))
+		return 0;
 	if (e->exit->code != 0)
 		trouble(f, e->exit->text, NULL);
 	if (f->expected != CHILD_MESSAGES)
@@ -64,12 +82,15 @@ static int on_close(const brood_event *e)
 {
 	struct family *f = e->data;
 	uint64_t took = stage_now_ms() - f->spawned_ms;
+	if (!is_childs(f, e))
+		return 0;
 	if (f->exited != 1 || f->closed++)
 		trouble(f, "CLOSE out of turn", NULL);
 	if (took > f->me->slowest_ms)
 		f->me->slowest_ms = took;
 	f->me->answered++;
-	f->living = 0;
+	brood_release(f->child);
+	f->child = NULL;
 	return 0;
 }
 
@@ -94,13 +115,12 @@ static uint64_t due(const struct family *f)
 
 static void start_child(struct family *f)
 {
-	if (f->living || f->n >= due(f))
+	if (f->child || f->n >= due(f))
 		return;
-	f->living = 1;
 	f->expected = 0;
 	f->exited = f->closed = 0;
 	f->spawned_ms = stage_now_ms();
-	if (brood_spawn(f->b, NULL, BROOD_ARGV("/proc/self/exe", "--child"), NULL) < 0) {
+	if (brood_spawn(f->b, &f->child, BROOD_ARGV("/proc/self/exe", "--child"), NULL) < 0) {
 		trouble(f, "spawn", brood_last_error(f->b));
 		return;
 	}
@@ -131,7 +151,7 @@ int parent_play(struct stage *stage, unsigned number)
 			trouble(&f, "the handle failed", brood_last_error(f.b));
 			break;
 		}
-		f.me->done = f.n == f.goal && !f.living;
+		f.me->done = f.n == f.goal && !f.child;
 	}
 	brood_close(f.b);
 	return *f.me->trouble != 0;
