@@ -428,10 +428,16 @@ static void name_child(struct welcome *w, struct process *p, const char *name)
 	note_put(p->sink, FRAME_REGISTERED, &registered.base);
 }
 
-/* Said again to a broker that does not remember its parent's blocks: it waits for the child anyway. */
-static int is_awaited(const struct welcome *w, const Brood__Adopt *adopt)
+/*
+ * Said again, of a child that is gone meanwhile; or to a broker that does not remember its parent's blocks, and waits for
+ * the child anyway.
+ */
+static int is_old_news(const struct welcome *w, const struct process *parent, const Brood__Adopt *adopt)
 {
-	return adopt->id >> 32 > 0 && adopt->id >> 32 < w->router->first_epoch;
+	uint32_t epoch = (uint32_t)(adopt->id >> 32);
+
+	return departed_has(&w->registry->departed, adopt->id, parent->id) ||
+	       (epoch > 0 && epoch < w->router->first_epoch);
 }
 
 static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
@@ -439,7 +445,7 @@ static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt
 	int fd = channel_take_fd(&s->channel);
 	struct process *p = NULL;
 
-	if (is_awaited(w, adopt) || !may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
+	if (is_old_news(w, s->process, adopt) || !may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
 		/* Refused, or said twice. */
 		if (fd >= 0)
 			close(fd);
