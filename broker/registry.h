@@ -85,7 +85,7 @@ typedef void registry_named_fn(void *data, struct process *watcher, const struct
 struct registry {
 	struct table processes;
 	struct departed departed; /* those that were, and are gone for good */
-	struct name *names; /* held or watched */
+	struct name *names;       /* held or watched */
 	registry_named_fn *named;
 	void *data;
 	int settling; /* holders may yet come back: that a name has none is not told */

@@ -178,7 +178,7 @@ static void reign(struct director *d)
 
 static void calm_down(struct director *d)
 {
-	d->proxy.quiet = d->stage->quiet = 1;
+	d->proxy.quiet = 1;
 	if (!d->crew.broker)
 		(void)crew_start_broker(&d->crew);
 	d->progress_ms = stage_now_ms();

@@ -39,7 +39,6 @@ struct actor {
 struct stage {
 	struct wish wish;
 	char proxy_unix[128], proxy_tcp[64], token_file[128];
-	_Atomic int quiet;  /* no more kills and cuts */
 	_Atomic int finish; /* actors go home */
 	struct actor actors[];
 };
