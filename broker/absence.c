@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #define RETRY_MS 1000u /* while a grace keeps everybody */
@@ -84,6 +85,16 @@ void absences_deinit(struct absences *all)
 	while ((a = TAILQ_FIRST(&all->list)))
 		absence_end(all, a->process);
 	event_del(&all->timer);
+}
+
+int absence_pidfd(const struct process *p)
+{
+	int fd;
+
+	if (p->pid == 0 || (p->transport == TRANSPORT_TCP && !p->visible))
+		return -ENOENT;
+	fd = pidfd_open((pid_t)p->pid, 0);
+	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;
 }
 
 static int has_ended(int pidfd)

@@ -30,6 +30,9 @@ void absences_init(struct absences *, struct event_base *, unsigned most_ms, con
 		   void (*over)(void *data, struct process *), void *data);
 void absences_deinit(struct absences *);
 
+/* A pidfd by the number that is known of the process, for absence_begin(); -ENOENT, -ESRCH. */
+int absence_pidfd(const struct process *);
+
 /*
  * pidfd: of the process, used up; -ENOENT: its end cannot be seen from here; -ESRCH: it has ended. 0; -ESRCH: it has
  * ended already; -ENOSPC; -ENOMEM.

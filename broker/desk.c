@@ -249,6 +249,9 @@ static void died(struct desk *desk, struct session *s, uint64_t id)
 {
 	struct process *p = registry_find(desk->registry, id);
 
+	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
+		departed_add(&desk->registry->departed, id,
+			     s->process->id); /* it may still have knocked, and be let in */
 	if (!p || !p->parent) {
 		say_end(s->process, id, 0); /* it left before, or is nobody's child */
 		return;

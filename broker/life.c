@@ -5,7 +5,8 @@
  *   live ──── connection ends ────> gone          else
  *   lost ──── new connection ─────> live
  *   lost ──── seen to have ended, or away too long ─────> gone
- *   lost ──── its parent says died, or is gone itself ──> gone
+ *   lost ──── its parent says died ─────> gone
+ *   lost ──── its parent is gone ───────> gone    unless it can come back by itself
  *   awaited ─ new connection ─────> live          known by id only, from an earlier run of the broker
  *
  * Whatever ends a process runs life_end(). The surprising rule: the end of a process can end its lost children, and
@@ -99,8 +100,8 @@ void life_over(void *data, struct process *p)
 	life_end(data, p, BROOD__WHY__WHY_LOST, NULL);
 }
 
-/* Its lost children had nobody but it to vouch for them. */
-static void take_lost_children(struct process *p, struct process_list *ending)
+/* Its lost children had nobody but it to vouch for them. Those that can come back are waited for like others. */
+static void take_lost_children(struct life *life, struct process *p, struct process_list *ending)
 {
 	struct process *child, *next;
 
@@ -109,7 +110,8 @@ static void take_lost_children(struct process *p, struct process_list *ending)
 		if (child->state != PROCESS_LOST)
 			continue;
 		registry_relate(child, NULL);
-		LIST_INSERT_HEAD(ending, child, sibling);
+		if (child->dying || child->level == 0 || absence_begin(life->absences, child, absence_pidfd(child)) < 0)
+			LIST_INSERT_HEAD(ending, child, sibling);
 	}
 }
 
@@ -121,6 +123,7 @@ static void end_one(struct life *life, struct process *p, Brood__Why why, struct
 	registry_name_drop(life->registry, p, "");
 	router_end(life->router, p, why, except);
 	control_forget(p);
+	departed_add(&life->registry->departed, p->id, 0);
 	registry_remove(life->registry, p);
 }
 
@@ -128,11 +131,11 @@ void life_end(struct life *life, struct process *p, Brood__Why why, struct proce
 {
 	struct process_list ending = LIST_HEAD_INITIALIZER(ending);
 
-	take_lost_children(p, &ending);
+	take_lost_children(life, p, &ending);
 	end_one(life, p, why, except);
 	while ((p = LIST_FIRST(&ending))) {
 		LIST_REMOVE(p, sibling);
-		take_lost_children(p, &ending);
+		take_lost_children(life, p, &ending);
 		end_one(life, p, BROOD__WHY__WHY_LOST, NULL);
 	}
 }

@@ -36,6 +36,7 @@ void registry_deinit(struct registry *r)
 		for (at = 0; (p = table_next(&r->processes, &at));)
 			registry_remove(r, p);
 	table_deinit(&r->processes);
+	departed_deinit(&r->departed);
 }
 
 /*

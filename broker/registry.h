@@ -8,6 +8,7 @@
 #define BROOD_REGISTRY_H
 
 #include "address.h"
+#include "departed.h"
 #include "sink.h"
 #include "table.h"
 #include <stdint.h>
@@ -83,7 +84,8 @@ typedef void registry_named_fn(void *data, struct process *watcher, const struct
 
 struct registry {
 	struct table processes;
-	struct name *names; /* held or watched */
+	struct departed departed; /* those that were, and are gone for good */
+	struct name *names;       /* held or watched */
 	registry_named_fn *named;
 	void *data;
 	int settling; /* holders may yet come back: that a name has none is not told */

@@ -194,7 +194,7 @@ int router_awaits(const struct router *r, uint64_t id)
 {
 	uint32_t epoch = (uint32_t)(id >> 32);
 
-	return r->grace && epoch > 0 && epoch < r->first_epoch;
+	return r->grace && epoch > 0 && epoch < r->first_epoch && !departed_has(&r->registry->departed, id, 0);
 }
 
 struct process *router_await(struct router *r, uint64_t id)

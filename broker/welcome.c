@@ -165,6 +165,8 @@ static int id_is_free_or_its_own(struct claim *claim, const struct process *p)
  */
 static int was_given_up(const struct welcome *w, const struct ticket *t)
 {
+	if (departed_has(&w->registry->departed, t->id, t->parent))
+		return 1;
 	if (registry_find(w->registry, t->id) || router_awaits(w->router, t->id))
 		return 0;
 	return is_brokers(t) || t->id >> 32 < w->router->first_epoch;
@@ -188,7 +190,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	if (!parent_agrees(claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
 	if (was_given_up(w, t))
-		return DENY(s, "the process was away too long, and was given up");
+		return DENY(s, "the process is gone: it ended, or was away too long and was given up");
 	claim->uid = t->uid;
 	return id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
 }
@@ -426,12 +428,24 @@ static void name_child(struct welcome *w, struct process *p, const char *name)
 	note_put(p->sink, FRAME_REGISTERED, &registered.base);
 }
 
+/*
+ * Said again, of a child that is gone meanwhile; or to a broker that does not remember its parent's blocks, and waits for
+ * the child anyway.
+ */
+static int is_old_news(const struct welcome *w, const struct process *parent, const Brood__Adopt *adopt)
+{
+	uint32_t epoch = (uint32_t)(adopt->id >> 32);
+
+	return departed_has(&w->registry->departed, adopt->id, parent->id) ||
+	       (epoch > 0 && epoch < w->router->first_epoch);
+}
+
 static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
 {
 	int fd = channel_take_fd(&s->channel);
 	struct process *p = NULL;
 
-	if (!may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
+	if (is_old_news(w, s->process, adopt) || !may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
 		/* Refused, or said twice. */
 		if (fd >= 0)
 			close(fd);

@@ -62,11 +62,11 @@ static int write_birth(struct child *c, int fd)
 	return write(fd, frame, frame_size(length)) == (ssize_t)frame_size(length) ? 0 : -errno;
 }
 
-static void adopt(struct child *c, struct birth *s)
+/* fd: the broker's end of its channel, then the link's; -1: the child will come by itself. */
+static void say_adopt(struct child *c, int fd)
 {
 	struct brood *h = c->peer->h;
 	Brood__Adopt m = BROOD__ADOPT__INIT;
-	int fd = h->link.address_kind == ADDRESS_TCP ? -1 : s->mine;
 	m.id = c->peer->remote->id;
 	/* A child that comes by itself shows a ticket made from my user's key: for the broker it is mine. */
 	m.uid = (uint32_t)(c->plan->ids && fd >= 0 ? c->plan->ids->uid : getuid());
@@ -74,8 +74,19 @@ static void adopt(struct child *c, struct birth *s)
 	m.title = (char *)(uintptr_t)plan_title(c->plan);
 	m.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	link_control(h, FRAME_ADOPT, &m.base, fd);
+}
+
+static void adopt(struct child *c, struct birth *s)
+{
+	int fd = c->peer->h->link.address_kind == ADDRESS_TCP ? -1 : s->mine;
+	say_adopt(c, fd);
 	if (fd >= 0)
 		s->mine = -1; /* the link's now */
+}
+
+void birth_say_again(struct child *c)
+{
+	say_adopt(c, -1);
 }
 
 static int open_channel(struct child *c, struct birth *s)

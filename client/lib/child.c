@@ -280,6 +280,14 @@ void child_ask_again(struct brood *h)
 	}
 }
 
+void child_announce(struct brood *h)
+{
+	struct child *c;
+	LIST_FOREACH (c, &h->children, entry)
+		if (c->state == CHILD_RUNNING && c->channel && !c->peer->ready && !c->peer->remote->ended)
+			birth_say_again(c);
+}
+
 static void pidfd_ready(struct source *s, unsigned events)
 {
 	struct child *c = (struct child *)(void *)((char *)s - offsetof(struct child, pidfd));

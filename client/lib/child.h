@@ -59,6 +59,8 @@ void child_start_planned(struct brood *);
 void child_no_broker(struct brood *, const struct fault *);
 /* The connection to the broker is there again: ask again for what was not answered. */
 void child_ask_again(struct brood *);
+/* The same of those that were started, and not heard of yet: the broker must know them before it is asked about them. */
+void child_announce(struct brood *);
 /* It said that it is ready. */
 void child_ready(struct brood_peer *);
 /* The broker's word that everything a dead child sent has passed. */

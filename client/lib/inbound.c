@@ -711,6 +711,7 @@ static void on_back(struct brood *h)
 	meet_broker(h);
 	names_announce(h);
 	meet_parent(h);
+	child_announce(h);
 	for (r = h->by_id; r; r = r->hh.next) {
 		begin_again(r);
 		r->probe = r->id != FRAME_BROKER;

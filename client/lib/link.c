@@ -69,7 +69,8 @@ static void find_broker(struct link *l, const char *address, unsigned flags)
 	struct stat s;
 	if (!address)
 		address = getenv("BROOD_ADDRESS");
-	if (address && *address) {
+	l->given = address && *address;
+	if (l->given) {
 		snprintf(l->address, sizeof(l->address), "%s", address);
 	} else if (stat("/run/brood", &s) == 0) {
 		snprintf(l->address, sizeof(l->address), "unix:/run/brood/sock");
@@ -106,7 +107,6 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	l->parent_name = copy_or_null(o->parent);
 	l->source.fd = address ? -1 : inherited_channel();
 	l->inherited = l->source.fd >= 0;
-	l->given = address != NULL;
 	l->reconnect_ms = o->reconnect_ms ? o->reconnect_ms : RECONNECT_MS;
 	if (!l->inherited)
 		find_broker(l, address, h->flags);
@@ -663,7 +663,8 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	l->id = ok->id;
 	l->parent = ok->parent;
 	keep_text(l->node, sizeof(l->node), ok->node);
-	if (*ok->address)
+	/* What the broker calls itself need not be reachable from here: it knows of no tunnel and no other mount. */
+	if (*ok->address && !l->given)
 		keep_text(l->address, sizeof(l->address), ok->address);
 	take_ticket(l, &ok->ticket);
 	if (ok->ids && ok->ids_key.len == TICKET_KEY) {
@@ -720,7 +721,8 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 		return;
 	}
 	if (bye->parting != BROOD__PARTING__PARTING_REFUSED) {
-		h->link.up->stopping(h);
+		if (!may_greet_again(h)) /* of one that never knew me nothing has to be finished */
+			h->link.up->stopping(h);
 		return;
 	}
 	if (h->link.resuming && strcmp(bye->error, "broker.full") == 0)

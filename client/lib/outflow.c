@@ -2,7 +2,8 @@
  * outflow: see outflow.h. The log of one stream, kept as the frames that travel.
  *
  * The surprising rule: acknowledgement is by item, memory is by block. A block is freed when its last item was
- * consumed, so what counts against the window is blocks, not items; blocks are small against the window.
+ * consumed, so what a program may add is counted by blocks; what may be under way is counted by frames, because answers
+ * are added without asking, and one block may hold more of them than a small window.
  */
 #include "outflow.h"
 #include <endian.h>
@@ -385,10 +386,16 @@ const struct parcel *outflow_parcel(const struct outflow *o)
 	return NULL;
 }
 
+/* At most a window is under way at once; more than that only as one message that is longer than the window. */
+static int may_be_under_way(const struct outflow *o, const struct outflow_block *b, uint32_t offset)
+{
+	return b->position + offset <= o->settled + o->window;
+}
+
 static int gather_one(struct outflow *o, const struct outflow_route *r, struct iovec *iov)
 {
 	uint8_t *head = o->at->bytes + o->at_offset;
-	if (o->at->position + o->at_offset - o->freed > o->window)
+	if (!may_be_under_way(o, o->at, o->at_offset))
 		return 0;
 	head_complete(head, r);
 	*iov = (struct iovec){ head, frame_bytes(head) };
@@ -409,8 +416,7 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 		frame_with_fds(o)[FRAME_FLAGS_AT] &=
 			(uint8_t)~FRAME_FDS; /* consumed since the cursor was set back to it */
 	}
-	/* At most a window is under way at once; more than that only as one message that is longer than the window. */
-	while (b && pieces < n && total < most && b->position + from - o->freed <= o->window) {
+	while (b && pieces < n && total < most && may_be_under_way(o, b, from)) {
 		uint32_t bytes = block_gather(b, from, most - total, r);
 		if (bytes) {
 			iov[pieces].iov_base = b->bytes + from;
@@ -470,6 +476,29 @@ static void free_parcels(struct outflow *o)
 		parcel_free(outflow_take_parcel(o));
 }
 
+/* Sequence of the last item of the frame that ends at `end`, where the open one may begin. */
+static uint64_t frame_last_or_open(const struct outflow *o, const struct outflow_block *b, uint32_t end)
+{
+	return o->open == b && end == o->open_offset ? o->open_first - 1 : frame_last(b, end);
+}
+
+/* Frames of the first block that were consumed are not under way any more, though their memory is not free yet. */
+static void settle(struct outflow *o)
+{
+	const struct outflow_block *b = TAILQ_FIRST(&o->blocks);
+	uint32_t at = b && o->settled > b->position ? (uint32_t)(o->settled - b->position) : 0;
+	if (o->settled < o->freed)
+		o->settled = o->freed;
+	while (b && at < b->used && !(o->open == b && at == o->open_offset)) {
+		uint32_t end = at + frame_bytes(b->bytes + at);
+		if (frame_last_or_open(o, b, end) > o->acked)
+			break;
+		at = end;
+	}
+	if (b)
+		o->settled = b->position + at;
+}
+
 int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 {
 	struct outflow_block *b;
@@ -489,6 +518,7 @@ int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 		}
 		pool_give(o->pool, b);
 	}
+	settle(o);
 	return 1;
 }
 

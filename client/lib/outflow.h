@@ -50,6 +50,7 @@ struct outflow {
 	uint64_t next, acked;     /* sequence of the next item; all up to acked were consumed */
 	uint64_t reached;         /* highest sequence that was ever gathered */
 	uint64_t written, freed;  /* positions */
+	uint64_t settled;         /* position of the first frame that was not consumed as a whole; from freed on */
 	struct outflow_block *at; /* where the cursor is; NULL: behind everything */
 	uint32_t at_offset;
 	struct outflow_block *open; /* the last one if its last frame is open; it begins at open_offset ... */

@@ -568,6 +568,46 @@ static void test_lost_child_comes_back_with_its_ticket(void **state)
 	wire_leave(&parent);
 }
 
+static void expect_not_back(struct wire *parent, uint64_t id)
+{
+	uint8_t ticket[TICKET_SIZE];
+	Brood__Adopt body = BROOD__ADOPT__INIT;
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	struct wire late;
+
+	mint(parent, id, ticket);
+	hello.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };
+	wire_connect(&late, broker.socket);
+	wire_say(&late, FRAME_HELLO, &hello.base, -1);
+	wire_expect_refused(&late, "hello.denied");
+	wire_close(&late);
+	body.id = id;
+	body.uid = geteuid();
+	wire_say(parent, FRAME_ADOPT, &body.base, -1);
+	wire_data(parent, id, 1, "to nobody");
+	wire_expect_gone(parent, id, BROOD__WHY__WHY_NOBODY);
+}
+
+/* What they said before they died may come late, on a connection that was not accepted in time. */
+static void test_the_dead_do_not_come_back(void **state)
+{
+	struct wire parent, child;
+
+	(void)state;
+	wire_open(&parent, &broker, 2);
+	adopt(&parent, 0, &child);
+	wire_data(&child, parent.id, 1, "last words");
+	wire_expect_data(&parent, child.id, "last words");
+	wire_leave(&child);
+	wire_expect_gone(&parent, parent.first_id, BROOD__WHY__WHY_LEFT);
+	expect_not_back(&parent, parent.first_id);
+	/* The other one was started, and died before the broker had heard of it. */
+	say_died(&parent, parent.first_id + 1);
+	expect_end(&parent, parent.first_id + 1, 0);
+	expect_not_back(&parent, parent.first_id + 1);
+	wire_leave(&parent);
+}
+
 static void test_newest_ticket_fences_the_older_session(void **state)
 {
 	uint8_t ticket[TICKET_SIZE];
@@ -907,6 +947,7 @@ int main(void)
 		cmocka_unit_test(test_last_words_are_read_after_the_death),
 		cmocka_unit_test(test_end_of_those_who_are_not_there),
 		cmocka_unit_test(test_lost_child_comes_back_with_its_ticket),
+		cmocka_unit_test(test_the_dead_do_not_come_back),
 		cmocka_unit_test(test_newest_ticket_fences_the_older_session),
 		cmocka_unit_test(test_adoption_without_descriptor),
 		cmocka_unit_test(test_adoption_is_denied),

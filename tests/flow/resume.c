@@ -2,7 +2,9 @@
  * resume: the broker is killed, replaced, or away for a while. Everybody comes back to the next one under the same
  * address, with names, family and open questions, and every message arrives once and in order.
  */
+#include "brood.pb-c.h"
 #include "flow.h"
+#include "raw.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +308,38 @@ static void test_replaced(void **state)
 	family_end(&f);
 }
 
+/* A broker that leaves while it is greeted has not been mine: the next one is, and nothing is about to stop. */
+static void test_replaced_while_greeting(void **state)
+{
+	struct fixture *x = *state;
+	char path[96], address[104];
+	Brood__Goodbye bye = BROOD__GOODBYE__INIT;
+	struct raw_frame f;
+	brood *b;
+	snprintf(path, sizeof path, "%s/leaving", x->directory);
+	snprintf(address, sizeof address, "unix:%s", path);
+	int listener = raw_listen(path);
+	assert_int_equal(brood_connect(&b, address, BROOD_OPTIONS(.name = "here")), 0);
+	int fd = raw_accept(listener, PATIENCE_MS);
+	assert_int_equal(raw_receive_kind(fd, FRAME_HELLO, &f, PATIENCE_MS), 1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(x->address + strlen("unix:"), path), 0);
+	bye.parting = BROOD__PARTING__PARTING_RESTARTING;
+	assert_int_equal(raw_send_pb(fd, FRAME_GOODBYE, &bye.base), 0);
+	close(fd);
+	close(listener);
+	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
+	assert_int_equal(brood_register(b, "there"), 0);
+	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
+	brood_peer *me;
+	brood_msg *m;
+	assert_int_equal(brood_find(b, &me, "@broker", NULL), 0);
+	assert_int_equal(brood_call(me, BROOD_MSG("brood.control.List", "", 0), PATIENCE_MS, &m), 0);
+	brood_msg_release(m);
+	brood_close(b);
+	assert_int_equal(unlink(path), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +356,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_gives_up),
 		ON_UNIX(test_does_not_want_to),
 		ON_BOTH(test_replaced),
+		ON_UNIX(test_replaced_while_greeting),
 	};
 	return RUN("resume", tests);
 }

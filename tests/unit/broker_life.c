@@ -165,6 +165,27 @@ static void test_live_children_of_the_dead_go_on(void **state)
 	assert_null(registry_find(&bench.registry, ID(2)));
 }
 
+/* Its end was only told by its parent; now it is waited for like others. Whoever is gone is not awaited again. */
+static void test_lost_children_may_survive_their_parent(void **state)
+{
+	struct process *parent = live(ID(1), 1000, 0), *child = spawned(ID(2), 1000, 1, parent);
+	struct process *old = live(OLD(3), 1000, 2);
+
+	(void)state;
+	child->level = 1;
+	life_disconnect(&bench.life, child, -ENOENT);
+	assert_int_equal(bench.absences.n, 0);
+	life_end(&bench.life, parent, BROOD__WHY__WHY_LEFT, NULL);
+	assert_int_equal(child->state, PROCESS_LOST);
+	assert_int_equal(bench.absences.n, 1);
+	life_return(&bench.life, child, 1000, TRANSPORT_UNIX, &bench.ears[1].sink);
+	assert_int_equal(child->state, PROCESS_LIVE);
+	assert_true(router_awaits(&bench.router, OLD(3)));
+	life_end(&bench.life, old, BROOD__WHY__WHY_LEFT, NULL);
+	assert_false(router_awaits(&bench.router, OLD(3)));
+	assert_true(departed_has(&bench.registry.departed, ID(1), 0));
+}
+
 /* A child may name any process of an earlier run its parent. When that is back, it is seen whether it can be. */
 static void test_awaited_parent_disowns_strangers(void **state)
 {
@@ -254,6 +275,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names_go_first, begin, end),
 		cmocka_unit_test_setup_teardown(test_lost_descendants_end_with_their_ancestor, begin, end),
 		cmocka_unit_test_setup_teardown(test_live_children_of_the_dead_go_on, begin, end),
+		cmocka_unit_test_setup_teardown(test_lost_children_may_survive_their_parent, begin, end),
 		cmocka_unit_test_setup_teardown(test_awaited_parent_disowns_strangers, begin, end),
 		cmocka_unit_test_setup_teardown(test_absent, begin, end),
 		cmocka_unit_test_setup_teardown(test_absent_and_dead, begin, end),

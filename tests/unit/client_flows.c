@@ -340,6 +340,26 @@ static void long_message_respects_the_window_under_way(void **state)
 	assert_true(e->wire_bytes > before);
 }
 
+/* Answers are added without asking, and one block takes more of them than a small window: what was consumed of it makes
+ * room for the rest, wherever the cursor is. */
+static void a_window_within_one_block(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_REPLY, .length = 20000, .total = 20000 };
+	outflow_deinit(&e->out);
+	outflow_init(&e->out, &e->pool, 16u << 10);
+	for (int i = 0; i < 12; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	assert_ptr_equal(TAILQ_FIRST(&e->out.blocks), TAILQ_LAST(&e->out.blocks, outflow_blocks));
+	for (int i = 0; i < 100; i++) {
+		transmit(e, 1u << 20);
+		if (i % 2)
+			outflow_rewind(&e->out);
+		(void)outflow_acknowledge(&e->out, e->out.reached);
+	}
+	assert_true(TAILQ_EMPTY(&e->out.blocks));
+}
+
 static void held_messages_hold_back_consumption(void **state)
 {
 	struct ends *e = *state;
@@ -443,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
 		cmocka_unit_test_setup_teardown(one_message_always_fits_an_empty_window, begin, end),
 		cmocka_unit_test_setup_teardown(long_message_respects_the_window_under_way, begin, end),
+		cmocka_unit_test_setup_teardown(a_window_within_one_block, begin, end),
 		cmocka_unit_test_setup_teardown(held_messages_hold_back_consumption, begin, end),
 		cmocka_unit_test_setup_teardown(fragments_are_put_together, begin, end),
 		cmocka_unit_test_setup_teardown(false_fragments_are_refused, begin, end),
