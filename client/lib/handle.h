@@ -180,7 +180,8 @@ struct link {
 	char address[128]; /* of the broker, as text */
 	int address_kind;
 	int inherited; /* the channel came from my parent */
-	int given;     /* the program, or its environment, said where the broker is */
+	int given;     /* the program itself said where the broker is */
+	int fixed;     /* it did, or its environment: that stays the address */
 	int autostart, started;
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */

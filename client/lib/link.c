@@ -69,8 +69,8 @@ static void find_broker(struct link *l, const char *address, unsigned flags)
 	struct stat s;
 	if (!address)
 		address = getenv("BROOD_ADDRESS");
-	l->given = address && *address;
-	if (l->given) {
+	l->fixed = address && *address;
+	if (l->fixed) {
 		snprintf(l->address, sizeof(l->address), "%s", address);
 	} else if (stat("/run/brood", &s) == 0) {
 		snprintf(l->address, sizeof(l->address), "unix:/run/brood/sock");
@@ -107,6 +107,7 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	l->parent_name = copy_or_null(o->parent);
 	l->source.fd = address ? -1 : inherited_channel();
 	l->inherited = l->source.fd >= 0;
+	l->given = address != NULL;
 	l->reconnect_ms = o->reconnect_ms ? o->reconnect_ms : RECONNECT_MS;
 	if (!l->inherited)
 		find_broker(l, address, h->flags);
@@ -664,7 +665,7 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	l->parent = ok->parent;
 	keep_text(l->node, sizeof(l->node), ok->node);
 	/* What the broker calls itself need not be reachable from here: it knows of no tunnel and no other mount. */
-	if (*ok->address && !l->given)
+	if (*ok->address && !l->fixed)
 		keep_text(l->address, sizeof(l->address), ok->address);
 	take_ticket(l, &ok->ticket);
 	if (ok->ids && ok->ids_key.len == TICKET_KEY) {

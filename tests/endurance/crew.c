@@ -99,8 +99,8 @@ static void look_at(struct crew *c, pid_t *pid, const char *who, unsigned number
 	if (!*pid || waitpid(*pid, &status, WNOHANG) != *pid)
 		return;
 	*pid = 0;
-	if (status == 0)
-		return;
+	if (status == 0 || (pid == &c->broker && WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR2))
+		return; /* a broker that was asked to be replaced before it was up */
 	c->crashed++;
 	fprintf(stderr, "chaos: %s %u ended: %s %d\n", who, number, WIFSIGNALED(status) ? "signal" : "status",
 		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
