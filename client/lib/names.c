@@ -208,7 +208,7 @@ static int leave_holder(struct brood_peer *p)
 	struct remote *old = p->remote;
 	remote_ref(old);
 	peer_turn_to(p, fresh);
-	if (!old->peer) /* a nearer relation, its parent's, keeps the events */
+	if (!old->peer)        /* a nearer relation, its parent's, keeps the events */
 		old->peer = p; /* for reports about what is still under way */
 	remote_unref(old);
 	remote_unref(fresh);
