@@ -37,18 +37,17 @@ struct channel {
 	struct slab *slab;
 	size_t most;   /* longest frame accepted */
 	int takes_fds; /* 1 for sockets at first. 0, as it must be for TCP: none pass, and the kernel drops what comes */
+	int parcels;   /* fresh, carried or shown is there */
 	/* receiving */
 	uint8_t *at, *end;                      /* bytes of the last helping not yet handed out */
 	struct buffer *carry;                   /* the beginning of a frame, or NULL */
 	struct parcel *fresh, *carried, *shown; /* of the last helping; of the carry's frame; of the frame shown last */
-	int parcels;                            /* any of these is there */
 	/* sending */
 	struct buffer_list kept;
 	struct buffer *kept_last; /* valid while kept is not empty */
 	size_t kept_bytes;
-	unsigned kept_fds;
 	struct channel_run *runs; /* ring of the runs in kept */
-	unsigned runs_first, runs_count, runs_size;
+	unsigned runs_first, runs_count, runs_size, kept_fds;
 };
 
 /* Take over fd (a connected, non-blocking stream socket; or two FIFO ends). */
