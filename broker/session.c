@@ -19,6 +19,7 @@
  * read to its end: its last words count although nobody can answer.
  */
 #include "session.h"
+#include "absence.h"
 #include "clock.h"
 #include "dial.h"
 #include "error.h"
@@ -28,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -657,19 +657,19 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
  */
 int session_pidfd(const struct session *s)
 {
-	const struct process *p = s->process;
-	struct ucred peer = { .pid = (pid_t)p->pid };
+	struct process seen = *s->process;
+	struct ucred peer;
 	socklen_t n = sizeof(peer), m = sizeof(int);
 	int fd = -1;
 
-	if (s->transport == TRANSPORT_UNIX && getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &m) == 0)
+	if (s->transport != TRANSPORT_UNIX)
+		return absence_pidfd(s->process);
+	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &m) == 0)
 		return fd;
-	if (s->transport == TRANSPORT_UNIX && getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+	if (getsockopt(s->channel.in_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0 || peer.pid <= 0)
 		return -ENOENT;
-	if (peer.pid <= 0 || (s->transport == TRANSPORT_TCP && !p->visible))
-		return -ENOENT;
-	fd = pidfd_open(peer.pid, 0);
-	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;
+	seen.pid = (uint32_t)peer.pid;
+	return absence_pidfd(&seen);
 }
 
 void session_live(struct session *s, struct process *p)
