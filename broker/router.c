@@ -294,7 +294,7 @@ static void remember_dropped(struct edge *e, const struct frame *f)
 	uint64_t last = f->sequence;
 	struct item it;
 
-	if (f->kind != FRAME_DATA || f->stream != 0)
+	if (f->kind != FRAME_DATA || f->stream & STREAM_CHANNEL)
 		return;
 	while (item_next(&at, f->body + f->length, &it) == 1)
 		last++;
@@ -342,7 +342,7 @@ int router_route(struct router *r, struct process *from, const struct frame *f)
 		remember_dropped(e, f);
 		return 0;
 	}
-	if (f->kind == FRAME_DATA && f->stream == 0 && f->sequence > e->last)
+	if (f->kind == FRAME_DATA && !(f->stream & STREAM_CHANNEL) && f->sequence > e->last)
 		e->last = f->sequence;
 	forward(r, e, f);
 	return 0;

@@ -54,6 +54,8 @@ static const struct error_reason reasons[] = {
 	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
 	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
+	{ "peer.forgot", -ECONNRESET, "it was away for longer than others wait; send it again if it must not be lost" },
+	{ "stream.gap", -EPROTO, "this is a defect of brood: please report it, with the broker's log" },
 	{ "peer.protocol", -EPROTO, "check that both ends speak the same version of brood" },
 
 	/* starting a program */

@@ -27,7 +27,7 @@ enum frame_kind {
 	/* routed from source to destination; bodies are never looked into */
 	FRAME_DATA = 0x01,
 	FRAME_ACK = 0x02,   /* no body: acknowledge is the news */
-	FRAME_RESET = 0x03, /* no body: I know nothing of this stream; sequence is what I expect next */
+	FRAME_RESET = 0x03, /* no body: I do not read this stream on; sequence is what I would have taken next */
 	FRAME_PROBE = 0x04, /* no body: acknowledge what you consumed, now */
 	/* client to broker */
 	FRAME_HELLO = 0x10,
@@ -55,6 +55,33 @@ enum frame_kind {
 #define FRAME_AWAY 0x02u    /* HOLD: unreachable for now; without it: busy */
 
 #define FRAME_FLAGS_AT 2u /* offset of the flags */
+
+/*
+ * A head's `stream`: the channel (0: what programs send each other), and of both directions how often they began anew,
+ * modulo 16: `mine` of what the frame brings, `yours` of what it acknowledges.
+ */
+#define STREAM_CHANNEL 0x00ffffffu
+
+static inline uint32_t stream_make(unsigned mine, unsigned yours)
+{
+	return (uint32_t)mine << 28 | (uint32_t)yours << 24;
+}
+
+static inline unsigned stream_mine(uint32_t stream)
+{
+	return stream >> 28;
+}
+
+static inline unsigned stream_yours(uint32_t stream)
+{
+	return stream >> 24 & 15;
+}
+
+/* 1 if generation a came after b. */
+static inline int stream_is_newer(unsigned a, unsigned b)
+{
+	return a != b && ((a - b) & 15) < 8;
+}
 
 #define FRAME_BROKER 0u /* destination: the broker itself. Source: myself, the broker fills it in */
 

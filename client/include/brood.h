@@ -77,7 +77,8 @@ enum brood_event_type {
 	BROOD_EVENT_JOIN,       /* on the handle: peer registered as my child; brood_disconnect() it to refuse */
 	BROOD_EVENT_WAKE,       /* on the handle: brood_wake() was called, once or several times */
 	BROOD_EVENT_REPLY,      /* to brood_request()'s callback: msg, or error */
-	BROOD_EVENT_RESULT      /* to brood_exec_file()'s callback: result; error is NULL if it exited with 0 */
+	BROOD_EVENT_RESULT,     /* to brood_exec_file()'s callback: result; error is NULL if it exited with 0 */
+	BROOD_EVENT_CONFIRM /* to brood_out.confirm: error is NULL if the message was consumed, else why it was not */
 };
 
 struct brood_error {
@@ -198,9 +199,10 @@ BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, cons
 /*
  * Flush for at most flush_ms, end every child that is not detached (its kill_signal, then SIGKILL after grace_ms) and
  * reap it, then free the handle, its peers and messages. From a callback of the same handle the work is done when the
- * callback returns.
+ * callback returns. 0, or above it: so many messages and answers whose receivers had not consumed them in time, and may or
+ * may not get them (0 also from a callback, where that is not known yet). exit(3) flushes too, and says it on stderr.
  */
-BROOD_API void brood_close(brood *);
+BROOD_API int brood_close(brood *);
 
 /*
  * Wait until all that was asked so far is settled: connected (if brood_connect() was given an address, or anything
@@ -488,6 +490,8 @@ struct brood_out {
 	const char *trace; /* W3C traceparent, up to 255 bytes, carried along */
 	const int *fds;    /* descriptors to pass, duplicated at once; same host, else -EXDEV */
 	size_t n_fds;      /* up to 16 */
+	brood_fn *confirm; /* brood_send(): called exactly once with a CONFIRM event */
+	void *confirm_data;
 };
 
 #define BROOD_MORE (1u << 0)  /* more follows at once: gather */
@@ -497,7 +501,9 @@ struct brood_out {
  * Exactly once and in order while both processes and their broker live. The window is the only limit: -EAGAIN, and DRAIN
  * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, -ESRCH
  * after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long. What was accepted and cannot be
- * delivered comes back as ERROR "undelivered" of the peer, with how many.
+ * delivered comes back as ERROR "undelivered" of the peer, with how many; one with `confirm` comes back there instead.
+ * CONFIRM comes when the receiver's handler is done with the message (or has released it, if it kept it), in the order of
+ * sending, and keeps brood_run() running. Its error says "not delivered", or that it may have arrived.
  * Descriptors are duplicated at once, so yours may be closed; the duplicates are closed when the receiver is done with the
  * message. At most 128 are on their way to one receiver, then -EAGAIN. -EBADF, -EMFILE, -EINVAL above 16; -EXDEV if this
  * handle is not connected by a Unix socket. A message never arrives without its descriptors: if they get lost (the receiver
@@ -507,7 +513,7 @@ BROOD_API BROOD_CHECKED int brood_send(brood_peer *to, const struct brood_out *)
 
 /*
  * Ask. done is called exactly once with a REPLY event: the answer, or an error ("deadline", "peer.exited", "unanswered",
- * "cancelled" ...). timeout_ms is above 0 or -1. Returns an id (> 0) for brood_cancel(), after which done is called with
+ * "cancelled" ...), so `confirm` is not for requests: -EINVAL. timeout_ms is above 0 or -1. Returns an id (> 0) for brood_cancel(), after which done is called with
  * -ECANCELED. Else as brood_send().
  */
 BROOD_API BROOD_CHECKED int64_t brood_request(brood_peer *to, const struct brood_out *, int timeout_ms, brood_fn *done,

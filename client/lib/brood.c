@@ -2,6 +2,7 @@
  * brood: the handle's birth and end, and the questions a program asks about itself and its peers.
  */
 #include "child.h"
+#include "confirm.h"
 #include "departure.h"
 #include "event.h"
 #include "inbound.h"
@@ -12,13 +13,16 @@
 #include "peer.h"
 #include "remote.h"
 #include "request.h"
+#include "watch.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FLUSH_MS 5000u
 #define WINDOW (4u * 1024u * 1024u)
 #define WINDOW_MIN 4096u
+#define HELD (64u * 1024u * 1024u) /* for all receivers of a handle */
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
@@ -77,13 +81,13 @@ static void init_members(struct brood *h, const struct brood_options *o)
 	LIST_INIT(&h->children);
 	LIST_INIT(&h->letters);
 	timers_init(&h->timers);
-	outflow_pool_init(&h->pool);
+	outflow_pool_init(&h->pool, h->window > HELD ? h->window : HELD);
 	fault_clear(&h->last);
 	fault_clear(&h->first);
 }
 
 static void destroy(struct brood *h);
-static void end(struct brood *h);
+static int end(struct brood *h);
 
 static int make(struct brood **ret, const char *address, const struct brood_options *o)
 {
@@ -92,6 +96,7 @@ static int make(struct brood **ret, const char *address, const struct brood_opti
 		return -ENOMEM;
 	init_members(h, o);
 	h->end = end;
+	watch_init(h);
 	link_init(h, address, o, &inbound_link_up);
 	int rc = loop_init(h);
 	if (rc < 0 || (rc = make_relations(h, o)) < 0 || (o->name && (rc = brood_register(h, o->name)) < 0)) {
@@ -142,11 +147,15 @@ static void end_remotes(struct brood *h, const struct fault *f)
 {
 	struct brood_peer *p;
 	struct remote *r, *next;
-	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->remote)
-			request_fail_all(p->remote, f);
+	TAILQ_FOREACH (p, &h->peers, entry) {
+		if (!p->remote)
+			continue;
+		request_fail_all(p->remote, f);
+		(void)confirm_fail_all(p->remote, f);
+	}
 	HASH_ITER (hh, h->by_id, r, next) {
 		request_fail_all(r, f);
+		(void)confirm_fail_all(r, f);
 		remote_end(r);
 	}
 }
@@ -171,6 +180,7 @@ static void destroy(struct brood *h)
 	link_deinit(h);
 	requests_deinit(h);
 	outflow_pool_deinit(&h->pool);
+	tombstones_deinit(&h->tombstones);
 	life_line_deinit(&h->line);
 	timers_deinit(&h->timers);
 	loop_deinit(h);
@@ -186,24 +196,25 @@ static int no_child_left(void *handle)
 	return child_count(handle) == 0;
 }
 
-static void end(struct brood *h)
+static int end(struct brood *h)
 {
-	loop_flush(h, (int)h->flush_ms);
+	uint64_t n = loop_flush(h, (int)h->flush_ms);
 	if (child_kill_all(h) > 0)
 		(void)loop_wait(h, -1, no_child_left, h); /* ends: every child has its grace, then SIGKILL */
 	destroy(h);
+	return n < INT_MAX ? (int)n : INT_MAX;
 }
 
-void brood_close(brood *h)
+int brood_close(brood *h)
 {
 	if (!h)
-		return;
+		return 0;
 	if (h->generation != handle_generation)
-		return; /* a forked copy: the handle is its parent's */
-	if (h->in_callback || h->blocking || h->dispatching)
-		h->closing = 1;
-	else
-		end(h);
+		return 0; /* a forked copy: the handle is its parent's */
+	if (!h->in_callback && !h->blocking && !h->dispatching)
+		return end(h);
+	h->closing = 1;
+	return 0;
 }
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */

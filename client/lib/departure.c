@@ -6,7 +6,9 @@
  */
 #include "departure.h"
 #include "loop.h"
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static LIST_HEAD(, brood) handles = LIST_HEAD_INITIALIZER(handles);
@@ -30,8 +32,12 @@ static struct brood *next_of_this_thread(void)
 static void at_exit(void)
 {
 	struct brood *h;
-	while ((h = next_of_this_thread()))
-		loop_flush(h, (int)h->flush_ms);
+	while ((h = next_of_this_thread())) {
+		uint64_t n = loop_flush(h, (int)h->flush_ms);
+		if (n > 0)
+			fprintf(stderr, "brood: %" PRIu64 " message%s may be lost: not consumed within %u ms of exit\n",
+				n, n == 1 ? "" : "s", h->flush_ms);
+	}
 }
 
 static void before_fork(void)

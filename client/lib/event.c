@@ -132,6 +132,31 @@ void event_post(struct brood *h, struct brood_peer *p, int type, const struct fa
 		queue(h, i);
 }
 
+struct event_item *event_prepare(struct brood_peer *p, int type, brood_fn *done, void *data)
+{
+	struct event_item *i = item_new(p, type, NULL);
+	if (!i)
+		return NULL;
+	i->done = done;
+	i->event.data = data;
+	return i;
+}
+
+void event_tell(struct event_item *i, const struct fault *f)
+{
+	if (f) {
+		fault_copy(&i->fault, f);
+		i->event.error = &i->fault.error;
+		handle_note(i->event.handle, f);
+	}
+	queue(i->event.handle, i);
+}
+
+void event_discard(struct event_item *i)
+{
+	item_free(i);
+}
+
 void event_drain(struct brood_peer *p, int fd)
 {
 	struct event_item *i = item_new(p, BROOD_EVENT_DRAIN, NULL);
@@ -239,11 +264,13 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 	} else if (m) {
 		queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data);
 	} else {
-		struct event_item *i = item_new(p, BROOD_EVENT_REPLY, f);
+		struct event_item *i = event_prepare(p, BROOD_EVENT_REPLY, done, data);
 		if (!i)
 			return;
-		i->done = done;
-		i->event.data = data;
+		if (f) {
+			fault_copy(&i->fault, f);
+			i->event.error = &i->fault.error;
+		}
 		queue(h, i);
 	}
 }

@@ -76,4 +76,9 @@ void event_adopt(struct brood_peer *);
 
 void event_free_all(struct brood *);
 
+/* One that is told to `done` later: event_tell() or event_discard() it. NULL: no memory. */
+struct event_item *event_prepare(struct brood_peer *, int type, brood_fn *done, void *data);
+void event_tell(struct event_item *, const struct fault *); /* why it failed, or NULL */
+void event_discard(struct event_item *);
+
 #endif

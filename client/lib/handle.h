@@ -1,9 +1,10 @@
 /*
  * handle: what a `brood` and its peers are made of. Only data: the modules that work on it are, from the bottom up,
  *
- *   outflow inflow timer spawn autostart fault     know nothing of a handle
+ *   outflow inflow tombstone timer spawn autostart fault   know nothing of a handle
  *   remote, out  a process as I talk to it          link     my connection to the broker
  *   letter       one received message               peer     what programs hold: their life
+ *   confirm      who hears that a message arrived   watch    streams that stand still
  *   pipe, stdio  a child's descriptors              event    what programs are told, in order
  *   request      my open questions                  parting  how a relation ends
  *   names        finding and taking names           lines    a child's lines for the broker's log
@@ -21,6 +22,7 @@
 #include "spawn.h"
 #include "ticket.h"
 #include "timer.h"
+#include "tombstone.h"
 #include <brood.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,6 +34,8 @@ struct source {
 	void (*ready)(struct source *, unsigned events);
 	int fd;
 };
+
+TAILQ_HEAD(event_list, event_item);
 
 /* ---- the other side ---------------------------------------------------------------------------------------------- */
 
@@ -45,7 +49,10 @@ struct remote {
 	struct brood *h;
 	uint64_t id;
 	unsigned refs;
-	int resolved; /* id is known and the remote is in the table; until then what is sent waits in `out` */
+	int resolved;           /* id is known and the remote is in the table; until then what is sent waits in `out` */
+	uint8_t mine, its;      /* generation of the stream to it, and from it ... */
+	unsigned its_known : 1; /* ... of which there was a frame */
+	unsigned forgotten : 1; /* what it sends is of a stream that was given up: it has to begin anew */
 	enum remote_hold hold;
 	struct outflow out;
 	struct inflow in;
@@ -54,7 +61,10 @@ struct remote {
 	int probe;                               /* ask for an acknowledgement of everything */
 	unsigned fin_sent : 1, fin_received : 1; /* one side said that it sends no more */
 	unsigned ended : 1;                      /* no frame goes or comes any more */
+	struct event_list confirms;              /* to be told when their items were consumed, by sequence */
 	int want_drain;                          /* -EAGAIN was said */
+	uint64_t seen_acked, seen_at;            /* watch: how far it was, and when that was new */
+	uint64_t gap_next, gap_at;               /* watch: from where on items were missing, and when that was new */
 	uint64_t sent, received;                 /* messages */
 	struct brood_peer *peer;                 /* gets its events; NULL: none (any more) */
 	LIST_HEAD(, request) requests;
@@ -114,12 +124,11 @@ struct event_item {
 	TAILQ_ENTRY(event_item) entry;
 	struct brood_event event;
 	struct fault fault;
-	brood_fn *done; /* REPLY, RESULT: whom to call */
+	brood_fn *done;    /* REPLY, RESULT, CONFIRM: whom to call */
+	uint64_t sequence; /* CONFIRM: of the item that it is about */
 	struct letter *letter;
 	struct pipe *pipe; /* OUTPUT: whose chunk it is, and in which this item lies */
 };
-TAILQ_HEAD(event_list, event_item);
-
 /* Where reading stands: items of one frame. Part of the handle, so that a blocking call inside a callback goes on
  * there. */
 struct cursor {
@@ -215,16 +224,17 @@ struct registered_name {
 /* ---- me ---------------------------------------------------------------------------------------------------------- */
 
 struct brood {
-	LIST_ENTRY(brood) entry;     /* of all handles of this process */
-	unsigned generation;         /* of forks; a copy refuses */
-	pthread_t thread;            /* that made it */
-	int listed;                  /* in the list that exit(3) flushes */
-	int flushed;                 /* by exit(3) */
-	void (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
+	LIST_ENTRY(brood) entry;    /* of all handles of this process */
+	unsigned generation;        /* of forks; a copy refuses */
+	pthread_t thread;           /* that made it */
+	int listed;                 /* in the list that exit(3) flushes */
+	int flushed;                /* by exit(3) */
+	int (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
 	int epoll_fd, wake_fd, timer_fd;
 	uint64_t timer_due; /* what timer_fd is set to; UINT64_MAX: nothing */
 	int foreign;        /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
+	struct timer watch; /* of streams that stand still */
 	struct source wake_source, timer_source;
 	atomic_int stop, wake; /* asked by brood_stop(), brood_wake(): any thread, signal handlers */
 	int running;           /* brood_run() is under way: stop counts */
@@ -239,6 +249,7 @@ struct brood {
 	unsigned n_pinned;
 	struct remote *by_id, *last_remote;
 	struct remote_list dirty;
+	struct tombstones tombstones;
 	struct outflow_pool pool;
 	struct peer_list peers;
 	struct brood_peer *self, *parent, *broker;
@@ -255,6 +266,7 @@ struct brood {
 	unsigned flags, flush_ms;
 	size_t window;
 	unsigned counting;           /* children that keep brood_run() running */
+	unsigned confirming;         /* messages whose sender is still to be told */
 	LIST_HEAD(, letter) letters; /* that outlive their handler */
 	int known;                   /* the broker has said who I am, and heard of my names */
 	int told_away;               /* AWAY was posted, and no BACK since */

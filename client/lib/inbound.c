@@ -10,6 +10,7 @@
 #include "address.h"
 #include "brood.pb-c.h"
 #include "child.h"
+#include "confirm.h"
 #include "event.h"
 #include "guard.h"
 #include "letter.h"
@@ -19,7 +20,9 @@
 #include "peer.h"
 #include "remote.h"
 #include "request.h"
+#include "watch.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,8 +137,9 @@ static void broken(struct remote *r)
 {
 	struct fault f;
 	fault_set(&f, "peer.protocol", "%s sent something that cannot be read", peer_label(r->peer));
-	link_reset(r->h, r->id, r->in.next);
+	link_reset(r->h, r, 0);
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+	remote_remember(r);
 	parting_gone(r, &f);
 }
 
@@ -185,7 +189,8 @@ static void take_refused(struct remote *r, const struct item *it)
 			       "1 message to %s: %s; not delivered", peer_label(r->peer), p->text);
 		guard_free(failure);
 	}
-	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+	if (!confirm_refused(r, it->correlation, &f))
+		event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
 }
 
 /* ---- items that are messages ------------------------------------------------------------------------------------- */
@@ -301,6 +306,7 @@ static void cursor_close(struct brood *h)
 		inflow_ask(&r->in, h->cursor.sequence - 1);
 	if (inflow_owes(&r->in))
 		remote_touch(r);
+	confirm_arrived(r); /* now that it is known which of them it refused */
 	remote_unref(r);
 }
 
@@ -468,25 +474,73 @@ static void came_back(struct brood_peer *p)
 	event_post(p->h, p, BROOD_EVENT_BACK, NULL);
 }
 
+/*
+ * 1 if the frame is of the stream that is read. A newer one takes its place. One that was given up is not read on: what
+ * came before is over for my program, so its sender reports the rest, and begins anew.
+ */
+static int is_of_its_stream(struct remote *r, const struct frame *f)
+{
+	unsigned its = stream_mine(f->stream);
+	if (!r->its_known) {
+		r->its_known = 1;
+		r->its = its & 15;
+	}
+	if (stream_is_newer(its, r->its))
+		remote_begin_in(r, its);
+	if (its == r->its && r->forgotten && (f->kind == FRAME_DATA || f->kind == FRAME_PROBE))
+		link_reset(r->h, r, r->in.next);
+	return its == r->its && !r->forgotten;
+}
+
+/* My stream to it is over. */
+static void take_reset(struct remote *r, uint64_t next)
+{
+	struct fault why;
+	if (next == 0) {
+		fault_set(&why, "peer.protocol", "it cannot read what was sent to it");
+		parting_gone(r, &why);
+		return;
+	}
+	acknowledged(r, next - 1);
+	fault_set(&why, "peer.forgot", "it had given this process up before that came back");
+	parting_report(r, &why);
+	remote_begin_out(r);
+}
+
+/* What is missing will not come any more. This must not happen, and if it does nobody shall wait for ever. */
+static void give_up_stream(struct remote *r, uint64_t sent)
+{
+	struct fault f;
+	fault_set(&f, "stream.gap", "%" PRIu64 " items from %s are missing, from number %" PRIu64 " on",
+		  sent - r->in.next, peer_label(r->peer), r->in.next);
+	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
+	r->forgotten = 1;
+	link_reset(r->h, r, r->in.next);
+}
+
 static void routed(struct brood *h, const struct frame *f)
 {
-	struct remote *r = f->stream == 0 ? sender(h, f->source) : NULL;
+	struct remote *r = f->stream & STREAM_CHANNEL ? NULL : sender(h, f->source);
 	if (!r)
 		return;
 	if (r->peer->away)
 		came_back(r->peer);
-	acknowledged(r, f->acknowledge);
+	int current = is_of_its_stream(r, f), mine = stream_yours(f->stream) == r->mine;
+	if (mine)
+		acknowledged(r, f->acknowledge);
+	if (f->kind != FRAME_DATA || !current)
+		confirm_arrived(r);
 	if (h->link.state == LINK_LEAVING)
 		return; /* nobody would hear that it came, and its sender reports it */
-	if (f->kind == FRAME_DATA) {
+	if (f->kind == FRAME_DATA && current) {
 		cursor_open(h, r, f);
-	} else if (f->kind == FRAME_RESET) {
-		struct fault why;
-		fault_set(&why, "peer.protocol", "it cannot read what was sent to it");
-		parting_gone(r, &why);
-	} else if (f->kind == FRAME_PROBE) {
+	} else if (f->kind == FRAME_RESET && mine) {
+		take_reset(r, f->sequence);
+	} else if (f->kind == FRAME_PROBE && current) {
 		inflow_ask(&r->in, f->sequence - 1);
 		remote_touch(r);
+		if (watch_gap(r, f->sequence))
+			give_up_stream(r, f->sequence);
 	}
 }
 
@@ -504,6 +558,7 @@ static void on_hold(struct brood *h, const struct frame *f)
 	if (!r)
 		return;
 	r->hold = f->flags & FRAME_AWAY ? REMOTE_AWAY : REMOTE_BUSY;
+	watch_soon(h);
 	if (r->hold == REMOTE_AWAY && r->peer && !r->peer->away && !is_expected(r->peer)) {
 		r->peer->away = 1;
 		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
@@ -560,6 +615,8 @@ static void on_gone(struct brood *h, const ProtobufCMessage *body)
 		return;
 	struct brood_peer *p = r->peer ? peer_ref(r->peer) : NULL;
 	gone_words((unsigned)m->why, &f);
+	if (m->why != BROOD__WHY__WHY_LEFT && m->why != BROOD__WHY__WHY_EXITED)
+		remote_remember(r); /* nobody saw it end */
 	parting_gone(r, &f);
 	if (p) {
 		child_left(p);

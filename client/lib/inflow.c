@@ -31,6 +31,17 @@ void inflow_deinit(struct inflow *in)
 	assembly_drop(&in->assembly);
 }
 
+void inflow_begin_anew(struct inflow *in)
+{
+	struct inflow_hold *hold;
+	while ((hold = TAILQ_FIRST(&in->holds))) {
+		TAILQ_REMOVE(&in->holds, hold, next);
+		hold->sequence = 0;
+	}
+	inflow_deinit(in);
+	inflow_init(in);
+}
+
 uint64_t inflow_consumed(const struct inflow *in)
 {
 	const struct inflow_hold *first = TAILQ_FIRST(&in->holds);
@@ -71,7 +82,8 @@ void inflow_hold(struct inflow *in, struct inflow_hold *hold, uint64_t sequence)
 
 void inflow_release(struct inflow *in, struct inflow_hold *hold)
 {
-	TAILQ_REMOVE(&in->holds, hold, next);
+	if (hold->sequence) /* else its stream is over */
+		TAILQ_REMOVE(&in->holds, hold, next);
 }
 
 /* ---- type names -------------------------------------------------------------------------------------------------- */

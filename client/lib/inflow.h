@@ -41,6 +41,9 @@ struct inflow {
 void inflow_init(struct inflow *);
 void inflow_deinit(struct inflow *);
 
+/* The sender begins again with 1. What is held of before stays held, but holds nothing back any more. */
+void inflow_begin_anew(struct inflow *);
+
 /* All up to this were consumed. */
 uint64_t inflow_consumed(const struct inflow *);
 /* 1 if the sender waits for an acknowledgement that can be given. */

@@ -232,6 +232,8 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 		rc = out_read(out, &b, &it, NULL);
 	if (rc < 0)
 		return rc;
+	if (b.confirm)
+		return handle_fail(m->h, -EINVAL, "argument", "cannot answer: only brood_send() confirms");
 	if (b.n_fds && !link_passes_fds(m->h))
 		return handle_fail(m->h, -EXDEV, "fd.transport",
 				   "cannot answer with descriptors: this connection is not a Unix socket");

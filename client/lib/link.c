@@ -34,6 +34,7 @@
 #define BACK_OFF_MOST_MS 1000u
 #define RECONNECT_MS 120000u /* as long as a broker waits for a lost process */
 #define SLAB_SIZE (2 * SLAB_HELPING)
+#define WATCH_MS 10000u        /* until it is looked whether what was sent arrived */
 #define PIECES 64              /* iovecs per write ... */
 #define HELPING (256u * 1024u) /* ... and bytes */
 
@@ -216,9 +217,11 @@ void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int
 		free(body);
 }
 
-void link_reset(struct brood *h, uint64_t id, uint64_t expected)
+void link_reset(struct brood *h, const struct remote *r, uint64_t expected)
 {
-	struct frame head = { .kind = FRAME_RESET, .destination = id, .sequence = expected };
+	struct frame head = {
+		.kind = FRAME_RESET, .destination = r->id, .stream = stream_make(r->mine, r->its), .sequence = expected
+	};
 	if (!link_is_up(h))
 		return; /* what comes again is answered again */
 	(void)channel_send(&h->link.channel, &head, NULL, -1);
@@ -246,6 +249,7 @@ static void gather_bare(struct batch *b, struct share *s, unsigned kind, const s
 {
 	struct frame f = { .kind = (uint8_t)kind,
 			   .destination = route->destination,
+			   .stream = route->stream,
 			   .acknowledge = route->acknowledge };
 	f.sequence = kind == FRAME_PROBE ? s->remote->out.next : 0;
 	frame_write_head(b->bare[b->n_bare], &f);
@@ -339,6 +343,8 @@ static int pump_once(struct brood *h, struct batch *b)
 		r->dirty = 0;
 		remote_touch(r);
 	}
+	if (!h->watch.slot)
+		(void)timer_arm(&h->timers, &h->watch, handle_now() + WATCH_MS);
 	/* Also when it took nothing at all, and so nothing is kept: EPOLLOUT brings us back. */
 	h->link.full = written == -EAGAIN || (written >= 0 && (size_t)written < b->bytes);
 	return written > 0 && !h->link.full;
@@ -352,6 +358,23 @@ void link_pump(struct brood *h)
 	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
 		if (!pump_once(h, &batch))
 			break;
+	update_interest(h);
+}
+
+void link_retry(struct brood *h, struct remote *r)
+{
+	struct batch b = { .n_shares = 1, .shares = { { .remote = r } } };
+	struct outflow_route route = remote_route(r);
+	if (h->link.state != LINK_UP || h->link.full || channel_wants_write(&h->link.channel))
+		return;
+	outflow_rewind(&r->out);
+	b.parcel = outflow_parcel(&r->out);
+	b.pieces = outflow_gather(&r->out, &route, b.iov, 1, 1);
+	if (!b.pieces)
+		return;
+	b.shares[0].acknowledge = route.acknowledge;
+	b.shares[0].bytes = b.iov[0].iov_len;
+	(void)write_batch(h, &b);
 	update_interest(h);
 }
 

@@ -41,8 +41,8 @@ static inline int link_is_up(const struct brood *h)
 /* Write a control frame, with a descriptor to pass (then closed) or -1. Failures end the link. */
 void link_control(struct brood *, unsigned kind, const ProtobufCMessage *, int fd);
 
-/* Tell a process that its stream cannot be read on. */
-void link_reset(struct brood *, uint64_t id, uint64_t expected);
+/* Tell a process that its stream is not read on, and how far it was; 0: that I cannot read it, and we are done. */
+void link_reset(struct brood *, const struct remote *, uint64_t expected);
 
 /* Hand everything that waits to the kernel, as far as it takes it. */
 void link_pump(struct brood *);
@@ -53,6 +53,9 @@ static inline void link_kick(struct brood *h)
 	if (!h->gather)
 		link_pump(h);
 }
+
+/* Send the first unacknowledged frame of one that is held, all the same. */
+void link_retry(struct brood *, struct remote *);
 
 /* One helping from the broker; more than 0 if frames may have come (link_next() shows them). */
 int link_read(struct brood *);

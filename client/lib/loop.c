@@ -12,6 +12,7 @@
 #include "letter.h"
 #include "link.h"
 #include "names.h"
+#include "parting.h"
 #include "peer.h"
 #include "remote.h"
 #include "request.h"
@@ -252,16 +253,17 @@ static int written(void *handle)
 	return h->failed || !channel_wants_write(&h->link.channel);
 }
 
-void loop_flush(struct brood *h, int timeout_ms)
+uint64_t loop_flush(struct brood *h, int timeout_ms)
 {
 	uint64_t end = handle_now() + (uint64_t)timeout_ms;
 	if (h->link.state == LINK_IDLE || h->link.state == LINK_DOWN)
-		return;
+		return 0; /* nothing was sent, or its fate was told */
 	ask_all(h);
 	(void)loop_wait(h, timeout_ms, flushed, h);
 	uint64_t now = handle_now();
 	link_leave(h);
 	(void)loop_wait(h, now < end ? (int)(end - now) : 0, written, h);
+	return parting_count(h);
 }
 
 /* ---- public: running --------------------------------------------------------------------------------------------- */
@@ -272,7 +274,7 @@ static int finish_turn(struct brood *h)
 	if (!h->closing || handle_check(h) < 0)
 		return 0;
 	h->closing = 0;
-	h->end(h);
+	(void)h->end(h);
 	return 1;
 }
 
@@ -308,8 +310,9 @@ static int alive(const struct brood *h)
 	enum link_state s = h->link.state;
 	if (h->stopping && !h->failed)
 		return 1; /* what makes it fail is under way */
-	return h->counting || h->requests.open || names_taken(h) || (!h->failed && !LIST_EMPTY(&h->letters)) ||
-	       parent_counts(h) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->held) || (s > LINK_IDLE && s < LINK_UP);
+	return h->counting || h->requests.open || h->confirming || names_taken(h) ||
+	       (!h->failed && !LIST_EMPTY(&h->letters)) || parent_counts(h) || !TAILQ_EMPTY(&h->ready) ||
+	       !TAILQ_EMPTY(&h->held) || (s > LINK_IDLE && s < LINK_UP);
 }
 
 int brood_run(brood *h)

@@ -5,6 +5,7 @@
  */
 #include "names.h"
 #include "address.h"
+#include "confirm.h"
 #include "event.h"
 #include "link.h"
 #include "parting.h"
@@ -174,6 +175,7 @@ static void join_known(struct brood_peer *p, struct remote *known)
 	struct remote *waiting = p->remote;
 	struct brood_peer *before = known->peer;
 	request_move(waiting, known);
+	confirm_move(waiting, known, known->out.next);
 	if (remote_move(waiting, known) < 0) {
 		struct fault f;
 		fault_set_code(&f, -ENOMEM, "undelivered", "messages to %s were lost: out of memory", p->name);

@@ -31,7 +31,7 @@ int out_read(const struct brood_out *from, struct body *body, struct item *it, u
 		return -EINVAL;
 	if (o->n_fds > ITEM_FDS_MAX || (o->n_fds && !o->fds))
 		return -EINVAL;
-	*body = (struct body){ o->type, o->body, o->length, o->fill, o->fds, o->n_fds };
+	*body = (struct body){ o->type, o->body, o->length, o->fill, o->fds, o->n_fds, o->confirm, o->confirm_data };
 	if (flags)
 		*flags = o->flags;
 	return o->trace ? set_trace(it, o->trace) : 0;

@@ -18,7 +18,7 @@ int out_read(const struct brood_out *, struct body *, struct item *, unsigned *f
  */
 static inline int out_join(const struct brood_out *out, struct remote *r, struct item it)
 {
-	if (out->size != sizeof(*out) || out->length > OUT_SHORT || out->trace || out->n_fds ||
+	if (out->size != sizeof(*out) || out->length > OUT_SHORT || out->trace || out->n_fds || out->confirm ||
 	    out->flags & ~(BROOD_MORE | BROOD_BLOCK) || (!out->body && out->length))
 		return 0;
 	int type = outflow_same_type(&r->out, out->type);

@@ -19,11 +19,12 @@
 _Static_assert(MARK_MOST / (ITEM_HEAD + 8) < OUTFLOW_MESSAGES / 4, "bytes alone tell when to mark");
 #define SPARE_MAX (6u * 1024u * 1024u)
 
-void outflow_pool_init(struct outflow_pool *p)
+void outflow_pool_init(struct outflow_pool *p, size_t most)
 {
 	TAILQ_INIT(&p->small);
 	TAILQ_INIT(&p->large);
-	p->spare_bytes = 0;
+	p->spare_bytes = p->held = 0;
+	p->most = most;
 }
 
 static void blocks_free(struct outflow_blocks *list)
@@ -71,6 +72,7 @@ static void pool_keep(struct outflow_pool *p, struct outflow_block *b)
 
 static void pool_give(struct outflow_pool *p, struct outflow_block *b)
 {
+	p->held -= b->counted ? b->size : 0;
 	if (p->spare_bytes + b->size > SPARE_MAX)
 		free(b);
 	else
@@ -124,8 +126,10 @@ uint64_t outflow_unsent(const struct outflow *o)
 
 int outflow_has_recovered(const struct outflow *o)
 {
+	if (outflow_unacknowledged(o) == 0)
+		return 1; /* whatever others hold */
 	return o->written - o->freed <= o->window / 2 && outflow_unacknowledged(o) <= OUTFLOW_MESSAGES / 2 &&
-	       o->n_fds <= OUTFLOW_FDS / 2;
+	       o->n_fds <= OUTFLOW_FDS / 2 && o->pool->held < o->pool->most / 4 * 3;
 }
 
 /* ---- type names -------------------------------------------------------------------------------------------------- */
@@ -215,6 +219,8 @@ static struct outflow_block *block_add(struct outflow *o, size_t item)
 	b->used = 0;
 	b->last = o->next - 1;
 	b->position = o->written;
+	b->counted = !TAILQ_EMPTY(&o->blocks);
+	o->pool->held += b->counted ? b->size : 0;
 	TAILQ_INSERT_TAIL(&o->blocks, b, next);
 	return b;
 }

@@ -26,6 +26,7 @@ struct outflow_block {
 	uint64_t last;     /* sequence of its last item */
 	uint64_t position; /* of its first byte */
 	uint32_t used, size;
+	int counted; /* in the pool's `held` */
 	_Alignas(8) uint8_t bytes[];
 };
 TAILQ_HEAD(outflow_blocks, outflow_block);
@@ -35,9 +36,11 @@ struct outflow_pool {
 	struct outflow_blocks small, large;
 	size_t spare_bytes;
 	unsigned n_large; /* in large */
+	size_t held;      /* bytes of blocks in use, the first of each outflow not counted ... */
+	size_t most;      /* ... and where that ends: then one message for each receiver */
 };
 
-void outflow_pool_init(struct outflow_pool *);
+void outflow_pool_init(struct outflow_pool *, size_t most);
 void outflow_pool_deinit(struct outflow_pool *);
 
 #define OUTFLOW_MESSAGES 65536u /* most items unacknowledged */
@@ -82,7 +85,8 @@ static inline int outflow_has_room(const struct outflow *o, size_t bytes)
 {
 	if (outflow_unacknowledged(o) == 0)
 		return 1;
-	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES;
+	return o->written - o->freed + bytes <= o->window && outflow_unacknowledged(o) < OUTFLOW_MESSAGES &&
+	       o->pool->held < o->pool->most;
 }
 
 /* The same for n descriptors. */

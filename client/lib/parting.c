@@ -5,6 +5,7 @@
  * unknown.
  */
 #include "parting.h"
+#include "confirm.h"
 #include "event.h"
 #include "peer.h"
 #include "remote.h"
@@ -22,11 +23,12 @@ static int count_message(void *counter, const struct item *it, const char *type)
 
 static void report_messages(struct remote *r, const struct fault *why)
 {
-	uint64_t lost = 0, unsent = outflow_unsent(&r->out);
+	uint64_t lost = 0, unsent = outflow_unsent(&r->out), told = confirm_fail_all(r, why);
 	struct fault f;
 	if (!r->peer)
 		return;
 	(void)outflow_each(&r->out, count_message, &lost);
+	lost -= told; /* one by one */
 	if (lost == 0)
 		return;
 	fault_set_code(&f, why->error.code, "undelivered", "%" PRIu64 " message%s to %s: %s; %s", lost,
@@ -35,9 +37,30 @@ static void report_messages(struct remote *r, const struct fault *why)
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
 }
 
+static int count_said(void *counter, const struct item *it, const char *type)
+{
+	(void)type;
+	*(uint64_t *)counter += (it->kind == ITEM_MESSAGE || it->kind == ITEM_REPLY) && !it->more;
+	return 0;
+}
+
+uint64_t parting_count(struct brood *h)
+{
+	struct brood_peer *p;
+	struct remote *r;
+	uint64_t n = 0;
+	for (r = h->by_id; r; r = r->hh.next)
+		(void)outflow_each(&r->out, count_said, &n);
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->remote && !p->remote->resolved)
+			(void)outflow_each(&p->remote->out, count_said, &n);
+	return n;
+}
+
 void parting_report(struct remote *r, const struct fault *f)
 {
 	request_fail_all(r, f);
+	confirm_arrived(r);
 	if (outflow_unacknowledged(&r->out) == 0)
 		return;
 	report_messages(r, f);

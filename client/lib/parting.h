@@ -10,6 +10,9 @@
 /* What was sent to this remote and not consumed will not be: requests fail, messages are reported. It may go on. */
 void parting_report(struct remote *, const struct fault *);
 
+/* Messages and answers accepted by the handle of which it is not known that they were consumed. */
+uint64_t parting_count(struct brood *);
+
 /* No message will come or go any more: DISCONNECT, once; why, or NULL if both agreed. */
 void parting_disconnect(struct brood_peer *, const struct fault *);
 

@@ -15,6 +15,7 @@ struct remote *remote_new(struct brood *h)
 	r->h = h;
 	r->refs = 1;
 	LIST_INIT(&r->requests);
+	TAILQ_INIT(&r->confirms);
 	outflow_init(&r->out, &h->pool, h->window);
 	inflow_init(&r->in);
 	return r;
@@ -55,10 +56,49 @@ struct remote *remote_find(struct brood *h, uint64_t id)
 	return r;
 }
 
+/* It was given up before: both sides may still know streams that this one does not. */
+static void recall(struct remote *r)
+{
+	struct tombstone stone;
+	if (!tombstone_take(&r->h->tombstones, r->id, &stone))
+		return;
+	r->mine = (stone.mine + 1) & 15;
+	r->its = stone.its & 15;
+	r->its_known = 1;
+	r->forgotten = 1;
+	r->in.next = stone.next;
+	r->in.told = stone.next - 1;
+}
+
+void remote_remember(struct remote *r)
+{
+	struct tombstone stone = { .id = r->id, .next = r->in.next, .its = r->its, .mine = r->mine };
+	if (r->resolved && !r->ended && (r->in.next > 1 || r->out.next > 1 || r->forgotten))
+		tombstone_put(&r->h->tombstones, &stone);
+}
+
+void remote_begin_in(struct remote *r, unsigned generation)
+{
+	inflow_begin_anew(&r->in);
+	r->its = (uint8_t)generation;
+	r->its_known = 1;
+	r->forgotten = 0;
+}
+
+void remote_begin_out(struct remote *r)
+{
+	int spells = r->out.spells_types;
+	outflow_deinit(&r->out);
+	outflow_init(&r->out, &r->h->pool, r->h->window);
+	r->out.spells_types = spells;
+	r->mine = (r->mine + 1) & 15;
+}
+
 void remote_resolve(struct remote *r, uint64_t id)
 {
 	r->id = id;
 	r->resolved = 1;
+	recall(r);
 	remote_ref(r);
 	HASH_ADD(hh, r->h->by_id, id, sizeof(r->id), r);
 	remote_touch(r);
@@ -100,7 +140,9 @@ void remote_ask(struct remote *r)
 
 struct outflow_route remote_route(const struct remote *r)
 {
-	return (struct outflow_route){ .destination = r->id, .acknowledge = inflow_consumed(&r->in) };
+	return (struct outflow_route){ .destination = r->id,
+				       .stream = stream_make(r->mine, r->its),
+				       .acknowledge = inflow_consumed(&r->in) };
 }
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */

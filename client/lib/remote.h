@@ -24,6 +24,8 @@ struct body {
 	void (*fill)(void *to, size_t length, const void *from);
 	const int *fds; /* to pass, n_fds of them */
 	size_t n_fds;
+	brood_fn *confirm;
+	void *confirm_data;
 };
 
 /* Bytes that a message takes in the window, about. */
@@ -48,6 +50,14 @@ struct outflow_route remote_route(const struct remote *);
 
 /* What waited for a name goes to `to`, in order; `from` is empty afterwards. -ENOMEM: some of it was lost. */
 int remote_move(struct remote *from, struct remote *to);
+
+/* It is given up, but nobody witnessed its end: remember what there was, should it return. Before remote_end(). */
+void remote_remember(struct remote *);
+
+/* It begins its stream anew, as the one with this number: what was taken before stays taken. */
+void remote_begin_in(struct remote *, unsigned generation);
+/* It forgot my stream: the next message begins another. What is in `out` is lost; report it before. */
+void remote_begin_out(struct remote *);
 
 /* No frame goes or comes any more. What was not consumed stays countable in `out` until the last reference goes. */
 void remote_end(struct remote *);

@@ -2,6 +2,7 @@
  * send: the public calls that send. Each checks what is known at once, appends to the receiver's outflow, and pushes it
  * out unless more is gathered: by BROOD_MORE, or by a turn that ends with one write for all.
  */
+#include "confirm.h"
 #include "letter.h"
 #include "link.h"
 #include "loop.h"
@@ -133,6 +134,23 @@ static inline void push(struct brood_peer *p, unsigned flags)
 		loop_timer_changed(h);
 }
 
+static int accept_item(struct brood_peer *p, struct item *it, const struct body *b)
+{
+	struct event_item *confirm = NULL;
+	if (b->confirm && !(confirm = confirm_new(p, b->confirm, b->confirm_data)))
+		return refused(p, -ENOMEM);
+	int rc = remote_put(p->remote, it, b);
+	if (rc < 0) {
+		if (confirm)
+			confirm_drop(confirm);
+		return refused(p, rc);
+	}
+	if (confirm)
+		confirm_attach(confirm);
+	p->remote->sent++;
+	return 0;
+}
+
 static int send_item(struct brood_peer *p, const struct brood_out *out, struct item *it, unsigned *flags)
 {
 	struct body b;
@@ -141,16 +159,14 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 		return refused(p, rc);
 	if (!may_send(p))
 		return why_not(p);
+	if (b.confirm && it->kind != ITEM_MESSAGE)
+		return refused(p, -EINVAL); /* its answer says more */
 	if (b.n_fds && (rc = may_pass_fds(p)) < 0)
 		return rc;
 	rc = find_room(p, &b, *flags);
 	if (rc < 0)
 		return rc;
-	rc = remote_put(p->remote, it, &b);
-	if (rc < 0)
-		return refused(p, rc);
-	p->remote->sent++;
-	return 0;
+	return accept_item(p, it, &b);
 }
 
 /* The usual case in one go. 1 if that was it, else nothing has happened. */

@@ -200,6 +200,11 @@ static int stream(brood_msg *m)
 	return 0;
 }
 
+static int take_name(brood_msg *m)
+{
+	return brood_register(me, m->text);
+}
+
 static int get_ready(brood_msg *m)
 {
 	(void)m;
@@ -243,6 +248,7 @@ static const struct {
 	{ "exit", exit_at_once },       { "_exit", exit_hard },      { "flush", flush_kept },
 	{ "release", release_kept },    { "stream", stream },        { "ready", get_ready },
 	{ "disconnect", leave_parent }, { "close", close_handle },   { "ask", ask_back },
+	{ "register", take_name },
 };
 
 static int work(const brood_event *e)
@@ -332,6 +338,22 @@ static int be_mute(char **args)
 	connect_with(&working, 0);
 	MUST(brood_sync(me, -1));
 	return stay();
+}
+
+static int exit_unheard(const brood_event *e)
+{
+	for (int i = 0; i < 3; i++)
+		MUST(brood_send(e->msg->from, BROOD_TEXT("does anybody hear me?")));
+	exit(0);
+}
+
+/* "MS": at a message, three more, and exit(3) with so much patience. */
+static int be_exiting(char **args)
+{
+	MUST(brood_connect(&me, NULL,
+			   BROOD_OPTIONS(.on = BROOD_ON(.message = exit_unheard),
+					 .flush_ms = (unsigned)strtoul(args[0], NULL, 10))));
+	return run();
 }
 
 static int be_silent(char **args)
@@ -592,29 +614,18 @@ static const struct {
 	int (*be)(char **args);
 	int n_args; /* at least */
 } behaviours[] = {
-	{ "worker", be_worker, 0 },
-	{ "tally", be_tally, 1 },
-	{ "record", be_recorder, 1 },
-	{ "echo", be_echo, 0 },
-	{ "deaf", be_deaf, 0 },
-	{ "mute", be_mute, 0 },
-	{ "silent", be_silent, 0 },
-	{ "pauser", be_pauser, 0 },
-	{ "not-ready", be_not_ready, 0 },
-	{ "named", be_named, 1 },
-	{ "quit", do_quit, 1 },
-	{ "exit", do_exit, 1 },
-	{ "signal", do_signal, 1 },
-	{ "burst", do_burst, 2 },
-	{ "vanish", do_vanish, 2 },
-	{ "pour", do_pour, 1 },
-	{ "disconnect", do_disconnect, 0 },
-	{ "ask", do_ask, 1 },
-	{ "late", be_late, 1 },
-	{ "stubborn", be_stubborn, 1 },
-	{ "server", be_server, 1 },
-	{ "joiner", be_joiner, 1 },
-	{ "parent", be_parent, 2 },
+	{ "worker", be_worker, 0 },     { "tally", be_tally, 1 },
+	{ "record", be_recorder, 1 },   { "echo", be_echo, 0 },
+	{ "deaf", be_deaf, 0 },         { "mute", be_mute, 0 },
+	{ "silent", be_silent, 0 },     { "exit-unheard", be_exiting, 1 },
+	{ "pauser", be_pauser, 0 },     { "not-ready", be_not_ready, 0 },
+	{ "named", be_named, 1 },       { "quit", do_quit, 1 },
+	{ "exit", do_exit, 1 },         { "signal", do_signal, 1 },
+	{ "burst", do_burst, 2 },       { "vanish", do_vanish, 2 },
+	{ "pour", do_pour, 1 },         { "disconnect", do_disconnect, 0 },
+	{ "ask", do_ask, 1 },           { "late", be_late, 1 },
+	{ "stubborn", be_stubborn, 1 }, { "server", be_server, 1 },
+	{ "joiner", be_joiner, 1 },     { "parent", be_parent, 2 },
 	{ "hostile", be_hostile, 1 },
 };
 

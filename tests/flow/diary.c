@@ -9,11 +9,12 @@ const struct brood_handlers *const diary_table = &table;
 
 static void write_letter(struct diary *d, int type)
 {
-	static const char letters[BROOD_EVENT_RESULT + 1] = {
+	static const char letters[BROOD_EVENT_CONFIRM + 1] = {
 		[BROOD_EVENT_SPAWN] = 'S',      [BROOD_EVENT_READY] = 'R', [BROOD_EVENT_MESSAGE] = 'm',
 		[BROOD_EVENT_OUTPUT] = 'o',     [BROOD_EVENT_DRAIN] = 'd', [BROOD_EVENT_ERROR] = '!',
 		[BROOD_EVENT_DISCONNECT] = 'D', [BROOD_EVENT_EXIT] = 'E',  [BROOD_EVENT_CLOSE] = 'C',
 		[BROOD_EVENT_JOIN] = 'J',       [BROOD_EVENT_WAKE] = 'w',  [BROOD_EVENT_RESULT] = 'x',
+		[BROOD_EVENT_CONFIRM] = 'c',
 	};
 	size_t n = strlen(d->order);
 	char letter = letters[type];

@@ -23,13 +23,13 @@ struct diary_output { /* what a child wrote to one descriptor */
 struct diary {
 	/*
 	 * S spawn, R ready, m messages and o output (a run of them is one letter), d drain, ! error, D disconnect, E exit,
-	 * C close, J join, w wake, x result. Not in it: replies, and away and back, which may come or not, depending on who sees a death first.
+	 * C close, J join, w wake, x result, c confirm. Not in it: replies, and away and back, which may come or not, depending on who sees a death first.
 	 */
 	char order[256];
-	unsigned n[BROOD_EVENT_RESULT + 1]; /* events, by type */
-	uint64_t bytes;                     /* of messages */
-	uint64_t next, wrong;               /* numbered messages: the number expected next; how many were another */
-	struct brood_exit exit;             /* of EXIT, with copies of its texts */
+	unsigned n[BROOD_EVENT_CONFIRM + 1]; /* events, by type */
+	uint64_t bytes;                      /* of messages */
+	uint64_t next, wrong;                /* numbered messages: the number expected next; how many were another */
+	struct brood_exit exit;              /* of EXIT, with copies of its texts */
 	char stage[32], exit_text[256];
 	int code; /* of the last ERROR or failed REPLY */
 	char error[64], text[256];

@@ -74,7 +74,18 @@ static int listens(const struct fixture *f)
 static void exec_broker(const struct fixture *f)
 {
 	const char *program = getenv("BROOD_BROKER");
-	const char *argv[] = { "broodd", "--dir", f->brood, f->tcp[0] ? "--listen" : NULL, f->tcp, NULL };
+	const char *argv[8] = { "broodd", "--dir", f->brood };
+	char away[16];
+	int n = 3;
+	if (f->tcp[0]) {
+		argv[n++] = "--listen";
+		argv[n++] = f->tcp;
+	}
+	if (f->away_ms) {
+		snprintf(away, sizeof away, "%u", f->away_ms);
+		argv[n++] = "--away-ms";
+		argv[n++] = away;
+	}
 	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
 	dup2(f->log_fd, 1);
 	dup2(f->log_fd, 2);

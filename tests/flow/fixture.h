@@ -21,6 +21,7 @@ struct fixture {
 	char tcp[48];        /* "tcp://127.0.0.1:PORT", or "" */
 	char token_file[96]; /* for tcp */
 	pid_t broker;        /* 0: not running */
+	unsigned away_ms;    /* how long it waits for those who are lost; 0: its default. For the next start */
 	int log_fd;          /* what the broker said, shown when something is wrong */
 	int orphans;         /* dead grandchildren that may come to us; -1: any number. Set by the test, 0 at first */
 	struct leftovers before;

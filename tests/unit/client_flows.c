@@ -35,7 +35,7 @@ static int begin(void **state)
 	struct ends *e = calloc(1, sizeof(*e));
 	assert_non_null(e);
 	assert_non_null(e->wire = malloc(32u << 20));
-	outflow_pool_init(&e->pool);
+	outflow_pool_init(&e->pool, SIZE_MAX);
 	outflow_init(&e->out, &e->pool, 1u << 20);
 	inflow_init(&e->in);
 	e->random = 1;
@@ -219,6 +219,37 @@ static void all_arrive_once_in_order(void **state)
 }
 
 /* What joins unseen keeps within window and number, and leaves no gap without a mark. */
+/* What all receivers hold together is bounded too; but each may have one message, and hears when there is room again. */
+static void handle_is_bounded(void **state)
+{
+	struct ends *e = *state;
+	struct outflow other;
+	struct outflow_route route = { .destination = 9 };
+	struct iovec iov[64], rest;
+	outflow_init(&other, &e->pool, 1u << 20);
+	e->pool.most = 256u * 1024u;
+	for (uint64_t i = 1; append(e, i) == 0; i++)
+		;
+	assert_true(e->out.written < 512u * 1024u); /* far from its own window */
+	assert_false(outflow_has_recovered(&e->out));
+	assert_true(outflow_has_room(&other, 100));
+	struct item it = { .kind = ITEM_MESSAGE, .length = 100, .total = 100 };
+	assert_non_null(outflow_append(&other, &it));
+	assert_false(outflow_has_room(&other, 100));
+	while (outflow_pending(&e->out)) {
+		int n = outflow_gather(&e->out, &route, iov, 64, 1u << 20);
+		size_t bytes = 0;
+		for (int i = 0; i < n; i++)
+			bytes += iov[i].iov_len;
+		outflow_advance(&e->out, bytes, &rest);
+	}
+	assert_int_equal(outflow_acknowledge(&e->out, e->out.next - 1), 1);
+	assert_true(outflow_has_recovered(&e->out));
+	assert_true(outflow_has_room(&other, 100));
+	assert_int_equal(e->pool.held, 0);
+	outflow_deinit(&other);
+}
+
 static void joining_keeps_all_bounds(void **state)
 {
 	static const uint32_t lengths[] = { 0, 1, 64, 1000, 5000, 16384 };
@@ -456,6 +487,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_arrive_once_in_order, begin, end),
+		cmocka_unit_test_setup_teardown(handle_is_bounded, begin, end),
 		cmocka_unit_test_setup_teardown(joining_keeps_all_bounds, begin, end),
 		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
 		cmocka_unit_test_setup_teardown(descriptors_are_bounded_too, begin, end),
