@@ -183,7 +183,7 @@ static int start_check(struct broker *b)
 	return event_add(&b->check, NULL) < 0 ? -ENOMEM : 0;
 }
 
-static void assign_events(struct broker *b)
+static int assign_events(struct broker *b)
 {
 	evsignal_assign(&b->terminate, b->base, SIGTERM, on_signal, b);
 	evsignal_assign(&b->interrupt, b->base, SIGINT, on_signal, b);
@@ -192,14 +192,15 @@ static void assign_events(struct broker *b)
 	event_assign(&b->drain, b->base, -1, 0, on_drain, b);
 	event_assign(&b->grace, b->base, -1, 0, on_grace, b);
 	event_assign(&b->settle, b->base, -1, 0, on_settle, b);
-	evsignal_add(&b->terminate, NULL);
-	evsignal_add(&b->interrupt, NULL);
-	evsignal_add(&b->restart, NULL);
+	if (evsignal_add(&b->terminate, NULL) < 0 || evsignal_add(&b->interrupt, NULL) < 0 ||
+	    evsignal_add(&b->restart, NULL) < 0)
+		return -ENOMEM;
 	if (!b->identity.unclean)
-		return;
+		return 0;
 	b->registry.settling = 1;
 	event_after(&b->settle, SETTLE_MS < b->config->away_ms ? SETTLE_MS : b->config->away_ms);
 	event_after(&b->grace, b->config->away_ms);
+	return 0;
 }
 
 static uint64_t pid_space(void)
@@ -249,8 +250,9 @@ static int make_parts(struct broker *b)
 	if (!b->base)
 		return -ENOMEM;
 	absences_init(&b->absences, b->base, b->config->away_ms, &b->router.grace, life_over, &b->life);
-	assign_events(b);
-	r = desk_init(&b->desk);
+	r = assign_events(b);
+	if (r == 0)
+		r = desk_init(&b->desk);
 	if (r == 0)
 		r = start_check(b);
 	if (r == 0)

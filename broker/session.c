@@ -392,6 +392,17 @@ static void drop_parcel(struct sessions *all)
 	all->parcel = NULL;
 }
 
+/* Who can come back loses its connection only: what was under way is sent again. */
+static void out_of_memory(struct session *s)
+{
+	if (!s->process || s->process->level == 0) {
+		session_refuse(s, "broker.full", "the broker has no memory left");
+		return;
+	}
+	log_say(s->all->log, LOG_SESSION_BROKEN, FIELD_ID("id", s->process->id), FIELD_TEXT("error", strerror(ENOMEM)));
+	session_close(s);
+}
+
 static void routed(struct session *s, const struct frame *f)
 {
 	int error;
@@ -408,7 +419,7 @@ static void routed(struct session *s, const struct frame *f)
 	if (error == -ENOBUFS)
 		session_refuse(s, "control.limit", "it writes to more than %u processes", EDGES_MOST);
 	else if (error < 0)
-		session_refuse(s, "broker.full", "the broker has no memory left");
+		out_of_memory(s);
 }
 
 static void take_frame(struct session *s, const struct frame *f)
@@ -429,7 +440,7 @@ static void refuse_bytes(struct session *s, int error)
 	if (error == -EMSGSIZE)
 		session_refuse(s, "frame.length", "a frame is longer than its kind may be, or than %zu bytes", c->most);
 	else if (error == -ENOMEM)
-		session_refuse(s, "broker.full", "the broker has no memory left");
+		out_of_memory(s);
 	else if (bytes && (bytes < c->end || c->carry) && bytes[0] != FRAME_MAGIC)
 		session_refuse(s, "frame.magic", "what came is not a frame: it begins with byte %#x", bytes[0]);
 	else

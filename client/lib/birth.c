@@ -58,7 +58,9 @@ static int write_birth(struct child *c, int fd)
 	birth.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	size_t length = protobuf_c_message_pack(&birth.base, frame + FRAME_HEAD);
 	frame_write_head(frame, &(struct frame){ .kind = FRAME_BIRTH, .length = (uint32_t)length });
-	remote_resolve(c->peer->remote, birth.id);
+	int rc = remote_resolve(c->peer->remote, birth.id);
+	if (rc < 0)
+		return rc;
 	return write(fd, frame, frame_size(length)) == (ssize_t)frame_size(length) ? 0 : -errno;
 }
 

@@ -52,7 +52,8 @@ static int make_relations(struct brood *h, const struct brood_options *o)
 	h->broker = peer_with_remote(h, PEER_BROKER);
 	if (!h->self || !h->broker)
 		return -ENOMEM;
-	remote_resolve(h->broker->remote, FRAME_BROKER);
+	if (remote_resolve(h->broker->remote, FRAME_BROKER) < 0)
+		return -ENOMEM;
 	h->broker->remote->out.spells_types = 1; /* the next broker would not know the numbers */
 	if (h->link.inherited || o->parent) {
 		h->parent = peer_with_remote(h, PEER_PARENT);
@@ -74,9 +75,6 @@ static void init_members(struct brood *h, const struct brood_options *o)
 	h->window = !o->window_bytes ? WINDOW : o->window_bytes < WINDOW_MIN ? WINDOW_MIN : o->window_bytes;
 	TAILQ_INIT(&h->dirty);
 	TAILQ_INIT(&h->peers);
-	TAILQ_INIT(&h->ready);
-	TAILQ_INIT(&h->kept);
-	TAILQ_INIT(&h->held);
 	LIST_INIT(&h->names);
 	LIST_INIT(&h->children);
 	LIST_INIT(&h->letters);
@@ -98,7 +96,13 @@ static int make(struct brood **ret, const char *address, const struct brood_opti
 	h->end = end;
 	watch_init(h);
 	link_init(h, address, o, &inbound_link_up);
-	int rc = loop_init(h);
+	int rc = event_init(h);
+	if (rc == 0)
+		rc = timer_promise(&h->timers, &h->watch);
+	if (rc == 0)
+		rc = timer_promise(&h->timers, &h->link.timer);
+	if (rc == 0)
+		rc = loop_init(h);
 	if (rc < 0 || (rc = make_relations(h, o)) < 0 || (o->name && (rc = brood_register(h, o->name)) < 0)) {
 		destroy(h);
 		return rc;

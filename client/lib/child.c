@@ -303,7 +303,7 @@ static void pidfd_ready(struct source *s, unsigned events)
 	c->state = CHILD_REAPED;
 	timer_cancel(&h->timers, &c->life);
 	timer_cancel(&h->timers, &c->readiness);
-	handle_unwatch(h, &c->pidfd);
+	handle_watch(h, &c->pidfd, 0);
 	if (!c->tail)
 		close_descriptors(c);
 	stdio_owe(&c->stdio);
@@ -370,7 +370,7 @@ static void running(struct child *c)
 	c->state = CHILD_RUNNING;
 	c->started = handle_now();
 	c->pidfd.ready = pidfd_ready;
-	(void)handle_watch(h, &c->pidfd, EPOLLIN);
+	handle_watch(h, &c->pidfd, EPOLLIN);
 	arm(c, &c->life, life_over, c->plan->timeout_ms);
 	if (!c->peer->ready)
 		arm(c, &c->readiness, not_ready, c->plan->ready_ms);
@@ -434,8 +434,36 @@ void child_no_broker(struct brood *h, const struct fault *f)
 
 /* ---- making one -------------------------------------------------------------------------------------------------- */
 
+#define TIMERS 5
+
+static void list_timers(struct child *c, struct timer *all[TIMERS])
+{
+	struct timer *const list[TIMERS] = { &c->life, &c->readiness, &c->grace, &c->patience, &c->linger };
+	memcpy(all, list, sizeof(list));
+}
+
+/* Armed when there is no memory too. */
+static int promise_timers(struct brood *h, struct child *c)
+{
+	struct timer *all[TIMERS];
+	int rc = 0;
+	list_timers(c, all);
+	for (int i = 0; i < TIMERS && rc == 0; i++)
+		rc = timer_promise(&h->timers, all[i]);
+	return rc;
+}
+
+static void release_timers(struct brood *h, struct child *c)
+{
+	struct timer *all[TIMERS];
+	list_timers(c, all);
+	for (int i = 0; i < TIMERS; i++)
+		timer_release(&h->timers, all[i]);
+}
+
 static void child_free(struct child *c)
 {
+	release_timers(c->peer->h, c);
 	if (c->kind->released)
 		c->kind->released(c);
 	stdio_deinit(&c->stdio);
@@ -450,6 +478,11 @@ static struct child *child_new(struct brood *h, int channel)
 	struct brood_peer *p = r || !channel ? peer_new(h, PEER_CHILD, r) : NULL;
 	remote_unref(r);
 	struct child *c = p ? calloc(1, sizeof(*c)) : NULL;
+	if (c && promise_timers(h, c) < 0) {
+		release_timers(h, c);
+		free(c);
+		c = NULL;
+	}
 	if (p && !c)
 		peer_retire(p);
 	if (!c)
@@ -640,7 +673,7 @@ void child_abandon_all(struct brood *h)
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
 		if (c->state == CHILD_RUNNING)
-			handle_unwatch(h, &c->pidfd);
+			handle_watch(h, &c->pidfd, 0);
 		if (!c->tail)
 			close_descriptors(c);
 		finish(c);

@@ -3,6 +3,7 @@
  */
 #include "confirm.h"
 #include "event.h"
+#include "remote.h"
 
 struct event_item *confirm_new(struct brood_peer *p, brood_fn *fn, void *data)
 {
@@ -20,6 +21,8 @@ void confirm_attach(struct event_item *i)
 	i->sequence = r->out.next - 1;
 	TAILQ_INSERT_TAIL(&r->confirms, i, entry);
 	r->h->confirming++;
+	if (!outflow_mark(&r->out))
+		remote_ask(r);
 }
 
 static void tell(struct remote *r, struct event_item *i, const struct fault *f)
@@ -70,5 +73,6 @@ void confirm_move(struct remote *from, struct remote *to, uint64_t first)
 		TAILQ_REMOVE(&from->confirms, i, entry);
 		i->sequence += first - 1;
 		TAILQ_INSERT_TAIL(&to->confirms, i, entry);
+		remote_ask(to);
 	}
 }

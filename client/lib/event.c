@@ -47,10 +47,48 @@ static int call(struct brood *h, brood_fn *fn, const struct brood_event *e)
 
 /* ---- queues ------------------------------------------------------------------------------------------------------ */
 
+#define SPARE 16u
+
+/* What a program has to hear it hears, also when there is no memory: there are some events in reserve. */
+static int refill(struct brood *h)
+{
+	struct event_item *i;
+	while (h->n_spare < SPARE && (i = calloc(1, sizeof(*i)))) {
+		TAILQ_INSERT_TAIL(&h->spare, i, entry);
+		h->n_spare++;
+	}
+	return h->n_spare == SPARE ? 0 : -ENOMEM;
+}
+
+int event_init(struct brood *h)
+{
+	TAILQ_INIT(&h->ready);
+	TAILQ_INIT(&h->kept);
+	TAILQ_INIT(&h->held);
+	TAILQ_INIT(&h->spare);
+	return refill(h);
+}
+
+/* If they are used up too, the handle has failed: it would have lied. */
+static struct event_item *spare_item(struct brood *h)
+{
+	struct event_item *i = TAILQ_FIRST(&h->spare);
+	if (i) {
+		TAILQ_REMOVE(&h->spare, i, entry);
+		h->n_spare--;
+		*i = (struct event_item){ .letter = NULL };
+		return i;
+	}
+	if (!h->failed)
+		fault_set_code(&h->down, -ENOMEM, "memory", "an event was lost: out of memory");
+	h->failed = h->lost = -ENOMEM;
+	return NULL;
+}
+
 static struct event_item *item_new(struct brood_peer *p, int type, const struct fault *f)
 {
 	struct event_item *i = calloc(1, sizeof(*i));
-	if (!i)
+	if (!i && !(i = spare_item(p->h)))
 		return NULL;
 	i->event = (struct brood_event){ .type = type, .handle = p->h, .peer = peer_ref(p) };
 	if (f) {
@@ -69,10 +107,14 @@ static void item_free(struct event_item *i)
 	struct brood_peer *p = i->event.peer;
 	if (i->letter)
 		letter_drop(i->letter);
-	if (i->pipe)
+	if (i->pipe) {
 		pipe_taken(i->pipe); /* the item lies in the pipe, and may be used again at once */
-	else
+	} else if (p->h->n_spare < SPARE) {
+		TAILQ_INSERT_TAIL(&p->h->spare, i, entry);
+		p->h->n_spare++;
+	} else {
 		free(i);
+	}
 	peer_unref(p);
 }
 
@@ -106,21 +148,18 @@ static void queue(struct brood *h, struct event_item *i)
 		TAILQ_INSERT_TAIL(&h->kept, i, entry);
 }
 
-static void queue_letter(struct brood *h, struct brood_peer *p, struct letter *m, int type, brood_fn *done, void *data)
+/* 0, or -ENOMEM and the letter is still the caller's. */
+static int queue_letter(struct brood *h, struct brood_peer *p, struct letter *m, int type, brood_fn *done, void *data)
 {
 	struct event_item *i = letter_stay(m) < 0 ? NULL : item_new(p, type, NULL);
-	if (!i) {
-		struct fault f;
-		fault_set_code(&f, -ENOMEM, "memory", "a message was lost: out of memory");
-		handle_note(h, &f);
-		letter_drop(m);
-		return;
-	}
+	if (!i)
+		return -ENOMEM;
 	i->letter = m;
 	i->done = done;
 	i->event.data = data;
 	i->event.msg = &m->msg;
 	queue(h, i);
+	return 0;
 }
 
 void event_post(struct brood *h, struct brood_peer *p, int type, const struct fault *f)
@@ -233,15 +272,18 @@ static void call_message(struct brood *h, const struct brood_peer *table, struct
 	settle(m, rc, "unanswered");
 }
 
-void event_message(struct brood *h, struct brood_peer *p, struct letter *m)
+int event_message(struct brood *h, struct brood_peer *p, struct letter *m)
 {
 	const struct brood_peer *table = event_table(p);
 	if (!table || p->paused || !event_may_call(h)) {
-		queue_letter(h, p, m, BROOD_EVENT_MESSAGE, NULL, NULL);
-		return;
+		int rc = queue_letter(h, p, m, BROOD_EVENT_MESSAGE, NULL, NULL);
+		if (rc < 0)
+			letter_drop(m);
+		return rc;
 	}
 	struct brood_event e = { .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = p, .msg = &m->msg };
 	call_message(h, table, &e, m);
+	return 0;
 }
 
 static void call_reply(struct brood *h, brood_fn *done, const struct brood_event *e, struct letter *m)
@@ -253,6 +295,16 @@ static void call_reply(struct brood *h, brood_fn *done, const struct brood_event
 		settle(m, 0, "unanswered");
 }
 
+static void queue_failure(struct brood_peer *p, brood_fn *done, void *data, const struct fault *f)
+{
+	struct event_item *i = event_prepare(p, BROOD_EVENT_REPLY, done, data);
+	if (!i)
+		return;
+	fault_copy(&i->fault, f);
+	i->event.error = &i->fault.error;
+	queue(p->h, i);
+}
+
 void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *data, struct letter *m,
 		 const struct fault *f)
 {
@@ -261,17 +313,13 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 			.type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg
 		};
 		call_reply(h, done, &e, m);
-	} else if (m) {
-		queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data);
-	} else {
-		struct event_item *i = event_prepare(p, BROOD_EVENT_REPLY, done, data);
-		if (!i)
-			return;
-		if (f) {
-			fault_copy(&i->fault, f);
-			i->event.error = &i->fault.error;
-		}
-		queue(h, i);
+	} else if (!m) {
+		queue_failure(p, done, data, f);
+	} else if (queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data) < 0) {
+		struct fault memory;
+		fault_set_code(&memory, -ENOMEM, "memory", "the answer was lost: out of memory");
+		letter_drop(m);
+		queue_failure(p, done, data, &memory);
 	}
 }
 
@@ -360,4 +408,10 @@ void event_free_all(struct brood *h)
 	free_list(&h->ready);
 	free_list(&h->kept);
 	free_list(&h->held);
+	while (h->n_spare) {
+		struct event_item *i = TAILQ_FIRST(&h->spare);
+		TAILQ_REMOVE(&h->spare, i, entry);
+		h->n_spare--;
+		free(i);
+	}
 }

@@ -48,8 +48,9 @@ struct pipe;
 /* Queue an event of a peer. fault and exit may be NULL; both are as long as needed. */
 void event_post(struct brood *, struct brood_peer *, int type, const struct fault *);
 
-/* A message for a peer: its handler runs now or later, and the letter is settled then. */
-void event_message(struct brood *, struct brood_peer *, struct letter *);
+/* A message for a peer: its handler runs now or later, and the letter is settled then. 0; -ENOMEM: the letter is dropped.
+ */
+int event_message(struct brood *, struct brood_peer *, struct letter *);
 
 /* The answer to a request: letter or fault. */
 void event_reply(struct brood *, struct brood_peer *, brood_fn *done, void *data, struct letter *,
@@ -74,6 +75,8 @@ const struct brood_event *event_show(struct brood *);
 /* Events kept for this peer get their callbacks after all, now that it has a table. */
 void event_adopt(struct brood_peer *);
 
+/* 0, -ENOMEM. In any case event_free_all() is fine. */
+int event_init(struct brood *);
 void event_free_all(struct brood *);
 
 /* One that is told to `done` later: event_tell() or event_discard() it. NULL: no memory. */

@@ -25,25 +25,38 @@ uint64_t handle_now(void)
 	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
-static int watch(struct brood *h, struct source *s, int operation, unsigned events)
+#define SOONER_MS 50u
+
+static void watch(struct brood *h, struct source *s)
 {
-	struct epoll_event e = { .events = events, .data.ptr = s };
-	return epoll_ctl(h->epoll_fd, operation, s->fd, &e) < 0 ? -errno : 0;
+	struct epoll_event e = { .events = s->wanted, .data.ptr = s };
+	int operation = !s->watched ? EPOLL_CTL_ADD : s->wanted ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
+	if (epoll_ctl(h->epoll_fd, operation, s->fd, &e) == 0 || !s->wanted) {
+		s->watched = s->wanted;
+		return;
+	}
+	LIST_INSERT_HEAD(&h->unwatched, s, entry);
+	(void)timer_arm(&h->timers, &h->sooner, handle_now() + SOONER_MS);
 }
 
-int handle_watch(struct brood *h, struct source *s, unsigned events)
+void handle_watch(struct brood *h, struct source *s, unsigned events)
 {
-	return watch(h, s, EPOLL_CTL_ADD, events);
+	if (s->wanted != s->watched)
+		LIST_REMOVE(s, entry);
+	s->wanted = events;
+	if (s->wanted != s->watched)
+		watch(h, s);
 }
 
-int handle_rewatch(struct brood *h, struct source *s, unsigned events)
+void handle_watch_again(struct timer *t)
 {
-	return watch(h, s, EPOLL_CTL_MOD, events);
-}
-
-void handle_unwatch(struct brood *h, struct source *s)
-{
-	(void)watch(h, s, EPOLL_CTL_DEL, 0);
+	struct brood *h = (struct brood *)(void *)((char *)t - offsetof(struct brood, sooner));
+	struct source *s, *next;
+	for (s = LIST_FIRST(&h->unwatched); s; s = next) {
+		next = LIST_NEXT(s, entry);
+		LIST_REMOVE(s, entry);
+		watch(h, s);
+	}
 }
 
 void handle_poke(const struct brood *h)

@@ -27,12 +27,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
+#define HASH_NONFATAL_OOM 1 /* what could not be added has no hh.tbl */
 #include <uthash.h>
 
 /* Something the handle's epoll watches. */
 struct source {
 	void (*ready)(struct source *, unsigned events);
 	int fd;
+	unsigned watched, wanted; /* events it is watched for, and shall be */
+	LIST_ENTRY(source) entry; /* of those where the two differ: the kernel had no memory */
 };
 
 TAILQ_HEAD(event_list, event_item);
@@ -185,7 +188,6 @@ struct link {
 	struct channel channel;
 	struct slab slab;
 	int slab_made;
-	unsigned interest; /* epoll events asked for */
 	char address[128]; /* of the broker, as text */
 	int address_kind;
 	int inherited; /* the channel came from my parent */
@@ -210,6 +212,7 @@ struct link {
 	int asked_ids;
 	int readable; /* there is something to read */
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
+	int spoiled;  /* it has to be made anew */
 	int full;     /* the socket took less than it was offered: nothing is offered until it has room */
 	const struct link_up *up;
 };
@@ -234,7 +237,9 @@ struct brood {
 	uint64_t timer_due; /* what timer_fd is set to; UINT64_MAX: nothing */
 	int foreign;        /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
-	struct timer watch; /* of streams that stand still */
+	struct timer watch;  /* of streams that stand still */
+	struct timer sooner; /* sources that are not watched yet are tried again */
+	LIST_HEAD(, source) unwatched;
 	struct source wake_source, timer_source;
 	atomic_int stop, wake; /* asked by brood_stop(), brood_wake(): any thread, signal handlers */
 	int running;           /* brood_run() is under way: stop counts */
@@ -256,6 +261,8 @@ struct brood {
 	struct event_list ready, kept; /* waiting for their callback; for brood_next() */
 	struct event_list held;        /* of what is paused */
 	struct event_item *shown;      /* what brood_next() showed last */
+	struct event_list spare;       /* for when there is no memory ... */
+	unsigned n_spare;              /* ... so many */
 	struct requests requests;
 	LIST_HEAD(, registered_name) names;
 	LIST_HEAD(, child) children;
@@ -272,6 +279,7 @@ struct brood {
 	int told_away;               /* AWAY was posted, and no BACK since */
 	int stopping;                /* the broker ends: finish, then leave */
 	int failed;                  /* negative errno: no broker any more */
+	int lost;                    /* negative errno: an event was lost */
 	struct fault down;           /* why it failed */
 	struct fault last, first;    /* of the last call; the first since brood_sync() */
 };
@@ -288,10 +296,12 @@ int handle_new_bare(struct brood **ret);
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);
 
-/* Watch or stop watching; every descriptor leaves the set before it is closed. */
-int handle_watch(struct brood *, struct source *, unsigned events);
-int handle_rewatch(struct brood *, struct source *, unsigned events);
-void handle_unwatch(struct brood *, struct source *);
+/*
+ * Watch a source for these events instead of those before; 0: not any more, as it must be before its descriptor is closed.
+ * If the kernel has no memory for it, that is tried again until it has.
+ */
+void handle_watch(struct brood *, struct source *, unsigned events);
+void handle_watch_again(struct timer *); /* what h->sooner does */
 
 /* Make the handle's descriptor readable; safe in signal handlers and from other threads. */
 void handle_poke(const struct brood *);

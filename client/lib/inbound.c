@@ -93,14 +93,14 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 	return m;
 }
 
-static void deliver_message(struct remote *r, struct letter *m, const struct item *it)
+static int deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
-	r->received++;
-	if (it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0) {
+	int late = it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0;
+	if (late)
 		letter_drop(m); /* the asker has given up already, and knows */
-		return;
-	}
-	event_message(r->h, r->peer, m);
+	int rc = late ? 0 : event_message(r->h, r->peer, m);
+	r->received += rc == 0;
+	return rc;
 }
 
 static void deliver_failure(struct remote *r, struct letter *m, const struct item *it)
@@ -123,13 +123,6 @@ static void deliver_reply(struct remote *r, struct letter *m, uint64_t correlati
 {
 	if (request_answer(r->h, r, correlation, m, NULL) < 0)
 		letter_drop(m); /* an answer after its deadline */
-}
-
-static void out_of_memory(struct brood *h)
-{
-	struct fault f;
-	fault_set_code(&f, -ENOMEM, "memory", "a message was lost: out of memory");
-	handle_note(h, &f);
 }
 
 /* What it sends cannot be read, so nothing behind it can be: the relation ends, and both sides hear why. */
@@ -161,14 +154,13 @@ static int are_missing(const struct brood *h, const struct letter *m, unsigned s
 }
 
 /* Without its descriptors it is not what was sent: whoever waits for it hears so, the program never sees it. */
-static void refuse(struct remote *r, struct letter *m, const struct item *it, const struct fault *why)
+static int refuse(struct remote *r, struct letter *m, const struct item *it, const struct fault *why)
 {
-	if (it->kind == ITEM_REPLY) {
-		letter_drop(m);
-		(void)request_answer(r->h, r, it->correlation, NULL, why);
-	} else if (letter_refuse(m, why) < 0) {
-		out_of_memory(r->h);
-	}
+	if (it->kind != ITEM_REPLY)
+		return letter_refuse(m, why);
+	letter_drop(m);
+	(void)request_answer(r->h, r, it->correlation, NULL, why);
+	return 0;
 }
 
 /* The receiver of what I sent did not take it. */
@@ -195,7 +187,8 @@ static void take_refused(struct remote *r, const struct item *it)
 
 /* ---- items that are messages ------------------------------------------------------------------------------------- */
 
-static void deliver(struct remote *r, struct letter *m, const struct item *it)
+/* 0; -ENOMEM: it was not taken, and the letter is dropped. */
+static int deliver(struct remote *r, struct letter *m, const struct item *it)
 {
 	struct fault why;
 	m->correlation = it->correlation;
@@ -206,52 +199,62 @@ static void deliver(struct remote *r, struct letter *m, const struct item *it)
 	m->msg.timeout_ms = it->kind == ITEM_REQUEST ? time_left(r->h, it->deadline) : -1;
 	m->msg.n_fds = it->fds;
 	if (it->fds && are_missing(r->h, m, it->fds, &why))
-		refuse(r, m, it, &why);
-	else if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
-		deliver_message(r, m, it);
-	else if (it->kind == ITEM_FAILURE)
+		return refuse(r, m, it, &why);
+	if (it->kind == ITEM_MESSAGE || it->kind == ITEM_REQUEST)
+		return deliver_message(r, m, it);
+	if (it->kind == ITEM_FAILURE)
 		deliver_failure(r, m, it);
 	else
 		deliver_reply(r, m, it->correlation);
+	return 0;
 }
 
-/* A fragment: 1 if the message is whole now. */
-static int take_fragment(struct remote *r, const struct item *it, const char *type)
+/* What it sends is not read on: it reports the rest as not delivered, and begins anew. */
+static void give_up_stream(struct remote *r, const struct fault *why)
 {
-	int rc = inflow_assemble(&r->in, it, type);
-	if (rc == -EPROTO)
-		broken(r);
-	else if (rc < 0)
-		out_of_memory(r->h);
-	else if (it->fds)
-		r->in.assembly.parcel = take_parcel(r->h);
-	return rc == 1;
+	event_post(r->h, r->peer, BROOD_EVENT_ERROR, why);
+	r->forgotten = 1;
+	link_reset(r->h, r, r->in.next);
 }
 
-static void take_fragments(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
+/* The last fragment came. The others were consumed as they came, so when the whole is lost there is no way back. */
+static int take_assembled(struct remote *r, uint32_t last, uint64_t sequence)
 {
-	if (!take_fragment(r, it, type))
-		return;
 	struct item first = r->in.assembly.first;
 	struct letter *m = letter_of_assembly(r, sequence);
-	if (m)
-		deliver(r, m, &first);
-	else
-		out_of_memory(r->h);
+	struct fault f;
+	if (!m) {
+		r->in.assembly.have -= last;
+		return -ENOMEM;
+	}
+	if (deliver(r, m, &first) == 0)
+		return 0;
+	r->in.next = sequence;
+	fault_set_code(&f, -ENOMEM, "memory", "a message from %s was lost: out of memory", peer_label(r->peer));
+	give_up_stream(r, &f);
+	return 0;
 }
 
-static void take_message(struct remote *r, const struct item *it, uint64_t sequence)
+static int take_fragment(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
 {
-	const char *type = it->continued ? "" : inflow_type(&r->in, it);
-	struct letter *m;
-	if (!type)
-		broken(r);
-	else if (it->more || it->continued)
-		take_fragments(r, it, type, sequence);
-	else if ((m = letter_of_item(r, it, type, sequence)))
-		deliver(r, m, it);
-	else
-		out_of_memory(r->h);
+	int rc = inflow_assemble(&r->in, it, type);
+	if (rc < 0)
+		return rc;
+	if (it->fds)
+		r->in.assembly.parcel = take_parcel(r->h);
+	return rc == 1 ? take_assembled(r, it->length, sequence) : 0;
+}
+
+static int take_message(struct remote *r, const struct item *it, uint64_t sequence)
+{
+	const char *type = "";
+	int rc = it->continued ? 0 : inflow_type(&r->in, it, &type);
+	if (rc < 0)
+		return rc;
+	if (it->more || it->continued)
+		return take_fragment(r, it, type, sequence);
+	struct letter *m = letter_of_item(r, it, type, sequence);
+	return m ? deliver(r, m, it) : -ENOMEM;
 }
 
 static void take_ready(struct remote *r)
@@ -265,23 +268,24 @@ static void take_ready(struct remote *r)
 }
 
 /* The other side sends no more; neither do we, once it has what we sent. */
-static void take_fin(struct remote *r)
+static int take_fin(struct remote *r)
 {
-	r->fin_received = 1;
-	if (!r->fin_sent && remote_signal(r, ITEM_FIN, 0) == 0)
-		r->fin_sent = 1;
+	if (!r->fin_sent && remote_signal(r, ITEM_FIN, 0) < 0)
+		return -ENOMEM;
+	r->fin_sent = r->fin_received = 1;
 	parting_disconnect(r->peer, NULL);
+	return 0;
 }
 
-static void take_item(struct remote *r, const struct item *it, uint64_t sequence)
+/* 0; -EPROTO; -ENOMEM: it was not taken. */
+static int take_item(struct remote *r, const struct item *it, uint64_t sequence)
 {
 	switch (it->kind) {
 	case ITEM_READY:
 		take_ready(r);
 		break;
 	case ITEM_FIN:
-		take_fin(r);
-		break;
+		return take_fin(r);
 	case ITEM_CANCEL:
 		letter_cancel(r, it->correlation);
 		break;
@@ -289,9 +293,9 @@ static void take_item(struct remote *r, const struct item *it, uint64_t sequence
 		take_refused(r, it);
 		break;
 	default:
-		take_message(r, it, sequence);
-		break;
+		return take_message(r, it, sequence);
 	}
+	return 0;
 }
 
 /* ---- the cursor -------------------------------------------------------------------------------------------------- */
@@ -398,6 +402,14 @@ static unsigned run_messages(struct brood *h)
 	return n;
 }
 
+/* There was no memory for it. Its sender sends it again to whoever comes back, so that is what we do. */
+static void not_taken(struct remote *r, uint64_t sequence)
+{
+	r->in.next = sequence;
+	r->h->cursor.at = r->h->cursor.end;
+	link_spoil(r->h);
+}
+
 /* One item of the open frame. */
 static void step(struct brood *h)
 {
@@ -415,7 +427,11 @@ static void step(struct brood *h)
 	if (sequence != r->in.next)
 		return; /* older: seen; newer: the sender will come back to it */
 	r->in.next++;
-	take_item(r, &it, sequence);
+	rc = take_item(r, &it, sequence);
+	if (rc == -EPROTO)
+		broken(r);
+	else if (rc < 0)
+		not_taken(r, sequence);
 }
 
 static void cursor_open(struct brood *h, struct remote *r, const struct frame *f)
@@ -508,14 +524,12 @@ static void take_reset(struct remote *r, uint64_t next)
 }
 
 /* What is missing will not come any more. This must not happen, and if it does nobody shall wait for ever. */
-static void give_up_stream(struct remote *r, uint64_t sent)
+static void tell_gap(struct remote *r, uint64_t sent)
 {
 	struct fault f;
 	fault_set(&f, "stream.gap", "%" PRIu64 " items from %s are missing, from number %" PRIu64 " on",
 		  sent - r->in.next, peer_label(r->peer), r->in.next);
-	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
-	r->forgotten = 1;
-	link_reset(r->h, r, r->in.next);
+	give_up_stream(r, &f);
 }
 
 static void routed(struct brood *h, const struct frame *f)
@@ -540,7 +554,7 @@ static void routed(struct brood *h, const struct frame *f)
 		inflow_ask(&r->in, f->sequence - 1);
 		remote_touch(r);
 		if (watch_gap(r, f->sequence))
-			give_up_stream(r, f->sequence);
+			tell_gap(r, f->sequence);
 	}
 }
 
@@ -669,7 +683,10 @@ static void control(struct brood *h, const struct frame *f, const ProtobufCMessa
 		    void (*handler)(struct brood *, const ProtobufCMessage *))
 {
 	ProtobufCMessage *m;
-	if (guard_unpack(type, f->body, f->length, 1, &m) < 0)
+	int rc = guard_unpack(type, f->body, f->length, 1, &m);
+	if (rc == -ENOMEM)
+		link_spoil(h); /* whoever comes back is told again */
+	if (rc < 0)
 		return; /* from a newer broker, perhaps: nothing that this library could act on */
 	handler(h, m);
 	guard_free(m);
@@ -717,7 +734,12 @@ static void meet_parent(struct brood *h)
 	struct brood_peer *p = h->parent;
 	if (!p || !h->link.parent || p->remote->resolved)
 		return;
-	remote_resolve(p->remote, h->link.parent);
+	if (remote_resolve(p->remote, h->link.parent) < 0) {
+		struct fault f;
+		fault_set_code(&f, -ENOMEM, "memory", "out of memory for the relation with the parent");
+		link_fail(h, &f);
+		return;
+	}
 	p->ready = 1;
 	event_post(h, p, BROOD_EVENT_READY, NULL);
 }

@@ -88,32 +88,39 @@ void inflow_release(struct inflow *in, struct inflow_hold *hold)
 
 /* ---- type names -------------------------------------------------------------------------------------------------- */
 
-static const char *bind(struct inflow *in, unsigned slot, const struct item *it)
+static int bind(struct inflow *in, unsigned slot, const struct item *it, const char **ret)
 {
 	if (!in->types && !(in->types = calloc(ITEM_TYPES + 1, sizeof(*in->types))))
-		return NULL;
+		return -ENOMEM;
 	char *copy = strndup(it->name, it->name_length);
 	if (!copy)
-		return NULL;
+		return -ENOMEM;
 	free(in->types[slot]);
-	return in->types[slot] = copy;
+	*ret = in->types[slot] = copy;
+	return 0;
 }
 
-const char *inflow_type(struct inflow *in, const struct item *it)
+static int is_name(const char *known, const struct item *it)
 {
+	return strlen(known) == it->name_length && memcmp(known, it->name, it->name_length) == 0;
+}
+
+int inflow_type(struct inflow *in, const struct item *it, const char **ret)
+{
+	*ret = "";
 	if (it->type == 0)
-		return "";
+		return 0;
 	if (it->type == ITEM_UNNUMBERED)
-		return it->name ? bind(in, ITEM_TYPES, it) : NULL;
+		return it->name ? bind(in, ITEM_TYPES, it, ret) : -EPROTO;
 	if (it->type > ITEM_TYPES)
-		return NULL;
-	unsigned slot = it->type - 1u;
-	if (!it->name)
-		return in->types ? in->types[slot] : NULL;
-	const char *known = in->types ? in->types[slot] : NULL;
-	if (known && strlen(known) == it->name_length && memcmp(known, it->name, it->name_length) == 0)
-		return known;
-	return known ? NULL : bind(in, slot, it); /* a number never changes its meaning */
+		return -EPROTO;
+	const char *known = in->types ? in->types[it->type - 1u] : NULL;
+	if (!known && it->name)
+		return bind(in, it->type - 1u, it, ret);
+	if (!known || (it->name && !is_name(known, it)))
+		return -EPROTO; /* a number never changes its meaning */
+	*ret = known;
+	return 0;
 }
 
 /* ---- fragments --------------------------------------------------------------------------------------------------- */

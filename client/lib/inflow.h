@@ -70,9 +70,9 @@ static inline void inflow_finish(struct inflow *in, uint64_t sequence)
 void inflow_hold(struct inflow *, struct inflow_hold *, uint64_t sequence);
 void inflow_release(struct inflow *, struct inflow_hold *);
 
-/* Name of the item's type ("" if untyped), valid until the next unnumbered one. NULL: no memory, or a number never
- * bound. */
-const char *inflow_type(struct inflow *, const struct item *);
+/* Name of the item's type ("" if untyped), valid until the next unnumbered one. 0; -ENOMEM; -EPROTO: a number that was
+ * never bound, or is bound to another name. */
+int inflow_type(struct inflow *, const struct item *, const char **ret);
 
 /* The same for a number up to ITEM_TYPES that was bound before (or 0). NULL: it was not. */
 static inline const char *inflow_bound_type(const struct inflow *in, unsigned number)

@@ -98,8 +98,8 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 {
 	struct link *l = &h->link;
 	l->up = up;
-	l->source = (struct source){ channel_ready, -1 };
-	l->starter = (struct source){ starter_ready, -1 };
+	l->source = (struct source){ .ready = channel_ready, .fd = -1 };
+	l->starter = (struct source){ .ready = starter_ready, .fd = -1 };
 	l->timer.fire = dial_again;
 	l->next_id = 1;
 	l->address_kind = ADDRESS_UNIX;
@@ -118,14 +118,13 @@ static void disconnect(struct brood *h)
 {
 	struct link *l = &h->link;
 	if (l->source.fd >= 0)
-		handle_unwatch(h, &l->source);
+		handle_watch(h, &l->source, 0);
 	if (l->channel.slab)
 		channel_deinit(&l->channel);
 	else if (l->source.fd >= 0)
 		close(l->source.fd);
 	l->source.fd = -1;
-	l->interest = 0;
-	l->full = 0;
+	l->full = l->spoiled = 0;
 }
 
 static void reap_starter(struct brood *h, int flags)
@@ -139,7 +138,7 @@ static void reap_starter(struct brood *h, int flags)
 		return;
 	/* It is well and listens, or it found another. If that one was just leaving, a second start is needed. */
 	l->started = info.si_code != CLD_EXITED || info.si_status != 0;
-	handle_unwatch(h, &l->starter);
+	handle_watch(h, &l->starter, 0);
 	close(l->starter.fd);
 	l->starter.fd = -1;
 }
@@ -183,19 +182,30 @@ static void update_interest(struct brood *h)
 {
 	struct link *l = &h->link;
 	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
-	if (l->source.fd < 0 || want == l->interest)
-		return;
-	(void)handle_rewatch(h, &l->source, want);
-	l->interest = want;
+	if (l->source.fd >= 0)
+		handle_watch(h, &l->source, want);
+}
+
+void link_spoil(struct brood *h)
+{
+	h->link.spoiled = 1;
+	if (h->foreign)
+		handle_poke(h);
+}
+
+static void spoil_if(struct brood *h, int rc)
+{
+	if (rc == -ENOMEM)
+		link_spoil(h);
 }
 
 /* Failures to write are not looked at: what the broker said last may still be readable and names the reason, and the
- * end of file behind it ends the link. */
+ * end of file behind it ends the link. But if there was no memory to keep the rest of a frame, nothing may follow. */
 static void send_body(struct brood *h, unsigned kind, const uint8_t *body, size_t length, int fd)
 {
 	struct frame head = { .kind = (uint8_t)kind, .length = (uint32_t)length };
 	if (h->link.source.fd >= 0)
-		(void)channel_send(&h->link.channel, &head, body, fd);
+		spoil_if(h, channel_send(&h->link.channel, &head, body, fd));
 	else if (fd >= 0)
 		close(fd);
 	update_interest(h);
@@ -206,7 +216,7 @@ void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int
 	uint8_t small[1024], *body = small;
 	size_t length = protobuf_c_message_get_packed_size(m);
 	if (length > sizeof(small) && !(body = malloc(length))) {
-		fail(h, "broker.lost", "out of memory for the connection to the broker", -ENOMEM);
+		link_spoil(h);
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -224,7 +234,7 @@ void link_reset(struct brood *h, const struct remote *r, uint64_t expected)
 	};
 	if (!link_is_up(h))
 		return; /* what comes again is answered again */
-	(void)channel_send(&h->link.channel, &head, NULL, -1);
+	spoil_if(h, channel_send(&h->link.channel, &head, NULL, -1));
 	update_interest(h);
 }
 
@@ -301,7 +311,7 @@ static size_t settle_share(struct brood *h, struct batch *b, struct share *s, si
 		outflow_advance(&s->remote->out, used, &rest);
 	}
 	if (rest.iov_len)
-		(void)channel_keep(&h->link.channel, rest.iov_base, rest.iov_len, NULL, -1);
+		spoil_if(h, channel_keep(&h->link.channel, rest.iov_base, rest.iov_len, NULL, -1));
 	return used;
 }
 
@@ -353,10 +363,10 @@ static int pump_once(struct brood *h, struct batch *b)
 void link_pump(struct brood *h)
 {
 	struct batch batch;
-	if (h->link.state != LINK_UP || h->link.full)
+	if (h->link.state != LINK_UP || h->link.full || h->link.spoiled)
 		return;
 	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
-		if (!pump_once(h, &batch))
+		if (!pump_once(h, &batch) || h->link.spoiled)
 			break;
 	update_interest(h);
 }
@@ -435,7 +445,6 @@ static void greet(struct brood *h, int fd)
 	l->greeted = 1;
 	l->source.fd = fd;
 	l->state = LINK_GREETING;
-	l->interest = EPOLLIN;
 	l->full = 0;
 	channel_init(&l->channel, fd, fd, &l->slab);
 	if (l->address_kind == ADDRESS_TCP)
@@ -475,7 +484,7 @@ static int start_private_broker(struct brood *h)
 		return rc;
 	l->started = 1;
 	l->starter.fd = broker.pidfd;
-	(void)handle_watch(h, &l->starter, EPOLLIN);
+	handle_watch(h, &l->starter, EPOLLIN);
 	return 0;
 }
 
@@ -518,11 +527,8 @@ static void dial_now(struct brood *h)
 	}
 	dial_tune(fd, a.kind);
 	l->source.fd = fd;
-	if (handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN) < 0) {
-		close(fd);
-		l->source.fd = -1;
-		fail(h, "broker.lost", "cannot watch the connection to the broker", -ENOMEM);
-	} else if (pending) {
+	handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN);
+	if (pending) {
 		l->state = LINK_CONNECTING;
 		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	} else {
@@ -583,7 +589,7 @@ static void connect_finished(struct brood *h)
 		dial_failed(h, rc);
 		return;
 	}
-	(void)handle_rewatch(h, &l->source, EPOLLIN);
+	handle_watch(h, &l->source, EPOLLIN);
 	greet(h, l->source.fd);
 }
 
@@ -597,9 +603,8 @@ void link_need(struct brood *h)
 	if (!l->inherited) {
 		l->state = LINK_DIALING;
 		dial_now(h);
-	} else if (handle_watch(h, &l->source, EPOLLIN) < 0) {
-		fail(h, "broker.lost", "cannot watch the inherited channel", -ENOMEM);
 	} else {
+		handle_watch(h, &l->source, EPOLLIN);
 		greet(h, l->source.fd);
 	}
 }
@@ -759,7 +764,12 @@ static void take(struct brood *h, const struct frame *f, const ProtobufCMessageD
 		 void (*handler)(struct brood *, const ProtobufCMessage *))
 {
 	ProtobufCMessage *m;
-	if (guard_unpack(type, f->body, f->length, 1, &m) < 0) {
+	int rc = guard_unpack(type, f->body, f->length, 1, &m);
+	if (rc == -ENOMEM) {
+		link_spoil(h);
+		return;
+	}
+	if (rc < 0) {
 		fail(h, "control.malformed", "the broker sent something that cannot be read", 0);
 		return;
 	}
@@ -789,10 +799,12 @@ static void take_frame(struct brood *h, const struct frame *f)
 int link_next(struct brood *h)
 {
 	struct frame f;
-	if (h->link.source.fd < 0 || !h->link.channel.slab)
+	if (h->link.source.fd < 0 || !h->link.channel.slab || h->link.spoiled)
 		return 0;
 	int rc = channel_next(&h->link.channel, &f);
-	if (rc < 0)
+	if (rc == -ENOMEM)
+		link_spoil(h);
+	else if (rc < 0)
 		fail(h, "broker.lost", "the broker sent something that is not a frame", rc);
 	else if (rc == 1)
 		take_frame(h, &f);
@@ -825,10 +837,16 @@ static void ended(struct brood *h, int code)
 	fail(h, "broker.lost", "the connection to the broker ended", code);
 }
 
+void link_renew(struct brood *h)
+{
+	if (h->link.spoiled)
+		ended(h, -ENOMEM);
+}
+
 int link_read(struct brood *h)
 {
 	struct link *l = &h->link;
-	if (l->source.fd < 0 || l->state < LINK_GREETING)
+	if (l->source.fd < 0 || l->state < LINK_GREETING || l->spoiled)
 		return 0;
 	l->readable = 0;
 	ssize_t n = channel_read(&l->channel);

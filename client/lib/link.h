@@ -64,6 +64,10 @@ int link_next(struct brood *);
 
 /* Say goodbye, after everything else; nothing is sent afterwards. */
 void link_leave(struct brood *);
+/* The connection cannot be used on, for lack of memory: it is made anew in the next turn, as if it had been lost. */
+void link_spoil(struct brood *);
+void link_renew(struct brood *); /* if that is so */
+
 /* End for good, for this reason. */
 void link_fail(struct brood *, const struct fault *);
 

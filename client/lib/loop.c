@@ -61,10 +61,14 @@ int loop_init(struct brood *h)
 	h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (h->epoll_fd < 0 || h->wake_fd < 0 || h->timer_fd < 0)
 		return -errno;
-	h->wake_source = (struct source){ woken, h->wake_fd };
-	h->timer_source = (struct source){ timer_rang, h->timer_fd };
-	int rc = handle_watch(h, &h->wake_source, EPOLLIN);
-	return rc < 0 ? rc : handle_watch(h, &h->timer_source, EPOLLIN);
+	h->wake_source = (struct source){ .ready = woken, .fd = h->wake_fd };
+	h->timer_source = (struct source){ .ready = timer_rang, .fd = h->timer_fd };
+	h->sooner.fire = handle_watch_again;
+	if (timer_promise(&h->timers, &h->sooner) < 0)
+		return -ENOMEM;
+	handle_watch(h, &h->wake_source, EPOLLIN);
+	handle_watch(h, &h->timer_source, EPOLLIN);
+	return 0;
 }
 
 void loop_deinit(struct brood *h)
@@ -155,11 +159,12 @@ static void deliver(struct brood *h)
 static void turn(struct brood *h, int timeout_ms)
 {
 	unsigned before = h->delivered;
+	link_renew(h);
 	deliver(h);
 	if (inbound_run(h))
 		return;
 	link_pump(h);
-	run_sources(h, h->delivered != before ? 0 : timeout_ms);
+	run_sources(h, h->delivered != before || h->link.spoiled ? 0 : timeout_ms);
 	(void)read_and_run(h);
 	if (handle_check(h) == 0 && h->timers.n)
 		timers_run(&h->timers, handle_now());
@@ -294,7 +299,7 @@ int brood_process(brood *h, int timeout_ms)
 	unsigned before = h->delivered;
 	if ((rc = loop_turn(h, timeout_ms, 1)) < 0)
 		return rc;
-	int n = (int)(h->delivered - before);
+	int n = h->lost ? h->lost : (int)(h->delivered - before);
 	(void)finish_turn(h);
 	return n;
 }
@@ -321,7 +326,7 @@ int brood_run(brood *h)
 	if (rc < 0)
 		return rc;
 	h->running = 1;
-	while (rc == 0 && !h->stop && !h->closing && alive(h))
+	while (rc == 0 && !h->stop && !h->closing && alive(h) && !h->lost)
 		rc = loop_turn(h, -1, 1);
 	h->running = 0;
 	h->stop = 0;
@@ -336,7 +341,7 @@ int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 		return rc;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	while (!(*ret = event_show(h))) {
-		if (h->failed && !alive(h))
+		if (h->lost || (h->failed && !alive(h)))
 			return h->failed;
 		rc = loop_turn(h, now >= end ? 0 : end == UINT64_MAX ? -1 : (int)(end - now), 1);
 		if (rc < 0)

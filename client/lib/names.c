@@ -174,13 +174,14 @@ static void join_known(struct brood_peer *p, struct remote *known)
 {
 	struct remote *waiting = p->remote;
 	struct brood_peer *before = known->peer;
+	uint64_t first = known->out.next;
 	request_move(waiting, known);
-	confirm_move(waiting, known, known->out.next);
 	if (remote_move(waiting, known) < 0) {
 		struct fault f;
 		fault_set_code(&f, -ENOMEM, "undelivered", "messages to %s were lost: out of memory", p->name);
 		event_post(p->h, p, BROOD_EVENT_ERROR, &f);
 	}
+	confirm_move(waiting, known, first);
 	peer_turn_to(p, known);
 	if (before && (before->kind != PEER_PROCESS || before->owned))
 		known->peer = before; /* the nearer relation keeps the events */
@@ -188,13 +189,25 @@ static void join_known(struct brood_peer *p, struct remote *known)
 		peer_retire(before);
 }
 
+/* There is no memory to talk to it: as if nobody held the name. */
+static void holder_lost(struct brood_peer *p)
+{
+	struct fault f;
+	fault_set_code(&f, -ENOMEM, "memory", "out of memory for a relation with the holder of %s", p->name);
+	p->absent = 1;
+	event_post(p->h, p, BROOD_EVENT_ERROR, &f);
+	parting_report(p->remote, &f);
+}
+
 static void turn_to_holder(struct brood_peer *p, uint64_t id)
 {
 	struct remote *known = remote_find(p->h, id);
 	if (known)
 		join_known(p, known);
-	else
-		remote_resolve(p->remote, id);
+	else if (remote_resolve(p->remote, id) < 0) {
+		holder_lost(p);
+		return;
+	}
 	make_ready(p);
 }
 
@@ -260,8 +273,10 @@ struct brood_peer *names_stranger(struct brood *h, uint64_t id)
 {
 	struct remote *r = remote_new(h);
 	struct brood_peer *p = r ? peer_new(h, PEER_PROCESS, r) : NULL;
-	if (p)
-		remote_resolve(r, id);
+	if (p && remote_resolve(r, id) < 0) {
+		peer_retire(p);
+		p = NULL;
+	}
 	remote_unref(r);
 	return p;
 }
@@ -282,7 +297,7 @@ static struct brood_peer *find_name(struct brood *h, const char *name)
 	struct remote *r = remote_new(h);
 	struct brood_peer *p = r ? peer_new(h, PEER_NAME, r) : NULL;
 	remote_unref(r);
-	if (p && !(p->name = strdup(name))) {
+	if (p && (!(p->name = strdup(name)) || timer_promise(&h->timers, &p->waiting) < 0)) {
 		peer_unref(p);
 		return NULL;
 	}

@@ -51,7 +51,7 @@ void peer_unref(struct brood_peer *p)
 	if (--p->refs > 0)
 		return;
 	forget_reports(p);
-	timer_cancel(&p->h->timers, &p->waiting);
+	timer_release(&p->h->timers, &p->waiting);
 	let_go(p);
 	TAILQ_REMOVE(&p->h->peers, p, entry);
 	if (p->child)

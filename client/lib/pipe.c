@@ -41,26 +41,17 @@ static unsigned interest(const struct pipe *p)
 static void update(struct pipe *p)
 {
 	unsigned events = interest(p);
-	if (p->source.fd < 0 || events == p->watched)
-		return;
-	if (!events)
-		handle_unwatch(p->peer->h, &p->source);
-	else if (p->watched)
-		(void)handle_rewatch(p->peer->h, &p->source, events);
-	else if (handle_watch(p->peer->h, &p->source, events) < 0)
-		events = 0; /* no memory in the kernel: the next change tries again */
-	p->watched = events;
+	if (p->source.fd >= 0)
+		handle_watch(p->peer->h, &p->source, events);
 }
 
 static void shut(struct pipe *p)
 {
 	if (p->source.fd < 0)
 		return;
-	if (p->watched)
-		handle_unwatch(p->peer->h, &p->source);
+	handle_watch(p->peer->h, &p->source, 0);
 	close(p->source.fd);
 	p->source.fd = -1;
-	p->watched = 0;
 }
 
 /* The descriptor goes when neither way is open. */
@@ -412,7 +403,7 @@ void pipe_init(struct pipe *p, struct brood_peer *peer, enum pipe_kind kind, int
 {
 	int input = kind == PIPE_PLAIN && target == 0;
 	memset(p, 0, sizeof(*p));
-	p->source = (struct source){ ready, fd };
+	p->source = (struct source){ .ready = ready, .fd = fd };
 	p->peer = peer;
 	p->sink = sink;
 	p->kind = kind;

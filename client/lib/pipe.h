@@ -36,7 +36,6 @@ struct pipe {
 	int target; /* what the child calls it */
 	enum pipe_kind kind;
 	unsigned reads : 1, writes : 1; /* which ways are (still) open */
-	unsigned watched;               /* epoll events asked for */
 	unsigned paused : 1;
 	unsigned showing : 1; /* the buffer is with the sink */
 	unsigned ended : 1;   /* the end was read, and is to be shown or was */

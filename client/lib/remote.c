@@ -94,14 +94,17 @@ void remote_begin_out(struct remote *r)
 	r->mine = (r->mine + 1) & 15;
 }
 
-void remote_resolve(struct remote *r, uint64_t id)
+int remote_resolve(struct remote *r, uint64_t id)
 {
 	r->id = id;
+	HASH_ADD(hh, r->h->by_id, id, sizeof(r->id), r);
+	if (!r->hh.tbl)
+		return -ENOMEM;
 	r->resolved = 1;
 	recall(r);
 	remote_ref(r);
-	HASH_ADD(hh, r->h->by_id, id, sizeof(r->id), r);
 	remote_touch(r);
+	return 0;
 }
 
 void remote_end(struct remote *r)

@@ -13,8 +13,9 @@ void remote_unref(struct remote *); /* NULL is fine */
 
 /* The remote with this id, borrowed, or NULL. */
 struct remote *remote_find(struct brood *, uint64_t id);
-/* Give it its id and put it into the table, which holds a reference until remote_end(). */
-void remote_resolve(struct remote *, uint64_t id);
+/* Give it its id and put it into the table, which holds a reference until remote_end(). 0, or -ENOMEM and nothing
+ * happened. */
+int remote_resolve(struct remote *, uint64_t id);
 
 /* What the body of an outgoing message is made of. */
 struct body {

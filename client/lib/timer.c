@@ -45,9 +45,10 @@ static void settle(struct timers *timers, unsigned slot, struct timer *timer)
 	put(timers, slot, timer);
 }
 
+/* Room for one more, beside those that always have some. */
 static int make_room(struct timers *timers)
 {
-	if (timers->n < timers->size)
+	if (timers->promised + timers->others < timers->size)
 		return 0;
 	unsigned size = timers->size ? 2 * timers->size : 15;
 	struct timer **heap = realloc(timers->heap, (size + 1) * sizeof(struct timer *));
@@ -58,10 +59,31 @@ static int make_room(struct timers *timers)
 	return 0;
 }
 
+int timer_promise(struct timers *timers, struct timer *timer)
+{
+	if (timer->promised)
+		return 0;
+	if (make_room(timers) < 0)
+		return -ENOMEM;
+	timer->promised = 1;
+	timers->promised++;
+	return 0;
+}
+
+void timer_release(struct timers *timers, struct timer *timer)
+{
+	timer_cancel(timers, timer);
+	timers->promised -= timer->promised;
+	timer->promised = 0;
+}
+
 int timer_arm(struct timers *timers, struct timer *timer, uint64_t due)
 {
-	if (!timer->slot && make_room(timers) < 0)
-		return -ENOMEM;
+	if (!timer->slot && !timer->promised) {
+		if (make_room(timers) < 0)
+			return -ENOMEM;
+		timers->others++;
+	}
 	timer->due = due > timers->earliest ? due : timers->earliest;
 	settle(timers, timer->slot ? timer->slot : ++timers->n, timer);
 	return 0;
@@ -72,6 +94,7 @@ void timer_cancel(struct timers *timers, struct timer *timer)
 	unsigned slot = timer->slot;
 	if (!slot)
 		return;
+	timers->others -= !timer->promised;
 	struct timer *last = timers->heap[timers->n--];
 	if (last != timer)
 		settle(timers, slot, last);

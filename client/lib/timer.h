@@ -9,19 +9,27 @@
 
 struct timer { /* begin with { .fire = ... }; must not move in memory while armed */
 	uint64_t due;
-	unsigned slot; /* 0: not armed */
+	unsigned slot;     /* 0: not armed */
+	unsigned promised; /* arming it cannot fail */
 	void (*fire)(struct timer *);
 };
 
 struct timers {
 	struct timer **heap; /* from 1; a parent is due no later than its children */
 	unsigned n, size;    /* armed; room for so many */
+	unsigned promised;   /* timers that always have room ... */
+	unsigned others;     /* ... and how many of the others are armed */
 	uint64_t earliest;   /* while timers_run() runs: nothing becomes due before this */
 };
 
 void timers_init(struct timers *);
 /* Cancels all. Twice is fine, also from a timer's callback. */
 void timers_deinit(struct timers *);
+
+/* From now on timer_arm() cannot fail for this one. 0, -ENOMEM. Twice is fine. */
+int timer_promise(struct timers *, struct timer *);
+/* Cancel it for good. Fine if nothing was promised. */
+void timer_release(struct timers *, struct timer *);
 
 /*
  * Fire at `due`; an armed timer is moved, which cannot fail. -ENOMEM: no room for one more, nothing changed. A timer

@@ -187,9 +187,10 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "upgrades", 1, NULL, 'u' }, { "pairs", 1, NULL, 'p' }, { "broker", 1, NULL, 'b' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "upgrades", 1, NULL, 'u' },
+						 { "pairs", 1, NULL, 'p' },
+						 { "broker", 1, NULL, 'b' },
+						 { NULL, 0, NULL, 0 } };
 	size_t upgrades = 10;
 	int c;
 	if (argc == 2 && strcmp(argv[1], "child") == 0)

@@ -128,7 +128,8 @@ static void transmit(struct ends *e, size_t most)
 static void check_message(struct ends *e, const struct item *it)
 {
 	uint64_t i = ++e->got;
-	const char *type = inflow_type(&e->in, it);
+	const char *type;
+	assert_int_equal(inflow_type(&e->in, it, &type), 0);
 	assert_non_null(type);
 	assert_string_equal(type, i % 3 ? "Job" : "Other");
 	assert_int_equal(it->length, length_of(i));
@@ -456,22 +457,29 @@ static void false_fragments_are_refused(void **state)
 
 static void type_numbers_keep_their_meaning(void **state)
 {
+	const char *got;
 	struct ends *e = *state;
 	struct item bind = { .type = 3, .name = "Job", .name_length = 3 }, use = { .type = 3 }, never = { .type = 4 };
 	struct item other = { .type = 3, .name = "Evil", .name_length = 4 }, plain = { 0 };
 	struct item loose = { .type = ITEM_UNNUMBERED, .name = "Once", .name_length = 4 };
-	assert_null(inflow_type(&e->in, &use));
-	assert_string_equal(inflow_type(&e->in, &bind), "Job");
-	assert_string_equal(inflow_type(&e->in, &use), "Job");
-	assert_string_equal(inflow_type(&e->in, &bind), "Job"); /* sent again */
-	assert_null(inflow_type(&e->in, &other));
-	assert_null(inflow_type(&e->in, &never));
-	assert_string_equal(inflow_type(&e->in, &plain), "");
-	assert_string_equal(inflow_type(&e->in, &loose), "Once");
+	assert_int_equal(inflow_type(&e->in, &use, &got), -EPROTO);
+	assert_int_equal(inflow_type(&e->in, &bind, &got), 0);
+	assert_string_equal(got, "Job");
+	assert_int_equal(inflow_type(&e->in, &use, &got), 0);
+	assert_string_equal(got, "Job");
+	assert_int_equal(inflow_type(&e->in, &bind, &got), 0);
+	assert_string_equal(got, "Job"); /* sent again */
+	assert_int_equal(inflow_type(&e->in, &other, &got), -EPROTO);
+	assert_int_equal(inflow_type(&e->in, &never, &got), -EPROTO);
+	assert_int_equal(inflow_type(&e->in, &plain, &got), 0);
+	assert_string_equal(got, "");
+	assert_int_equal(inflow_type(&e->in, &loose, &got), 0);
+	assert_string_equal(got, "Once");
 }
 
 static void more_types_than_numbers(void **state)
 {
+	const char *got;
 	struct ends *e = *state;
 	char name[16];
 	for (unsigned i = 0; i < 2 * ITEM_TYPES; i++) {
@@ -479,7 +487,8 @@ static void more_types_than_numbers(void **state)
 		snprintf(name, sizeof(name), "type-%u", i);
 		assert_int_equal(outflow_type(&e->out, name, &it), 0);
 		assert_int_equal(it.type, i < ITEM_TYPES ? i + 1 : ITEM_UNNUMBERED);
-		assert_string_equal(inflow_type(&e->in, &it), name);
+		assert_int_equal(inflow_type(&e->in, &it, &got), 0);
+		assert_string_equal(got, name);
 	}
 }
 

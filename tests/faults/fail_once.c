@@ -1,0 +1,379 @@
+/*
+ * fail_once: every allocation and system call of a scenario fails once, one after the other.
+ *
+ *   BROOD_BROKER=build/bin/broodd build/tests/fail_once client|broker|start [--from N] [--to N] [--verbose]
+ *
+ * client: the call fails in a program that links the library. It may fail, and must say so; it must not hang or crash, and
+ *   leaves no memory, process or session behind.
+ * broker: the call fails in the broker while the scenario runs, and while somebody innocent is served. At most one of the
+ *   two is affected; the broker lives, and leaves with status 0 when told to.
+ * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
+ */
+#include "fixture.h"
+#include <brood.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 20000
+#define STEP_MS 1
+
+static unsigned long from = 1, up_to = 100000;
+static int verbose;
+
+struct outcome { /* what the shim wrote */
+	unsigned long count;
+	char failed[64]; /* "none": there are no such many calls */
+	unsigned live;
+};
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = STEP_MS * 1000000 }, NULL);
+}
+
+static void result_path(const struct fixture *f, char to[96])
+{
+	snprintf(to, 96, "%s/faults", f->directory);
+}
+
+static int read_outcome(const struct fixture *f, struct outcome *o)
+{
+	char path[96];
+	result_path(f, path);
+	FILE *file = fopen(path, "re");
+	*o = (struct outcome){ .failed = "none" };
+	if (!file)
+		return -1;
+	int n = fscanf(file, "count %lu\nfailed %63[^\n]\nlive %u", &o->count, o->failed, &o->live);
+	fclose(file);
+	unlink(path);
+	return n == 3 ? 0 : -1;
+}
+
+static void set_faults(const struct fixture *f, const char *of, unsigned long at, int wait)
+{
+	char path[96], number[24];
+	result_path(f, path);
+	snprintf(number, sizeof number, "%lu", at);
+	setenv("FAULTS_OF", of, 1);
+	setenv("FAULTS_AT", number, 1);
+	setenv("FAULTS_TO", path, 1);
+	setenv("LD_PRELOAD", SHIM, 1);
+	if (wait)
+		setenv("FAULTS_WAIT", "1", 1);
+}
+
+static void unset_faults(void)
+{
+	static const char *const names[] = { "FAULTS_OF", "FAULTS_AT", "FAULTS_TO", "FAULTS_WAIT", "LD_PRELOAD" };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		unsetenv(names[i]);
+}
+
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
+
+static pid_t start(const char *const *argv, int said)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
+	dup2(said, 1);
+	dup2(said, 2);
+	execv(argv[0], (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+/* Its wait status; -1: it hangs, and was killed. */
+static int await(pid_t pid)
+{
+	int status;
+	for (int waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		nap();
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return -1;
+}
+
+/* Orphans come to us. 1 if all ended by themselves. */
+static int no_orphans(const pid_t *known, size_t n)
+{
+	for (int waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		siginfo_t info = { 0 };
+		int rc = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+		if (rc == 0 && info.si_pid) {
+			for (size_t i = 0; i < n; i++)
+				if (known[i] == info.si_pid)
+					return 0; /* one that should live */
+			waitpid(info.si_pid, NULL, 0);
+			continue;
+		}
+		unsigned others = 0;
+		char path[64], line[4096] = "";
+		snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t got = read(fd, line, sizeof line - 1);
+		close(fd);
+		line[got > 0 ? got : 0] = '\0';
+		for (char *at = strtok(line, " "); at; at = strtok(NULL, " "))
+			others++;
+		if (others == n)
+			return 1;
+		nap();
+	}
+	return 0;
+}
+
+static unsigned broker_fds(const struct fixture *f)
+{
+	char path[64];
+	unsigned n = 0;
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)f->broker, fd);
+		n += faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	}
+	return n;
+}
+
+/* ---- somebody innocent ------------------------------------------------------------------------------------------- */
+
+struct innocent {
+	pid_t server;
+	brood *b;
+	brood_peer *peer;
+};
+
+static int is_served(struct innocent *i)
+{
+	brood_msg *m;
+	int rc = brood_call(i->peer, BROOD_MSG("echo", "x", 1), 10000, &m);
+	if (rc == 0)
+		brood_msg_release(m);
+	return rc == 0;
+}
+
+static int innocent_begin(struct innocent *i)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	i->server = start(BROOD_ARGV(KID_PROGRAM, "named", "innocent"), null);
+	close(null);
+	if (brood_connect(&i->b, NULL, NULL) < 0 ||
+	    brood_find(i->b, &i->peer, "innocent", BROOD_FIND(.wait_ms = PATIENCE_MS)) < 0)
+		return 0;
+	return is_served(i);
+}
+
+static void innocent_end(struct innocent *i)
+{
+	brood_close(i->b);
+	kill(i->server, SIGKILL);
+	waitpid(i->server, NULL, 0);
+}
+
+/* ---- what is wrong ----------------------------------------------------------------------------------------------- */
+
+static void show(int fd)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof text, 0);
+	if (n > 0)
+		fprintf(stderr, "%.*s", (int)n, text);
+}
+
+static int complain(unsigned long at, const struct outcome *o, int said, const char *what, long value)
+{
+	fprintf(stderr, "fail_once: call %lu (%s): %s (%ld)\n", at, o->failed, what, value);
+	show(said);
+	return 1;
+}
+
+static int is_orderly(int status)
+{
+	return status >= 0 && WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3);
+}
+
+static int new_file(const struct fixture *f)
+{
+	return open(f->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+/* ---- the three --------------------------------------------------------------------------------------------------- */
+
+struct run {
+	struct fixture *f;
+	struct innocent innocent;
+	unsigned fds;
+	unsigned long n, told, wrong;
+	int over;
+};
+
+static int judge_client(struct run *r, unsigned long at, int status, const struct outcome *o, int said)
+{
+	const pid_t known[] = { r->f->broker, r->innocent.server };
+	if (!is_orderly(status))
+		return complain(at, o, said, "crashed, hung or never heard", status);
+	if (strcmp(o->failed, "none") == 0 && status != 0)
+		return complain(at, o, said, "failed without a reason", status);
+	if (o->live > 0)
+		return complain(at, o, said, "memory was left behind: blocks", (long)o->live);
+	if (!no_orphans(known, 2))
+		return complain(at, o, said, "a process was left behind", 0);
+	if (!is_served(&r->innocent))
+		return complain(at, o, said, "somebody innocent is not served", 0);
+	for (int waited = 0; broker_fds(r->f) != r->fds; waited += STEP_MS) {
+		if (waited > PATIENCE_MS)
+			return complain(at, o, said, "the broker still has its descriptors", (long)broker_fds(r->f));
+		nap();
+	}
+	return 0;
+}
+
+static void client_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int said = new_file(r->f);
+	set_faults(r->f, "libbrood.so", at, 0);
+	pid_t pid = start(BROOD_ARGV(SCENARIO), said);
+	unset_faults();
+	int status = await(pid);
+	(void)read_outcome(r->f, &o);
+	r->over = strcmp(o.failed, "none") == 0;
+	r->told += status != 0;
+	r->wrong += (unsigned)judge_client(r, at, status, &o, said);
+	if (verbose)
+		fprintf(stderr, "%lu of %lu: %s: status %d\n", at, o.count, o.failed, status);
+	close(said);
+}
+
+static int judge_broker(struct run *r, unsigned long at, int status, int served, int left, const struct outcome *o,
+			int said)
+{
+	if (!is_orderly(status))
+		return complain(at, o, said, "the scenario crashed, hung or never heard", status);
+	if (status != 0 && !served)
+		return complain(at, o, said, "two were affected", status);
+	if (left != 0)
+		return complain(at, o, r->f->log_fd, "the broker did not live and leave in order", left);
+	return 0;
+}
+
+static void broker_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int said = new_file(r->f);
+	set_faults(r->f, "broodd", at, 1);
+	int rc = fixture_start(r->f);
+	unset_faults();
+	if (rc < 0 || !innocent_begin(&r->innocent)) {
+		fprintf(stderr, "fail_once: the broker did not start\n");
+		exit(1);
+	}
+	kill(r->f->broker, SIGWINCH);
+	pid_t pid = start(BROOD_ARGV(SCENARIO), said);
+	int served = is_served(&r->innocent);
+	int status = await(pid);
+	int still_served = is_served(&r->innocent);
+	innocent_end(&r->innocent);
+	int left = fixture_stop(r->f, SIGTERM);
+	(void)read_outcome(r->f, &o);
+	r->over = strcmp(o.failed, "none") == 0;
+	r->told += status != 0;
+	r->wrong += (unsigned)judge_broker(r, at, status, served && still_served, left, &o, said);
+	if (verbose)
+		fprintf(stderr, "%lu of %lu: %s: status %d, served %d\n", at, o.count, o.failed, status, served);
+	close(said);
+}
+
+static void start_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int said = new_file(r->f), status = 0, waited;
+	char path[96];
+	snprintf(path, sizeof path, "%s/tcp", r->f->brood);
+	unlink(path);
+	set_faults(r->f, "broodd", at, 0);
+	pid_t pid =
+		start(BROOD_ARGV(getenv("BROOD_BROKER"), "--dir", r->f->brood, "--listen", "tcp://127.0.0.1:0"), said);
+	unset_faults();
+	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		siginfo_t info = { 0 };
+		if (access(path, F_OK) == 0 ||
+		    (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid))
+			break;
+		nap();
+	}
+	kill(pid, SIGTERM);
+	status = await(pid);
+	(void)read_outcome(r->f, &o);
+	r->over = strcmp(o.failed, "none") == 0;
+	r->told += status != 0;
+	if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > 1)
+		r->wrong += (unsigned)complain(at, &o, said, "it crashed or hung", status);
+	else if (status != 0 && lseek(said, 0, SEEK_END) == 0)
+		r->wrong += (unsigned)complain(at, &o, said, "it failed without a word", status);
+	if (verbose)
+		fprintf(stderr, "%lu of %lu: %s: status %d\n", at, o.count, o.failed, status);
+	close(said);
+}
+
+static const struct mode {
+	const char *name;
+	void (*once)(struct run *, unsigned long at);
+	int own_broker; /* one for all */
+} modes[] = { { "client", client_once, 1 }, { "broker", broker_once, 0 }, { "start", start_once, 0 } };
+
+static int sweep(const struct mode *mode)
+{
+	struct run r = { 0 };
+	void *state = NULL;
+	if (fixture_setup_empty(&state) < 0)
+		return 1;
+	r.f = state;
+	setenv("BROOD_ADDRESS", r.f->address, 1);
+	if (mode->own_broker && (fixture_start(r.f) < 0 || !innocent_begin(&r.innocent)))
+		return 1;
+	r.fds = mode->own_broker ? broker_fds(r.f) : 0;
+	for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
+		mode->once(&r, at);
+	if (mode->own_broker)
+		innocent_end(&r.innocent);
+	r.f->orphans = -1;
+	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name,
+	       r.n - (unsigned)r.over, r.told, r.wrong);
+	return fixture_teardown(&state) < 0 || r.wrong > 0 || (up_to == 100000 && !r.over);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "from", 1, NULL, 'f' }, { "to", 1, NULL, 't' }, { "verbose", 0, NULL, 'v' }, { NULL, 0, NULL, 0 }
+	};
+	int c;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (c == 'f')
+			from = strtoul(optarg, NULL, 10);
+		else if (c == 't')
+			up_to = strtoul(optarg, NULL, 10);
+		else if (c == 'v')
+			verbose = 1;
+		else
+			return 2;
+	}
+	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
+		if (strcmp(argv[optind], modes[i].name) == 0)
+			return sweep(&modes[i]);
+	fprintf(stderr, "fail_once client|broker|start [--from N] [--to N] [--verbose]\n");
+	return 2;
+}
