@@ -63,17 +63,25 @@ static void on_ended(evutil_socket_t fd, short what, void *data)
 	all->over(all->data, p);
 }
 
-void absences_init(struct absences *all, struct event_base *base, unsigned most_ms, const int *grace,
-		   void (*over)(void *data, struct process *), void *data)
+void absences_init(struct absences *all, struct event_base *base, const struct limits *limits, unsigned most_ms,
+		   const int *grace, void (*over)(void *data, struct process *), void *data)
 {
 	memset(all, 0, sizeof(*all));
 	all->base = base;
+	all->limits = limits;
 	all->most_ms = most_ms;
 	all->grace = grace;
 	all->over = over;
 	all->data = data;
 	TAILQ_INIT(&all->list);
 	event_assign(&all->timer, base, -1, 0, on_timer, all);
+}
+
+void absences_allow(struct absences *all, unsigned most_ms)
+{
+	all->most_ms = most_ms;
+	event_del(&all->timer);
+	arm(all);
 }
 
 void absences_deinit(struct absences *all)
@@ -127,9 +135,9 @@ int absence_begin(struct absences *all, struct process *p, int pidfd)
 
 	if (has_ended(pidfd))
 		return drop(pidfd, NULL, -ESRCH);
-	if (all->n >= ABSENT_MOST)
+	if (all->n >= all->limits->absent)
 		return drop(pidfd, NULL, -ENOSPC);
-	if (pidfd >= 0 && all->seen >= ABSENT_SEEN)
+	if (pidfd >= 0 && all->seen >= all->limits->absent_seen)
 		pidfd = drop(pidfd, NULL, -ENOENT);
 	a = calloc(1, sizeof(*a));
 	if (!a)

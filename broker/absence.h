@@ -5,6 +5,7 @@
 #ifndef BROOD_ABSENCE_H
 #define BROOD_ABSENCE_H
 
+#include "limit.h"
 #include "registry.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -12,11 +13,9 @@
 
 TAILQ_HEAD(absence_list, absence);
 
-#define ABSENT_MOST 16384u /* whose connection ends after that is gone */
-#define ABSENT_SEEN 1024u  /* of those the first so many have a descriptor; the others are only waited for */
-
 struct absences {
 	struct event_base *base;
+	const struct limits *limits;
 	struct absence_list list; /* the longest away first */
 	uint32_t n, seen;
 	unsigned most_ms;
@@ -26,8 +25,10 @@ struct absences {
 	void *data;
 };
 
-void absences_init(struct absences *, struct event_base *, unsigned most_ms, const int *grace,
+void absences_init(struct absences *, struct event_base *, const struct limits *, unsigned most_ms, const int *grace,
 		   void (*over)(void *data, struct process *), void *data);
+/* From now on they may be away so long, those too that are away already. */
+void absences_allow(struct absences *, unsigned most_ms);
 void absences_deinit(struct absences *);
 
 /* A pidfd by the number that is known of the process, for absence_begin(); -ENOENT, -ESRCH. */

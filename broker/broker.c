@@ -7,11 +7,14 @@
  *
  *   RUNNING ── SIGTERM, or our socket was taken away ──> DRAINING ── all left, or 5 s ──> DONE
  *   RUNNING ── idle ──> DONE;   any ── second signal ──> DONE
+ *   RUNNING ── SIGHUP ──> RUNNING, as configured now
  */
 #include "broker.h"
 #include "clock.h"
 #include "notify.h"
 #include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,12 +163,15 @@ static void on_taken(void *data, int fd, enum address_kind kind)
 	struct broker *b = data;
 	struct ucred peer = { .uid = UINT32_MAX };
 	socklen_t n = sizeof(peer);
+	struct session *s;
 
 	if (kind == ADDRESS_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0) {
 		close(fd);
 		return;
 	}
-	(void)session_new(&b->sessions, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+	s = session_new(&b->sessions, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+	if (s)
+		session_admit(s);
 }
 
 /*
@@ -183,17 +189,20 @@ static int start_check(struct broker *b)
 	return event_add(&b->check, NULL) < 0 ? -ENOMEM : 0;
 }
 
+static void on_hangup(evutil_socket_t, short, void *);
+
 static int assign_events(struct broker *b)
 {
 	evsignal_assign(&b->terminate, b->base, SIGTERM, on_signal, b);
 	evsignal_assign(&b->interrupt, b->base, SIGINT, on_signal, b);
 	evsignal_assign(&b->restart, b->base, SIGUSR2, on_restart, b);
+	evsignal_assign(&b->hangup, b->base, SIGHUP, on_hangup, b);
 	event_assign(&b->idle, b->base, -1, 0, on_idle, b);
 	event_assign(&b->drain, b->base, -1, 0, on_drain, b);
 	event_assign(&b->grace, b->base, -1, 0, on_grace, b);
 	event_assign(&b->settle, b->base, -1, 0, on_settle, b);
 	if (evsignal_add(&b->terminate, NULL) < 0 || evsignal_add(&b->interrupt, NULL) < 0 ||
-	    evsignal_add(&b->restart, NULL) < 0)
+	    evsignal_add(&b->restart, NULL) < 0 || evsignal_add(&b->hangup, NULL) < 0)
 		return -ENOMEM;
 	if (!b->identity.unclean)
 		return 0;
@@ -243,20 +252,23 @@ static int make_parts(struct broker *b)
 {
 	int r;
 
-	registry_init(&b->registry, desk_named, NULL);
-	router_init(&b->router, &b->registry, geteuid(), b->identity.first_epoch, b->identity.unclean);
+	const struct limits *limits = &b->config->limits;
+
+	quota_init(&b->quota, limits);
+	registry_init(&b->registry, &b->quota, desk_named, NULL);
+	router_init(&b->router, &b->registry, limits, geteuid(), b->identity.first_epoch, b->identity.unclean);
 	join_parts(b);
 	b->base = make_base();
 	if (!b->base)
 		return -ENOMEM;
-	absences_init(&b->absences, b->base, b->config->away_ms, &b->router.grace, life_over, &b->life);
+	absences_init(&b->absences, b->base, limits, b->config->away_ms, &b->router.grace, life_over, &b->life);
 	r = assign_events(b);
 	if (r == 0)
 		r = desk_init(&b->desk);
 	if (r == 0)
 		r = start_check(b);
 	if (r == 0)
-		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
+		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &b->quota, &desk_ops, &b->desk);
 	if (r == 0)
 		r = listeners_init(&b->listeners, b->base, b->log, on_taken, b);
 	return r;
@@ -266,42 +278,53 @@ static int make_parts(struct broker *b)
  * Listening.
  */
 
-static int same_address(const struct address *a, const struct address *b)
+static int is_listed(const struct config *config, const struct address *a)
 {
-	return a->length == b->length && memcmp(&a->sockaddr, &b->sockaddr, a->length) == 0;
+	for (unsigned i = 0; i < config->n_listen; i++)
+		if (address_equal(a, &config->listen[i]))
+			return 1;
+	return 0;
 }
 
 static int listen_at_home(struct broker *b, char *why, size_t n)
 {
 	char text[PATH_MAX + 16];
-	struct address home;
 
 	snprintf(text, sizeof(text), "unix:%s/sock", b->home->path);
-	if (address_parse(text, &home, why, n) < 0)
+	if (address_parse(text, &b->at_home, why, n) < 0)
 		return -EINVAL;
-	for (unsigned i = 0; i < b->config->n_listen; i++)
-		if (same_address(&home, &b->config->listen[i]))
-			return 0;
-	return listener_add(&b->listeners, &home, why, n);
+	return is_listed(b->config, &b->at_home) ? 0 : listener_add(&b->listeners, &b->at_home, why, n);
 }
 
-/* What the command line and the service manager say; *inherited is the number of sockets that the latter made. */
-static int listen_as_told(struct broker *b, int *inherited, char *why, size_t n)
+/* What the configuration and the service manager say. */
+static int listen_as_told(struct broker *b, char *why, size_t n)
 {
 	int first, r = 0;
 
-	*inherited = notify_sockets(&first);
-	for (int fd = first; r == 0 && fd < first + *inherited; fd++)
+	b->inherited = notify_sockets(&first);
+	for (int fd = first; r == 0 && fd < first + b->inherited; fd++)
 		r = listener_inherit(&b->listeners, fd, why, n);
 	for (unsigned i = 0; r == 0 && i < b->config->n_listen; i++)
 		r = listener_add(&b->listeners, &b->config->listen[i], why, n);
 	return r;
 }
 
-/* TCP needs the cookie, and a place where scripts find the port. */
-static int publish_tcp(struct broker *b, char *why, size_t n)
+/* The first of those that this configuration wants; "": none. */
+static const char *tcp_text(const struct broker *b, const struct config *config)
 {
-	const char *text = listener_text(&b->listeners, ADDRESS_TCP);
+	for (unsigned i = 0; i < b->listeners.n; i++) {
+		const struct listener *one = &b->listeners.all[i];
+
+		if (one->address.kind == ADDRESS_TCP && (one->inherited || is_listed(config, &one->asked)))
+			return one->text;
+	}
+	return "";
+}
+
+/* TCP needs the cookie, and a place where scripts find the port. */
+static int publish_tcp(struct broker *b, const struct config *config, char *why, size_t n)
+{
+	const char *text = tcp_text(b, config);
 	char line[ADDRESS_TEXT + 1];
 	int r;
 
@@ -319,24 +342,30 @@ static int publish_tcp(struct broker *b, char *why, size_t n)
 	return r;
 }
 
+static void name_addresses(struct broker *b)
+{
+	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
+	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
+}
+
 /*
  * The socket in the directory comes last: whoever sees it finds the cookie and the port there, too. Inherited sockets
  * replace it.
  */
 static int listen_everywhere(struct broker *b, char *why, size_t n)
 {
-	int inherited, r = listen_as_told(b, &inherited, why, n);
+	int r = listen_as_told(b, why, n);
 
 	if (r == 0)
-		r = publish_tcp(b, why, n);
-	if (r == 0 && inherited == 0)
+		r = publish_tcp(b, b->config, why, n);
+	if (r == 0 && b->inherited == 0)
 		r = listen_at_home(b, why, n);
-	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
-	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
+	name_addresses(b);
 	return r;
 }
 
-static void say_ready(struct broker *b)
+/* To the log and the service manager. */
+static void say_addresses(struct broker *b)
 {
 	char state[LISTENERS_MOST * (ADDRESS_TEXT + 2) + 64] = "READY=1\nSTATUS=listening on";
 
@@ -347,13 +376,116 @@ static void say_ready(struct broker *b)
 		log_say(b->log, LOG_LISTEN, FIELD_TEXT("address", text));
 		snprintf(state + used, sizeof(state) - used, "%s %s", i > 0 ? "," : "", text);
 	}
-	log_say(b->log, LOG_READY, FIELD_NUMBER("pid", getpid()), FIELD_TEXT("dir", b->home->path),
-		FIELD_TEXT("node", b->config->node), FIELD_NUMBER("epoch", b->identity.epoch));
 	notify_state(state);
 }
 
-int broker_init(struct broker *b, const struct config *config, const struct home *home, struct log *log, char *why,
-		size_t n)
+/*
+ * Changing: a new configuration counts as a whole or not at all. What can fail is done first, and undone if it does.
+ */
+
+static void say_failed(void *data, const char *line)
+{
+	log_say(((struct broker *)data)->log, LOG_RELOAD_FAILED, FIELD_TEXT("text", line));
+}
+
+static void say_later(void *data, const char *line)
+{
+	log_say(((struct broker *)data)->log, LOG_RELOAD_LATER, FIELD_TEXT("text", line));
+}
+
+/* Stop listening where `before` says so, and `now` does not. */
+static void listen_less(struct broker *b, const struct config *before, const struct config *now)
+{
+	for (unsigned i = 0; i < before->n_listen; i++) {
+		const struct address *a = &before->listen[i];
+
+		if (!is_listed(now, a) && (b->inherited > 0 || !address_equal(a, &b->at_home)))
+			listener_remove(&b->listeners, a);
+	}
+}
+
+/* Listen as well where the new configuration says so. 0, or negative errno with `why`, and all is as before. */
+static int listen_more(struct broker *b, const struct config *fresh, char *why, size_t n)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < fresh->n_listen; i++)
+		if (!listener_has(&b->listeners, &fresh->listen[i]))
+			r = listener_add(&b->listeners, &fresh->listen[i], why, n);
+	if (r == 0)
+		r = publish_tcp(b, fresh, why, n);
+	if (r < 0)
+		listen_less(b, fresh, b->config);
+	return r;
+}
+
+/* Nothing here can fail. */
+static void apply(struct broker *b, struct config *fresh)
+{
+	config_keep_fixed(fresh, b->config, say_later, b);
+	listen_less(b, b->config, fresh);
+	name_addresses(b);
+	config_deinit(b->config);
+	*b->config = *fresh;
+	b->log->level = fresh->level;
+	absences_allow(&b->absences, fresh->away_ms);
+	sessions_relimit(&b->sessions);
+	event_del(&b->idle); /* the end of the turn begins it again, with the new time */
+	log_say(b->log, LOG_RELOAD_DONE, FIELD_NUMBER("files", fresh->n_files));
+}
+
+static void reload(struct broker *b)
+{
+	struct config fresh;
+	char why[PATH_MAX + 256];
+	int r = config_again(&fresh, b->config, say_failed, b);
+
+	if (r == 0) {
+		r = listen_more(b, &fresh, why, sizeof(why));
+		if (r < 0)
+			say_failed(b, why);
+	}
+	if (r == 0)
+		apply(b, &fresh);
+	else
+		config_deinit(&fresh);
+}
+
+/* Who runs it by hand and closes the terminal does not mean a reload. */
+static int terminal_is_gone(const struct broker *b)
+{
+	struct pollfd terminal = { .fd = STDERR_FILENO };
+
+	return b->has_terminal && poll(&terminal, 1, 0) == 1 && (terminal.revents & (POLLHUP | POLLERR));
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *data)
+{
+	struct broker *b = data;
+	char state[80];
+
+	(void)number;
+	(void)what;
+	if (b->state != BROKER_RUNNING)
+		return;
+	if (terminal_is_gone(b)) {
+		begin_drain(b, BROOD__PARTING__PARTING_STOPPING, "SIGHUP");
+		return;
+	}
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_ms() * 1000);
+	notify_state(state);
+	reload(b);
+	say_addresses(b);
+}
+
+static void say_ready(struct broker *b)
+{
+	say_addresses(b);
+	log_say(b->log, LOG_READY, FIELD_NUMBER("pid", getpid()), FIELD_TEXT("dir", b->home->path),
+		FIELD_TEXT("node", b->config->node), FIELD_NUMBER("epoch", b->identity.epoch));
+}
+
+int broker_init(struct broker *b, struct config *config, const struct home *home, struct log *log, char *why, size_t n)
 {
 	int r;
 
@@ -361,6 +493,7 @@ int broker_init(struct broker *b, const struct config *config, const struct home
 	b->config = config;
 	b->home = home;
 	b->log = log;
+	b->has_terminal = isatty(STDERR_FILENO);
 	raise_limits();
 	signal(SIGPIPE, SIG_IGN);
 	r = identity_open(&b->identity, home, (uint32_t)time(NULL), why, n);
@@ -415,6 +548,7 @@ void broker_deinit(struct broker *b)
 	absences_deinit(&b->absences);
 	router_deinit(&b->router);
 	registry_deinit(&b->registry);
+	quota_deinit(&b->quota);
 	if (b->base) {
 		home_remove(b->home, "tcp");
 		event_base_free(b->base);

@@ -16,11 +16,12 @@
 enum broker_state { BROKER_RUNNING, BROKER_DRAINING, BROKER_DONE };
 
 struct broker {
-	const struct config *config;
+	struct config *config; /* changes with a reload */
 	const struct home *home;
 	struct log *log;
 	struct event_base *base;
 	struct identity identity;
+	struct quota quota;
 	struct registry registry;
 	struct router router;
 	struct life life;
@@ -30,10 +31,13 @@ struct broker {
 	struct desk desk;
 	struct sessions sessions;
 	struct listeners listeners;
-	struct event terminate, interrupt, restart; /* signals */
-	struct event check;                         /* is our socket still ours? */
-	int check_fd;                               /* its timer */
-	struct event idle, drain, grace, settle;    /* timers */
+	struct event terminate, interrupt, restart, hangup; /* signals */
+	struct event check;                                 /* is our socket still ours? */
+	int check_fd;                                       /* its timer */
+	struct event idle, drain, grace, settle;            /* timers */
+	struct address at_home;                             /* the socket in the directory */
+	int inherited;                                      /* sockets that replace it */
+	int has_terminal;                                   /* as stderr, from the beginning */
 	enum broker_state state;
 	int restarting; /* it goes, but another will come */
 };
@@ -42,7 +46,7 @@ struct broker {
  * Listen as configured, in a locked home. 0, or negative errno with what, why, next in `why`. broker_deinit() also
  * after a failure.
  */
-int broker_init(struct broker *, const struct config *, const struct home *, struct log *, char *why, size_t n);
+int broker_init(struct broker *, struct config *, const struct home *, struct log *, char *why, size_t n);
 /* Until it is told to stop, or idle. */
 void broker_run(struct broker *);
 void broker_deinit(struct broker *);

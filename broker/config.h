@@ -1,32 +1,64 @@
 /*
- * config: what the command line and the environment say.
+ * config: what is configured, by flags, the environment and files, in this order of precedence; and where each value is
+ * from.
  */
 #ifndef BROOD_CONFIG_H
 #define BROOD_CONFIG_H
 
 #include "address.h"
+#include "limit.h"
 #include "log.h"
 #include <limits.h>
+#include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
+#define SETTINGS 27u /* rows of the table in settings.c */
+
+struct origin { /* of a value */
+	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;
+	const char *name; /* of the file, the variable, the flag; NULL: a default */
+	unsigned line;    /* in the file */
+};
 
 struct config {
 	struct address listen[CONFIG_LISTEN_MOST]; /* besides the socket in the directory */
 	unsigned n_listen;
 	char dir[PATH_MAX];
 	int private;
-	unsigned away_ms; /* how long a process that lost its connection may take to come back */
-	unsigned idle_ms; /* leave after so long without a session; 0: never */
+	uint32_t away_ms; /* how long a process that lost its connection may take to come back */
+	uint32_t idle_ms; /* leave after so long without a session; 0: never */
 	char node[NAME_MAX_LENGTH + 1];
 	enum log_level level;
+	struct limits limits;
+
+	struct origin origins[SETTINGS]; /* in the table's order */
+	char file[PATH_MAX];             /* what is read first; "" if there is no place for one */
+	int file_given;                  /* by --config: it has to exist */
+	char **texts;                    /* names that origins point to */
+	unsigned n_texts, n_files;       /* files that were read are the first of these */
+	int argc;                        /* of the command line, which stays the caller's */
+	char **argv;
 };
 
 /* What to do after parsing, instead of running. */
-enum config_result { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
+enum config_result { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_TEST, CONFIG_PRINT };
 
-/* An enum config_result, or -EINVAL with one line in `why`: what, why, next. */
-int config_parse(struct config *, int argc, char **argv, char *why, size_t n);
+/* One line: where, what, why, next. */
+typedef void config_error_fn(void *data, const char *line);
 
-const char *config_help(void);
+/*
+ * An enum config_result, or -EINVAL after every mistake was told. config_deinit() in any case. argv has to live as long, if
+ * config_again() is to be used.
+ */
+int config_parse(struct config *, int argc, char **argv, config_error_fn *, void *data);
+/* The same command line and environment, and what the files say now. 0 or -EINVAL. */
+int config_again(struct config *, const struct config *before, config_error_fn *, void *data);
+/* What cannot change while the broker runs stays as it is in `now`; the differences are told. */
+void config_keep_fixed(struct config *, const struct config *now, config_error_fn *, void *data);
+void config_deinit(struct config *);
+
+/* As a configuration file, each value with where it is from. */
+void config_print(const struct config *, FILE *);
+void config_help(FILE *);
 
 #endif

@@ -14,6 +14,7 @@
 #include "note.h"
 #include "text.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,21 +41,26 @@ static const char *name_error(int r)
 	case -EINVAL:
 		return "name.invalid";
 	case -ENOSPC:
-		return "control.limit";
+	case -EDQUOT:
+		return "limit.names";
 	default:
 		return "memory";
 	}
 }
 
-static void describe_refusal(struct desk *desk, const struct process *p, const char *name, int r, char *text, size_t n)
+static void describe_refusal(struct desk *desk, const struct process *p, const char *name, int r, char text[QUOTA_TEXT])
 {
+	const size_t n = QUOTA_TEXT;
 	const struct process *holder = registry_name_holder(desk->registry, p->uid, name);
 	char id[ID_TEXT];
 
 	if (r == -EADDRINUSE && holder)
 		snprintf(text, n, "the name %s is held by %s", name, id_format(holder->id, id));
 	else if (r == -ENOSPC)
-		snprintf(text, n, "a process may hold at most %u names", NAMES_MOST);
+		snprintf(text, n, "process %s has %u names, the most allowed (limits.names-per-process = %" PRIu32 ")",
+			 id_format(p->id, id), p->n_names, desk->registry->quota->limits->names_per_process);
+	else if (r == -EDQUOT)
+		quota_explain(desk->registry->quota, p->uid, QUOTA_NAMES, r, text);
 	else
 		snprintf(text, n, "the name cannot be taken: %s", strerror(-r));
 }
@@ -62,12 +68,15 @@ static void describe_refusal(struct desk *desk, const struct process *p, const c
 static void say_registered(struct desk *desk, struct process *p, const char *name, int r)
 {
 	Brood__Registered registered = BROOD__REGISTERED__INIT;
-	char echo[2 * NAME_MAX_LENGTH], text[160];
+	char echo[2 * NAME_MAX_LENGTH], text[QUOTA_TEXT];
 	const struct error_reason *reason = error_reason(name_error(r));
 
 	registered.name = text_cut(echo, sizeof(echo), name);
 	if (r < 0) {
-		describe_refusal(desk, p, name, r, text, sizeof(text));
+		describe_refusal(desk, p, name, r, text);
+		if (r == -ENOSPC || r == -EDQUOT)
+			log_say(desk->life->log, LOG_NAME_REFUSED, FIELD_ID("id", p->id), FIELD_NUMBER("uid", p->uid),
+				FIELD_TEXT("error", reason->name), FIELD_TEXT("text", text));
 		registered.code = reason->code;
 		registered.error = (char *)(uintptr_t)reason->name;
 		registered.text = text;
@@ -86,13 +95,12 @@ struct claim {
 };
 STAILQ_HEAD(claim_list, claim);
 
-#define CLAIMS_MOST 65536u
-
 /* 1: it is answered later. */
 static int must_wait(const struct desk *desk, const struct process *p, const char *name)
 {
 	return desk->registry->settling && p->id >> 32 >= desk->router->first_epoch && name_is_valid(name) &&
-	       registry_name_holder(desk->registry, p->uid, name) != p && desk->n_claims < CLAIMS_MOST;
+	       registry_name_holder(desk->registry, p->uid, name) != p &&
+	       desk->n_claims < desk->registry->quota->limits->claims;
 }
 
 static int claim_later(struct desk *desk, const struct process *p, const char *name)
@@ -190,6 +198,16 @@ static void on_unregister(struct desk *desk, struct session *s, const struct fra
 	guard_free(&body->base);
 }
 
+static void refuse_watch(const struct desk *desk, struct session *s)
+{
+	char id[ID_TEXT];
+
+	session_refuse(s, "limit.watches",
+		       "process %s watches %u names, the most allowed (limits.watches-per-process = %" PRIu32 ")",
+		       id_format(s->process->id, id), s->process->n_watches,
+		       desk->registry->quota->limits->watches_per_process);
+}
+
 static void watch(struct desk *desk, struct session *s, const char *name)
 {
 	Brood__Name nobody = BROOD__NAME__INIT;
@@ -197,7 +215,7 @@ static void watch(struct desk *desk, struct session *s, const char *name)
 	int r = registry_watch(desk->registry, s->process, name);
 
 	if (r == -ENOSPC)
-		session_refuse(s, "control.limit", "a process may watch at most %u names", WATCHES_MOST);
+		refuse_watch(desk, s);
 	else if (r == -ENOMEM)
 		session_refuse(s, "broker.full", "the broker has no memory left");
 	if (r != -EINVAL)

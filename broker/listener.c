@@ -79,11 +79,16 @@ const struct listener *listener_lost(const struct listeners *l)
 	return NULL;
 }
 
+static void remove_file(const struct listener *one)
+{
+	if (has_file(one) && file_is_ours(one))
+		unlink(path_of(one));
+}
+
 static void remove_files(struct listeners *l)
 {
 	for (unsigned i = 0; i < l->n; i++)
-		if (has_file(&l->all[i]) && file_is_ours(&l->all[i]))
-			unlink(path_of(&l->all[i]));
+		remove_file(&l->all[i]);
 }
 
 /*
@@ -224,7 +229,7 @@ int listener_add(struct listeners *l, const struct address *address, char *why, 
 	int r = l->n < LISTENERS_MOST ? dial_listen(address, BACKLOG) : -E2BIG;
 
 	if (r >= 0) {
-		*one = (struct listener){ .fd = r, .address = *address };
+		*one = (struct listener){ .fd = r, .asked = *address, .address = *address };
 		r = 0;
 		/* A Unix socket was bound under another name first, so only TCP is asked. */
 		if (address->kind == ADDRESS_TCP)
@@ -235,6 +240,46 @@ int listener_add(struct listeners *l, const struct address *address, char *why, 
 		snprintf(why, n, "cannot listen on %s: %s; stop what uses it, or choose another address",
 			 address_format(&address->sockaddr, address->length, text, sizeof(text)), strerror(-r));
 	return r;
+}
+
+static struct listener *find(const struct listeners *l, const struct address *asked)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (!l->all[i].inherited && address_equal(&l->all[i].asked, asked))
+			return (struct listener *)(uintptr_t)&l->all[i];
+	return NULL;
+}
+
+int listener_has(const struct listeners *l, const struct address *asked)
+{
+	return find(l, asked) != NULL;
+}
+
+/* An event must not move while the loop knows it. */
+static void move_to(struct listeners *l, struct listener *to, struct listener *from)
+{
+	event_del(&from->readable);
+	*to = *from;
+	event_assign(&to->readable, l->base, to->fd, EV_READ | EV_PERSIST, on_readable, to);
+	if (!event_pending(&l->resume, EV_TIMEOUT, NULL))
+		event_add(&to->readable, NULL);
+}
+
+void listener_remove(struct listeners *l, const struct address *asked)
+{
+	struct listener *one = find(l, asked), *last;
+	int left = BACKLOG;
+
+	if (!one)
+		return;
+	remove_file(one);
+	while (left-- > 0 && take_one(one))
+		;
+	event_del(&one->readable);
+	close(one->fd);
+	last = &l->all[--l->n];
+	if (last != one)
+		move_to(l, one, last);
 }
 
 static int check_inherited(int fd, struct address *a)

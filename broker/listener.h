@@ -10,13 +10,14 @@
 #include <event2/event_struct.h>
 #include <sys/types.h>
 
-#define LISTENERS_MOST 16u
+#define LISTENERS_MOST 32u /* also for a moment while a reload replaces some */
 #define ADDRESS_TEXT 128u
 
 struct listener {
 	int fd;
 	struct event readable;
 	struct listeners *all;
+	struct address asked;   /* where it was told to listen: port 0, say */
 	struct address address; /* where it listens in fact */
 	char text[ADDRESS_TEXT];
 	int inherited; /* from the service manager: the socket's file is not ours */
@@ -44,6 +45,10 @@ void listeners_deinit(struct listeners *);
 
 /* Listen. 0, or negative errno with what, why, next in `why`. */
 int listener_add(struct listeners *, const struct address *, char *why, size_t n);
+/* 1 if it was told to listen there. */
+int listener_has(const struct listeners *, const struct address *asked);
+/* Stop listening there. Who has connected by now is taken. Texts of others may move. */
+void listener_remove(struct listeners *, const struct address *asked);
 /* Listen on an inherited socket, which is ours now. Likewise. */
 int listener_inherit(struct listeners *, int fd, char *why, size_t n);
 

@@ -29,6 +29,10 @@ enum log_event { /* README.md has the table of what each one means */
 		 LOG_PROCESS_GONE,
 		 LOG_ADOPT_FAILED,
 		 LOG_CHILD_LINE,
+		 LOG_NAME_REFUSED,
+		 LOG_RELOAD_DONE,
+		 LOG_RELOAD_FAILED,
+		 LOG_RELOAD_LATER,
 		 LOG_EVENTS
 };
 

@@ -3,13 +3,12 @@
  *
  * In order: flags, for a private broker the background, the directory, its lock, the broker, the loop. Exit codes: 0 it
  * ran and ended as asked (for whoever starts a private one: it listens, or another one does already), 1 it could not
- * start, 2 the command line is wrong.
+ * start, 2 the configuration is wrong.
  */
 #include "broker.h"
 #include "detach.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,7 +76,6 @@ static void open_log(struct start *start)
 /* From here on nobody watches stderr. */
 static void to_background(struct start *start)
 {
-	signal(SIGHUP, SIG_IGN);
 	if (start->log.fd != STDERR_FILENO)
 		(void)dup2(start->log.fd, STDERR_FILENO);
 	detach_done(start->detach_fd, 0);
@@ -122,17 +120,43 @@ static int begin(struct start *start)
 	return status;
 }
 
+static void say_wrong(void *data, const char *line)
+{
+	(void)data;
+	complain(line, 2);
+}
+
+static void say_fine(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_files; i++)
+		printf("%s: fine\n", config->texts[i]);
+	if (config->n_files == 0)
+		puts("no configuration file, all is default, environment or flags: fine");
+}
+
+/* What is asked for instead of running. */
+static int say(const struct config *config, enum config_result what)
+{
+	if (what == CONFIG_HELP)
+		config_help(stdout);
+	else if (what == CONFIG_VERSION)
+		puts("broodd " BROOD_VERSION);
+	else if (what == CONFIG_PRINT)
+		config_print(config, stdout);
+	else
+		say_fine(config);
+	return fflush(stdout) != 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct start start = { .home = { .fd = -1, .lock_fd = -1 }, .detach_fd = -1 };
-	char why[512];
-	int r = config_parse(&start.config, argc, argv, why, sizeof(why));
+	int r = config_parse(&start.config, argc, argv, say_wrong, NULL), status = 2;
 
-	if (r < 0)
-		return complain(why, 2);
-	if (r == CONFIG_HELP)
-		return fputs(config_help(), stdout) < 0;
-	if (r == CONFIG_VERSION)
-		return puts("broodd " BROOD_VERSION) < 0;
-	return begin(&start);
+	if (r == CONFIG_RUN)
+		status = begin(&start);
+	else if (r >= 0)
+		status = say(&start.config, (enum config_result)r);
+	config_deinit(&start.config);
+	return status;
 }

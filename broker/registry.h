@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "departed.h"
+#include "quota.h"
 #include "sink.h"
 #include "table.h"
 #include <stdint.h>
@@ -29,10 +30,7 @@ enum process_state {
 
 enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_CHILD };
 
-#define TITLE_SIZE 24u     /* with its NUL; longer titles are cut */
-#define NAMES_MOST 256u    /* of one process */
-#define WATCHES_MOST 4096u /* of one process */
-#define BLOCKS_MOST 1024u  /* of one process; the oldest are forgotten */
+#define TITLE_SIZE 24u /* with its NUL; longer titles are cut */
 
 struct block { /* ids that a process may give to its children */
 	uint64_t first;
@@ -84,6 +82,7 @@ typedef void registry_named_fn(void *data, struct process *watcher, const struct
 
 struct registry {
 	struct table processes;
+	struct quota *quota;      /* its limits, and how many names each user has */
 	struct departed departed; /* those that were, and are gone for good */
 	struct name *names;       /* held or watched */
 	registry_named_fn *named;
@@ -91,7 +90,7 @@ struct registry {
 	int settling; /* holders may yet come back: that a name has none is not told */
 };
 
-void registry_init(struct registry *, registry_named_fn *, void *data);
+void registry_init(struct registry *, struct quota *, registry_named_fn *, void *data);
 /* Frees every process, too. */
 void registry_deinit(struct registry *);
 
@@ -108,7 +107,7 @@ void registry_relate(struct process *child, struct process *parent);
 /* 1 if one is the other's parent. */
 int registry_related(const struct process *, const struct process *);
 
-/* 0. -EINVAL: not a name. -EADDRINUSE: another holds it. -ENOSPC: holds too many. -ENOMEM. */
+/* 0. -EINVAL: not a name. -EADDRINUSE: another holds it. -ENOSPC: it holds too many. -EDQUOT: its user does. -ENOMEM. */
 int registry_name_take(struct registry *, struct process *, const char *name);
 /* Names it does not hold are ignored; "" is all it holds. */
 void registry_name_drop(struct registry *, struct process *, const char *name);
@@ -124,7 +123,7 @@ void registry_settle(struct registry *);
 void registry_unwatch(struct registry *, struct process *, const char *name);
 
 /* Remember that these ids are the process's to give away. -ENOMEM. */
-int registry_grant(struct process *, uint64_t first, uint32_t n);
+int registry_grant(const struct registry *, struct process *, uint64_t first, uint32_t n);
 /* First id of the block from which it may give this id to a child; 0: it may not. */
 uint64_t registry_block_of(const struct process *, uint64_t id);
 

@@ -20,10 +20,12 @@
 
 #define AWAITED_UID UINT32_MAX /* nobody's; the true one is known when it is back */
 
-void router_init(struct router *r, struct registry *registry, uint32_t owner, uint32_t first_epoch, int grace)
+void router_init(struct router *r, struct registry *registry, const struct limits *limits, uint32_t owner,
+		 uint32_t first_epoch, int grace)
 {
 	memset(r, 0, sizeof(*r));
 	r->registry = registry;
+	r->limits = limits;
 	r->owner = owner;
 	r->first_epoch = first_epoch;
 	r->grace = grace;
@@ -127,13 +129,14 @@ void router_sweep(struct router *r)
 static size_t edge_share(const struct edge *e)
 {
 	const struct port *to = e->destination;
-	size_t share = QUEUE_MOST / (to->loaded ? to->loaded : 1);
+	const struct limits *limits = to->router->limits;
+	size_t share = limits->queue / (to->loaded ? to->loaded : 1);
 
-	if (to->router->queued > TOTAL_MOST)
+	if (to->router->queued > limits->memory)
 		return FRAME_MAX;
-	if (share > SHARE_MOST)
-		return SHARE_MOST;
-	return share > SHARE_LEAST ? share : SHARE_LEAST;
+	if (share > limits->share)
+		return limits->share;
+	return share > limits->share_least ? share : limits->share_least;
 }
 
 void edge_charge(struct edge *e, size_t n)
@@ -199,7 +202,7 @@ int router_awaits(const struct router *r, uint64_t id)
 
 struct process *router_await(struct router *r, uint64_t id)
 {
-	struct process *p = r->n_awaited < AWAITED_MOST ? registry_add(r->registry, id, AWAITED_UID) : NULL;
+	struct process *p = r->n_awaited < r->limits->awaited ? registry_add(r->registry, id, AWAITED_UID) : NULL;
 
 	if (!p)
 		return NULL;
@@ -259,7 +262,7 @@ static int edge_of(struct router *r, struct process *from, const struct frame *f
 		return -ENOMEM;
 	if (!to)
 		return 0;
-	if (port->out.count >= EDGES_MOST)
+	if (port->out.count >= r->limits->destinations)
 		return -ENOBUFS;
 	*ret = edge_new(port, to->port);
 	return *ret ? 0 : -ENOMEM;

@@ -9,14 +9,8 @@
 
 #include "brood.pb-c.h"
 #include "frame.h"
+#include "limit.h"
 #include "registry.h"
-
-#define QUEUE_MOST (32u * 1024u * 1024u)   /* bytes that wait for one process, shared by its senders, ... */
-#define SHARE_MOST (8u * 1024u * 1024u)    /* ... but at most so many of one sender, ... */
-#define SHARE_LEAST (1024u * 1024u)        /* ... and at least so many, */
-#define TOTAL_MOST (1024u * 1024u * 1024u) /* unless so many wait in all: then one frame each */
-#define EDGES_MOST 65536u                  /* destinations of one process */
-#define AWAITED_MOST 65536u                /* processes of an earlier run that somebody wrote to */
 
 struct edge {
 	struct port *source;      /* NULL: it is gone, its last bytes still wait */
@@ -50,6 +44,7 @@ struct port { /* what the router keeps of a process that sent or was sent someth
 
 struct router {
 	struct registry *registry;
+	const struct limits *limits;
 	uint32_t owner;       /* user whose processes may talk to everybody; root's may, too */
 	uint32_t first_epoch; /* ids below are of earlier runs */
 	int grace;            /* processes of earlier runs may still come back */
@@ -60,7 +55,8 @@ struct router {
 	size_t queued;
 };
 
-void router_init(struct router *, struct registry *, uint32_t owner, uint32_t first_epoch, int grace);
+void router_init(struct router *, struct registry *, const struct limits *, uint32_t owner, uint32_t first_epoch,
+		 int grace);
 /* Frees all edges and ports; the processes stay. */
 void router_deinit(struct router *);
 

@@ -25,6 +25,7 @@
 #include "error.h"
 #include "note.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +34,6 @@
 #include <unistd.h>
 
 #define SLAB_SIZE (4 * SLAB_HELPING)
-#define HELLO_MS 5000u
-#define NOTES_MOST (8u * 1024u * 1024u)    /* bytes of the broker's own that one session may leave unread */
 #define REQUESTS_MOST (1024u * 1024u)      /* unread bytes above which it may send no requests */
 #define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
 #define FDS_SHARE 2u                       /* one in so many of the broker's descriptors may wait to be passed on */
@@ -53,6 +52,21 @@ static struct session_list *list_of(struct session *s)
 	return s->state == SESSION_LIVE ? &s->all->live : &s->all->fresh;
 }
 
+static void end_greeting(struct session *s)
+{
+	if (s->greets)
+		quota_give(s->all->quota, s->charged, QUOTA_GREETINGS);
+	s->greets = 0;
+}
+
+static void uncharge(struct session *s)
+{
+	end_greeting(s);
+	if (s->counts)
+		quota_give(s->all->quota, s->charged, QUOTA_SESSIONS);
+	s->counts = 0;
+}
+
 void session_close(struct session *s)
 {
 	if (s->state == SESSION_CLOSING)
@@ -60,6 +74,7 @@ void session_close(struct session *s)
 	TAILQ_REMOVE(list_of(s), s, of_state);
 	s->state = SESSION_CLOSING;
 	TAILQ_INSERT_TAIL(&s->all->closing, s, of_state);
+	uncharge(s);
 	event_del(&s->readable);
 	if (s->writing)
 		event_del(s->writable);
@@ -230,12 +245,22 @@ static size_t notes_waiting(const struct session *s)
 	return s->channel.kept_bytes + s->channel.kept_fds * CHANNEL_FD_BYTES - (port ? port->queued : 0);
 }
 
+static void refuse_answers(struct session *s)
+{
+	size_t waiting = notes_waiting(s);
+
+	session_refuse(s, "limit.answers",
+		       "%zu bytes of the broker's answers wait to be read, more than allowed "
+		       "(limits.answers-per-session = %zu)",
+		       waiting, s->all->quota->limits->notes);
+}
+
 static void keep_unsent(struct session *s, struct outbox *out, size_t sent)
 {
 	if (keep_rest(s, out, sent) < 0)
 		session_close(s);
-	else if (notes_waiting(s) > NOTES_MOST)
-		session_refuse(s, "control.limit", "%u MiB of the broker's answers wait to be read", NOTES_MOST >> 20);
+	else if (notes_waiting(s) > s->all->quota->limits->notes)
+		refuse_answers(s);
 	else if (channel_wants_write(&s->channel))
 		wait_for_room(s);
 }
@@ -370,7 +395,11 @@ static void request(struct session *s, const struct frame *f)
 /* The others are for connections. */
 static int too_many_wait(const struct sessions *all, unsigned more)
 {
-	return all->fds_kept > 0 && all->fds_kept + more > (unsigned long)sysconf(_SC_OPEN_MAX) / FDS_SHARE;
+	unsigned long most = all->quota->limits->descriptors;
+
+	if (most == 0)
+		most = (unsigned long)sysconf(_SC_OPEN_MAX) / FDS_SHARE;
+	return all->fds_kept > 0 && all->fds_kept + more > most;
 }
 
 /* What came with this frame, if it can be taken on; else the frame goes on without. */
@@ -403,6 +432,17 @@ static void out_of_memory(struct session *s)
 	session_close(s);
 }
 
+static void refuse_destination(struct session *s)
+{
+	char id[ID_TEXT];
+	uint32_t most = s->all->quota->limits->destinations;
+
+	session_refuse(s, "limit.destinations",
+		       "process %s writes to %" PRIu32
+		       " others, the most allowed (limits.destinations-per-process = %" PRIu32 ")",
+		       id_format(s->process->id, id), s->process->port->out.count, most);
+}
+
 static void routed(struct session *s, const struct frame *f)
 {
 	int error;
@@ -417,7 +457,7 @@ static void routed(struct session *s, const struct frame *f)
 	if (s->all->parcel)
 		drop_parcel(s->all);
 	if (error == -ENOBUFS)
-		session_refuse(s, "control.limit", "it writes to more than %u processes", EDGES_MOST);
+		refuse_destination(s);
 	else if (error < 0)
 		out_of_memory(s);
 }
@@ -512,7 +552,7 @@ static void exhaust(struct session *s)
 /* Milliseconds until its deadline, not above 0 if it has passed. */
 static int32_t hello_left(const struct session *s)
 {
-	return (int32_t)(s->deadline_ms - (uint32_t)clock_ms());
+	return (int32_t)(s->since_ms + s->all->quota->limits->hello_ms - (uint32_t)clock_ms());
 }
 
 static void arm_hello_timer(struct sessions *all)
@@ -525,7 +565,7 @@ static void arm_hello_timer(struct sessions *all)
 		(void)event_add(&all->hello_timer, &t);
 }
 
-/* Sessions in `fresh` are in the order of their deadlines. */
+/* Sessions in `fresh` are in the order in which they came. */
 static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 {
 	struct sessions *all = data;
@@ -534,17 +574,25 @@ static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 	(void)fd;
 	(void)what;
 	while ((s = TAILQ_FIRST(&all->fresh)) && hello_left(s) <= 0)
-		session_refuse(s, "hello.timeout", "no HELLO came within %u ms", HELLO_MS);
+		session_refuse(s, "hello.timeout", "no HELLO came within %" PRIu32 " ms (limits.hello-timeout)",
+			       all->quota->limits->hello_ms);
+	arm_hello_timer(all);
+}
+
+void sessions_relimit(struct sessions *all)
+{
+	event_del(&all->hello_timer);
 	arm_hello_timer(all);
 }
 
 int sessions_init(struct sessions *all, struct event_base *base, struct log *log, struct router *router,
-		  const struct session_ops *ops, void *data)
+		  struct quota *quota, const struct session_ops *ops, void *data)
 {
 	memset(all, 0, sizeof(*all));
 	all->base = base;
 	all->log = log;
 	all->router = router;
+	all->quota = quota;
 	all->ops = ops;
 	all->data = data;
 	outbox_pool_init(&all->outboxes);
@@ -642,7 +690,7 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	s->all = all;
 	s->uid = uid;
 	s->transport = (uint8_t)transport;
-	s->deadline_ms = (uint32_t)clock_ms() + HELLO_MS;
+	s->since_ms = (uint32_t)clock_ms();
 	channel_init(&s->channel, fd, fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
 	if (transport == TRANSPORT_TCP)
@@ -656,6 +704,53 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	}
 	arm_hello_timer(all);
 	return s;
+}
+
+static void refuse_quota(struct session *s, uint32_t uid, enum quota_kind kind, int error)
+{
+	static const char *const names[] = {
+		[QUOTA_SESSIONS] = "limit.sessions", [QUOTA_GREETINGS] = "limit.greetings"
+	};
+	char text[QUOTA_TEXT];
+
+	quota_explain(s->all->quota, uid, kind, error, text);
+	session_refuse(s,
+		       error == -ENOMEM   ? "broker.full"
+		       : error == -EAGAIN ? "limit.rate"
+					  : names[kind],
+		       "%s", error == -ENOMEM ? "the broker has no memory left" : text);
+}
+
+int session_charge(struct session *s, uint32_t uid)
+{
+	int r;
+
+	if (s->counts && s->charged == uid)
+		return 1;
+	uncharge(s);
+	s->charged = uid;
+	r = quota_take(s->all->quota, uid, QUOTA_SESSIONS);
+	s->counts = r == 0;
+	if (r < 0)
+		refuse_quota(s, uid, QUOTA_SESSIONS, r);
+	return r == 0;
+}
+
+void session_admit(struct session *s)
+{
+	uint32_t uid = s->transport == TRANSPORT_UNIX ? s->uid : QUOTA_NOBODY;
+	int r = quota_knock(s->all->quota, uid, clock_ms());
+
+	if (r < 0) {
+		refuse_quota(s, uid, QUOTA_SESSIONS, r);
+		return;
+	}
+	if (!session_charge(s, uid))
+		return;
+	r = quota_take(s->all->quota, uid, QUOTA_GREETINGS);
+	s->greets = r == 0;
+	if (r < 0)
+		refuse_quota(s, uid, QUOTA_GREETINGS, r);
 }
 
 #ifndef SO_PEERPIDFD
@@ -688,6 +783,7 @@ void session_live(struct session *s, struct process *p)
 	TAILQ_REMOVE(list_of(s), s, of_state);
 	s->state = SESSION_LIVE;
 	s->process = p;
+	end_greeting(s);
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
 }

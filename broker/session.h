@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "log.h"
 #include "outbox.h"
+#include "quota.h"
 #include "registry.h"
 #include "router.h"
 #include "sink.h"
@@ -29,14 +30,17 @@ struct session {
 	struct outbox *out; /* while it is dirty */
 	TAILQ_ENTRY(session) of_state;
 	STAILQ_ENTRY(session) of_dirty;
-	uint32_t deadline_ms; /* NEW: for HELLO; the lower half of the clock, which is enough for its order */
-	uint32_t uid;         /* whom the kernel says it is */
-	uint8_t state;        /* enum session_state */
-	uint8_t transport;    /* enum process_transport */
-	uint8_t writing;      /* waits for room in its socket */
-	uint8_t held;         /* was told to send no requests for now */
-	uint8_t exhausting;   /* will be read to its end, then closed */
-	uint8_t refused;      /* closed by us for a reason */
+	uint32_t since_ms;  /* when it came; the lower half of the clock, which is enough for its order */
+	uint32_t charged;   /* the user it counts as one of, if it is counted */
+	uint32_t uid;       /* whom the kernel says it is */
+	uint8_t state;      /* enum session_state */
+	uint8_t transport;  /* enum process_transport */
+	uint8_t writing;    /* waits for room in its socket */
+	uint8_t held;       /* was told to send no requests for now */
+	uint8_t exhausting; /* will be read to its end, then closed */
+	uint8_t refused;    /* closed by us for a reason */
+	uint8_t counts;     /* as a session of that user, ... */
+	uint8_t greets;     /* ... and as one that has not said HELLO */
 };
 
 TAILQ_HEAD(session_list, session);
@@ -55,6 +59,7 @@ struct sessions {
 	struct event_base *base;
 	struct log *log;
 	struct router *router;
+	struct quota *quota; /* and limits */
 	const struct session_ops *ops;
 	void *data;
 	struct slab slab;
@@ -69,12 +74,14 @@ struct sessions {
 };
 
 /* -ENOMEM. */
-int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, const struct session_ops *,
-		  void *data);
+int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, struct quota *,
+		  const struct session_ops *, void *data);
 /* Closes all without a word; what ended() does is done before. Half-built is fine. */
 void sessions_deinit(struct sessions *);
 /* The end of a turn: read the dead to their end, write to everybody, free what closed. */
 void sessions_turn(struct sessions *);
+/* The limits have changed. */
+void sessions_relimit(struct sessions *);
 /* Tell everybody that the broker is going. Those that have not said HELLO are closed. */
 void sessions_goodbye(struct sessions *, Brood__Parting);
 
@@ -82,6 +89,10 @@ void sessions_goodbye(struct sessions *, Brood__Parting);
 /* Of the process at the other end, for the caller to close. -ESRCH: it has ended. -ENOENT: it cannot be seen from here. */
 int session_pidfd(const struct session *);
 struct session *session_new(struct sessions *, int fd, enum process_transport, uint32_t uid);
+/* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
+void session_admit(struct session *);
+/* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */
+int session_charge(struct session *, uint32_t uid);
 /* The session that is this sink. */
 struct session *session_of(struct sink *);
 /* It is this process's connection now. */

@@ -99,7 +99,7 @@ static void answer(struct welcome *w, const struct claim *claim, struct process 
 {
 	uint32_t n = ids_wanted(claim->hello);
 
-	if (n > 0 && registry_grant(p, first, n) < 0)
+	if (n > 0 && registry_grant(w->registry, p, first, n) < 0)
 		n = 0;
 	say_hello(w, claim, p, first, n);
 }
@@ -255,7 +255,8 @@ static void tell_joined_again(struct process *p)
 static void hello_with_ticket(struct welcome *w, struct claim *claim)
 {
 	struct session *s = claim->session;
-	uint64_t first = check_ticket(w, claim) ? take_ids(w, s, 0, ids_wanted(claim->hello)) : 0;
+	int genuine = check_ticket(w, claim) && session_charge(s, claim->uid);
+	uint64_t first = genuine ? take_ids(w, s, 0, ids_wanted(claim->hello)) : 0;
 	struct process *p = first ? resume(w, claim) : NULL;
 
 	if (!p) {
@@ -311,6 +312,8 @@ static int check_stranger(struct welcome *w, struct claim *claim)
 	if (s->transport == TRANSPORT_TCP && !holds_cookie(w, claim))
 		return DENY(s, "over TCP a HELLO needs the cookie of this broker, or a ticket");
 	claim->uid = s->transport == TRANSPORT_TCP ? w->router->owner : s->uid;
+	if (!session_charge(s, claim->uid))
+		return 0;
 	if (claim->hello->parent[0] == '\0')
 		return 1;
 	claim->parent = find_parent(w, claim);
@@ -401,6 +404,8 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	} else if (fd != -ENOENT) { /* a parent over TCP cannot pass one */
 		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));
 	}
+	if (channel && !session_charge(channel, adopt->uid))
+		channel = NULL; /* it hears why, and its ticket is not worth more */
 	if (channel)
 		p = life_begin(w->life, adopt->id, adopt->uid, adopt->title, TRANSPORT_CHILD, &channel->sink);
 	if (p)
@@ -421,6 +426,8 @@ static void name_child(struct welcome *w, struct process *p, const char *name)
 		return;
 	if (r == -EINVAL)
 		error = "name.invalid";
+	if (r == -ENOSPC || r == -EDQUOT)
+		error = "limit.names";
 	registered.name = (char *)(uintptr_t)(r == -EINVAL ? "" : name);
 	registered.code = r;
 	registered.error = (char *)(uintptr_t)error;

@@ -169,6 +169,11 @@ char *address_format(const struct sockaddr_storage *sa, socklen_t length, char *
 	return to;
 }
 
+int address_equal(const struct address *a, const struct address *b)
+{
+	return a->length == b->length && memcmp(&a->sockaddr, &b->sockaddr, a->length) == 0;
+}
+
 char *id_format(uint64_t id, char to[ID_TEXT])
 {
 	snprintf(to, ID_TEXT, "%" PRIx32 ".%" PRIu32, (uint32_t)(id >> 32), (uint32_t)id);

@@ -30,6 +30,9 @@ int address_parse(const char *text, struct address *ret, char *why, size_t n);
 /* Write a bound or parsed socket address as text. Returns to. */
 char *address_format(const struct sockaddr_storage *, socklen_t, char *to, size_t n);
 
+/* 1 if both are the same place. */
+int address_equal(const struct address *, const struct address *);
+
 #define ID_TEXT 24 /* bytes that id_format() needs */
 char *id_format(uint64_t id, char to[ID_TEXT]);
 /* 0 and *ret, or -EINVAL. */

@@ -17,13 +17,22 @@ static const struct error_reason reasons[] = {
 	{ "control.limit", -EMSGSIZE, "ask for less at once" },
 	{ "control.unknown", -EOPNOTSUPP, "see control.proto for what this broker answers" },
 	{ "hello.expected", -EPROTO, "send HELLO as the first frame" },
-	{ "hello.timeout", -ETIMEDOUT, "send HELLO within 5 s after connecting" },
+	{ "hello.timeout", -ETIMEDOUT, "send HELLO as soon as it is connected" },
 	{ "hello.denied", -EACCES, "check the user, the cookie file or the ticket" },
 	{ "parent.unknown", -ESRCH, "start the parent first, or check the name with: brood ps" },
 	{ "adopt.denied", -EPERM, "only give children ids of your own block, and your own user" },
 	{ "died.denied", -EPERM, "only a process's parent may say that it died" },
 	{ "fenced", -ESTALE, "another connection took over this id; connect anew for an id of your own" },
 	{ "broker.full", -EMFILE, "raise the broker's limit of open files (LimitNOFILE=)" },
+
+	/* a limit of the broker's configuration, which the text names */
+	{ "limit.sessions", -EDQUOT, "close some, or have the limit raised in broodd.conf" },
+	{ "limit.greetings", -EDQUOT, "say HELLO on some, or have the limit raised in broodd.conf" },
+	{ "limit.rate", -EDQUOT, "connect less often, or have the limit raised in broodd.conf" },
+	{ "limit.names", -EDQUOT, "give up some, or have the limit raised in broodd.conf" },
+	{ "limit.watches", -EDQUOT, "watch fewer, or have the limit raised in broodd.conf" },
+	{ "limit.destinations", -EDQUOT, "write to fewer, or have the limit raised in broodd.conf" },
+	{ "limit.answers", -EDQUOT, "read what the broker answers, or have the limit raised in broodd.conf" },
 
 	/* what became of the broker */
 	{ "broker.absent", -ENOENT, "start one with: broodd, or check BROOD_ADDRESS" },

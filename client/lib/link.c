@@ -754,7 +754,7 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 			h->link.up->stopping(h);
 		return;
 	}
-	if (h->link.resuming && strcmp(bye->error, "broker.full") == 0)
+	if (h->link.resuming && (strcmp(bye->error, "broker.full") == 0 || strncmp(bye->error, "limit.", 6) == 0))
 		return; /* it closes the connection, and perhaps has room the next time */
 	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s", bye->text);
 	link_fail(h, &f);

@@ -332,7 +332,7 @@ static void test_too_many_watches(void **state)
 	}
 	snprintf(name, sizeof(name), "one-more");
 	wire_say(&w, FRAME_WATCH, &body.base, -1);
-	wire_expect_refused(&w, "control.limit");
+	wire_expect_refused(&w, "limit.watches");
 	wire_close(&w);
 	assert_bystander();
 }

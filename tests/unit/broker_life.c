@@ -24,6 +24,7 @@ struct ear { /* a sink that remembers the kinds it got */
 };
 
 static struct bench {
+	struct quota quota;
 	struct registry registry;
 	struct router router;
 	struct log log;
@@ -66,15 +67,18 @@ static void named(void *data, struct process *watcher, const struct name *name)
 	watcher->sink->put(watcher->sink, NULL, (uint8_t[FRAME_HEAD]){ FRAME_MAGIC, FRAME_NAME }, FRAME_HEAD);
 }
 
+static const struct limits limits = LIMITS_DEFAULT;
+
 static int begin(void **state)
 {
 	(void)state;
 	memset(&bench, 0, sizeof(bench));
-	registry_init(&bench.registry, named, NULL);
-	router_init(&bench.router, &bench.registry, 500, EPOCH, 1);
+	quota_init(&bench.quota, &limits);
+	registry_init(&bench.registry, &bench.quota, named, NULL);
+	router_init(&bench.router, &bench.registry, &limits, 500, EPOCH, 1);
 	log_init(&bench.log, STDERR_FILENO, LOG_ERROR);
 	bench.base = event_base_new();
-	absences_init(&bench.absences, bench.base, 1000, &bench.router.grace, life_over, &bench.life);
+	absences_init(&bench.absences, bench.base, &limits, 1000, &bench.router.grace, life_over, &bench.life);
 	bench.life = (struct life){ &bench.registry, &bench.router, &bench.log, &bench.absences };
 	for (int i = 0; i < 4; i++)
 		bench.ears[i].sink.put = hear;
@@ -88,6 +92,7 @@ static int end(void **state)
 	event_base_free(bench.base);
 	router_deinit(&bench.router);
 	registry_deinit(&bench.registry);
+	quota_deinit(&bench.quota);
 	return 0;
 }
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct limits limits;
+static struct quota quota;
 static char told[1024]; /* what watchers heard: "watcher:name=holder " */
 
 static void named(void *data, struct process *watcher, const struct name *name)
@@ -30,7 +32,9 @@ static int begin(void **state)
 	static struct registry r;
 	static char data[] = "data";
 
-	registry_init(&r, named, data);
+	limits = (struct limits)LIMITS_DEFAULT;
+	quota_init(&quota, &limits);
+	registry_init(&r, &quota, named, data);
 	told[0] = '\0';
 	*state = &r;
 	return 0;
@@ -39,6 +43,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	registry_deinit(*state);
+	quota_deinit(&quota);
 	return 0;
 }
 
@@ -88,18 +93,23 @@ static void test_blocks(void **state)
 {
 	struct process *p = registry_add(*state, 1, 0);
 
-	assert_int_equal(registry_grant(p, 100, 10), 0);
-	assert_int_equal(registry_grant(p, 200, 1), 0);
+	assert_int_equal(registry_grant(*state, p, 100, 10), 0);
+	assert_int_equal(registry_grant(*state, p, 200, 1), 0);
 	assert_true(registry_block_of(p, 99) == 0);
 	assert_true(registry_block_of(p, 100) == 100);
 	assert_true(registry_block_of(p, 109) == 100);
 	assert_true(registry_block_of(p, 110) == 0);
 	assert_true(registry_block_of(p, 200) == 200);
 	assert_true(registry_block_of(p, 201) == 0);
-	for (unsigned i = 0; i < BLOCKS_MOST; i++)
-		assert_int_equal(registry_grant(p, 1000 + 10 * i, 10), 0);
+	for (unsigned i = 0; i < limits.id_blocks_per_process; i++)
+		assert_int_equal(registry_grant(*state, p, 1000 + 10 * i, 10), 0);
 	assert_true(registry_block_of(p, 100) == 0); /* forgotten */
 	assert_true(registry_block_of(p, 1000) == 1000);
+	limits.id_blocks_per_process = 1; /* there are more, and there may be no more */
+	assert_int_equal(registry_grant(*state, p, 5, 1), 0);
+	assert_true(registry_block_of(p, 1000) == 0);
+	assert_true(registry_block_of(p, 1010) == 1010);
+	assert_true(registry_block_of(p, 5) == 5);
 }
 
 static void test_names(void **state)
@@ -137,7 +147,7 @@ static void test_names_are_limited(void **state)
 	struct process *a = registry_add(r, 1, 0);
 	char name[16];
 
-	for (unsigned i = 0; i < NAMES_MOST; i++) {
+	for (unsigned i = 0; i < limits.names_per_process; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		assert_int_equal(registry_name_take(r, a, name), 0);
 	}
@@ -145,6 +155,32 @@ static void test_names_are_limited(void **state)
 	assert_int_equal(registry_name_take(r, a, "n0"), 0);
 	registry_name_drop(r, a, "n1");
 	assert_int_equal(registry_name_take(r, a, "more"), 0);
+}
+
+static void test_names_of_a_user_are_limited(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 1000), *b = registry_add(r, 2, 1000), *c = registry_add(r, 3, 1001);
+
+	limits.names_per_user = 2;
+	assert_int_equal(registry_name_take(r, a, "one"), 0);
+	assert_int_equal(registry_name_take(r, a, "not a name"), -EINVAL); /* counts as none */
+	assert_int_equal(registry_name_take(r, b, "two"), 0);
+	assert_int_equal(registry_name_take(r, b, "two"), 0);
+	assert_int_equal(registry_name_take(r, b, "three"), -EDQUOT);
+	assert_int_equal(registry_name_take(r, b, "one"), -EADDRINUSE);
+	assert_int_equal(registry_watch(r, b, "four"), 0); /* watching is not holding */
+	assert_int_equal(registry_name_take(r, c, "three"), 0);
+	registry_remove(r, a);
+	assert_int_equal(registry_name_take(r, b, "three"), 0);
+	assert_int_equal(registry_name_take(r, b, "five"), -EDQUOT);
+	limits.names_per_user = 3;
+	assert_int_equal(registry_name_take(r, b, "five"), 0);
+	limits.names_per_user = 1; /* who has more keeps them */
+	assert_ptr_equal(registry_name_holder(r, 1000, "five"), b);
+	registry_name_drop(r, b, "five");
+	registry_name_drop(r, b, "three");
+	assert_int_equal(registry_name_take(r, b, "three"), -EDQUOT);
 }
 
 static void test_watches(void **state)
@@ -182,7 +218,7 @@ static void test_watches_are_limited(void **state)
 	struct process *w = registry_add(r, 1, 0);
 	char name[16];
 
-	for (unsigned i = 0; i < WATCHES_MOST; i++) {
+	for (unsigned i = 0; i < limits.watches_per_process; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		assert_int_equal(registry_watch(r, w, name), 0);
 		told[0] = '\0';
@@ -201,6 +237,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_blocks, begin, end),
 		cmocka_unit_test_setup_teardown(test_names, begin, end),
 		cmocka_unit_test_setup_teardown(test_names_are_limited, begin, end),
+		cmocka_unit_test_setup_teardown(test_names_of_a_user_are_limited, begin, end),
 		cmocka_unit_test_setup_teardown(test_watches, begin, end),
 		cmocka_unit_test_setup_teardown(test_watches_are_limited, begin, end),
 	};

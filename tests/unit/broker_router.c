@@ -23,7 +23,10 @@ struct fake {
 	char got[512];
 };
 
+static const struct limits limits = LIMITS_DEFAULT;
+
 struct bench {
+	struct quota quota;
 	struct registry registry;
 	struct router router;
 	struct fake fakes[8];
@@ -74,8 +77,9 @@ static int begin(void **state)
 	static const uint32_t users[] = { 1000, 1000, 1000, 1000, 1001, OWNER, 0 };
 	struct bench *b = calloc(1, sizeof(*b));
 
-	registry_init(&b->registry, named, NULL);
-	router_init(&b->router, &b->registry, OWNER, EPOCH, 1);
+	quota_init(&b->quota, &limits);
+	registry_init(&b->registry, &b->quota, named, NULL);
+	router_init(&b->router, &b->registry, &limits, OWNER, EPOCH, 1);
 	for (unsigned i = 0; i < 7; i++) {
 		b->fakes[i].sink.put = fake_put;
 		b->p[i] = registry_add(&b->registry, ID(i + 1), users[i]);
@@ -91,6 +95,7 @@ static int end(void **state)
 
 	router_deinit(&b->router);
 	registry_deinit(&b->registry);
+	quota_deinit(&b->quota);
 	free(b);
 	return 0;
 }
@@ -187,7 +192,7 @@ static void test_hold_and_go(void **state)
 	struct bench *b = *state;
 	struct edge *e = edge_between(b, 0, 1);
 
-	edge_charge(e, SHARE_MOST);
+	edge_charge(e, limits.share);
 	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 "); /* at the limit is not above it */
 	edge_charge(e, 1);
@@ -200,11 +205,11 @@ static void test_hold_and_go(void **state)
 	say(b, 0, 2);
 	assert_got(b, 1, "data<-3 ");
 	assert_got(b, 2, "data<-1 ");
-	edge_uncharge(e, SHARE_MOST / 2 + 1);
+	edge_uncharge(e, limits.share / 2 + 1);
 	assert_got(b, 0, ""); /* at half is not below it */
 	edge_uncharge(e, 1);
 	assert_got(b, 0, "GO(2) ");
-	edge_uncharge(e, SHARE_MOST / 2 - 1);
+	edge_uncharge(e, limits.share / 2 - 1);
 	assert_got(b, 0, "");
 	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
@@ -243,10 +248,10 @@ static void test_total(void **state)
 	edge_charge(e, FRAME_MAX + 1);
 	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
-	edge_charge(huge, TOTAL_MOST);
+	edge_charge(huge, limits.memory);
 	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
-	edge_uncharge(huge, TOTAL_MOST);
+	edge_uncharge(huge, limits.memory);
 	edge_uncharge(e, 1);
 	assert_got(b, 0, "GO(2) ");
 }
@@ -256,7 +261,7 @@ static void test_the_dead_are_never_held(void **state)
 	struct bench *b = *state;
 	struct edge *e = edge_between(b, 0, 1);
 
-	edge_charge(e, SHARE_MOST + 1);
+	edge_charge(e, limits.share + 1);
 	b->p[0]->dying = 1;
 	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
@@ -274,7 +279,7 @@ static void test_lost_and_back(void **state)
 	struct bench *b = *state;
 	struct edge *e = edge_between(b, 0, 1);
 
-	edge_charge(e, SHARE_MOST + 1);
+	edge_charge(e, limits.share + 1);
 	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 	say(b, 1, 0);
@@ -301,7 +306,7 @@ static void test_resumed_sender_is_told_again(void **state)
 	struct bench *b = *state;
 	struct edge *e = edge_between(b, 0, 1);
 
-	edge_charge(e, SHARE_MOST + 1);
+	edge_charge(e, limits.share + 1);
 	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
 	router_detach(&b->router, b->p[0]);
@@ -439,7 +444,7 @@ static void test_last(void **state)
 	assert_true(router_last(b->p[0], ID(2)) == 5);
 	route(b, 0, ID(2), 3, 1); /* said again */
 	assert_true(router_last(b->p[0], ID(2)) == 5);
-	edge_charge(b->fakes[1].edge, SHARE_MOST + 1);
+	edge_charge(b->fakes[1].edge, limits.share + 1);
 	route(b, 0, ID(2), 6, 10); /* dropped, and counted item by item */
 	assert_true(router_last(b->p[0], ID(2)) == 15);
 }

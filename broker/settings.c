@@ -1,0 +1,408 @@
+/*
+ * settings: one row per setting, and one way to read, write and describe the values of each type.
+ *
+ * Everything else follows the table: a new row is a key in the file, a flag, a variable, and a line of --print-config, and
+ * the checks ask for its place in the manual page and in the example. What is wrong with a value is said here; where it
+ * stands is put before that by config.
+ */
+#include "settings.h"
+#include "nearest.h"
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY_MS (24u * 3600 * 1000)
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
+
+#define AT(member) offsetof(struct config, member)
+#define SIZE(name, member, from, to, text)                                                                             \
+	{                                                                                                              \
+		.section = "limits", .key = (name), .type = SETTING_SIZE, .offset = AT(limits.member),                 \
+		.least = (from), .most = (to), .help = (text)                                                          \
+	}
+#define COUNT(name, member, from, to, text)                                                                            \
+	{                                                                                                              \
+		.section = "limits", .key = (name), .type = SETTING_COUNT, .offset = AT(limits.member),                \
+		.least = (from), .most = (to), .help = (text)                                                          \
+	}
+#define COUNT_OR(meaning, name, member, from, to, text)                                                                \
+	{                                                                                                              \
+		.section = "limits", .key = (name), .type = SETTING_COUNT, .offset = AT(limits.member),                \
+		.least = (from), .most = (to), .zero = (meaning), .help = (text)                                       \
+	}
+
+const struct setting settings[SETTINGS] = {
+	{ .section = "broker",
+	  .key = "dir",
+	  .type = SETTING_DIRECTORY,
+	  .offset = AT(dir),
+	  .fixed = 1,
+	  .help = "State directory, made if absent; its socket is DIR/sock." },
+	{ .section = "broker",
+	  .key = "node",
+	  .type = SETTING_NAME,
+	  .offset = AT(node),
+	  .fixed = 1,
+	  .help = "What this host is called." },
+	{ .section = "broker",
+	  .key = "listen",
+	  .type = SETTING_ADDRESSES,
+	  .help = "Also listen there: unix:/path or tcp://127.0.0.1:PORT, separated by blanks." },
+	{ .section = "broker",
+	  .key = "away",
+	  .type = SETTING_DURATION,
+	  .offset = AT(away_ms),
+	  .least = 1,
+	  .most = 7 * DAY_MS,
+	  .ms_flag = "away-ms",
+	  .help = "How long a process that lost its connection may take to come back." },
+	{ .section = "broker",
+	  .key = "idle",
+	  .type = SETTING_DURATION,
+	  .offset = AT(idle_ms),
+	  .least = 1,
+	  .most = 7 * DAY_MS,
+	  .zero = "never",
+	  .ms_flag = "idle-ms",
+	  .help = "Leave after so long without a connection." },
+	{ .section = "broker",
+	  .key = "log-level",
+	  .type = SETTING_LEVEL,
+	  .offset = AT(level),
+	  .help = "What is logged, and all that is more important." },
+
+	SIZE("queue-per-receiver", queue, MIB, 64 * GIB, "Bytes that may wait for one process, shared by its senders."),
+	SIZE("queue-per-sender", share, 256 * KIB, 64 * GIB,
+	     "The most of these that one sender may use, however few there are."),
+	SIZE("queue-per-sender-least", share_least, 256 * KIB, 64 * GIB,
+	     "What one sender may use, however many there are."),
+	SIZE("queue-total", memory, MIB, 1024 * GIB,
+	     "Bytes that may wait in all, above which every sender may have one frame waiting."),
+	SIZE("answers-per-session", notes, 2 * MIB, GIB,
+	     "Bytes of the broker's own that a session may leave unread, above which it is closed."),
+	COUNT("destinations-per-process", destinations, 1, 16777216, "Processes that one process may write to."),
+	COUNT("names-per-process", names_per_process, 1, 65535, "Names that one process may hold."),
+	COUNT("watches-per-process", watches_per_process, 1, 65535, "Names that one process may watch."),
+	COUNT("id-blocks-per-process", id_blocks_per_process, 1, 65535,
+	      "Blocks of ids for children that are remembered of one process; the oldest are forgotten."),
+	COUNT("sessions-per-user", sessions_per_user, 1, 16777216,
+	      "Connections of one user; those over TCP that have not said who they are count as one user's."),
+	COUNT("names-per-user", names_per_user, 1, 16777216, "Names that all processes of one user may hold."),
+	COUNT("greetings-per-user", greetings_per_user, 1, 16777216,
+	      "Connections of one user that have not said HELLO yet; each may send 4 KiB before."),
+	COUNT_OR("not limited", "connections-per-user", connections_per_user, 1, 1000000,
+		 "New connections a second of one user, beyond connection-burst."),
+	COUNT("connection-burst", connection_burst, 1, 1000000,
+	      "New connections of one user that may come at once, if connections-per-user is limited."),
+	COUNT_OR("as many as the limit of open files allows", "sessions", connections, 1, 16777216,
+		 "Connections of all users."),
+	COUNT_OR("half of the limit of open files", "descriptors", descriptors, 1, 16777216,
+		 "Descriptors that may wait to be passed on, above which frames go without theirs."),
+	COUNT("awaited", awaited, 1, 16777216,
+	      "Processes of an earlier run that somebody wrote to, and that may come back."),
+	COUNT("absent", absent, 1, 16777216,
+	      "Processes without a connection that may come back; whose connection ends after that is gone."),
+	COUNT("absent-seen", absent_seen, 1, 65535,
+	      "How many of these are watched, so that their end is known at once."),
+	COUNT("claims", claims, 1, 16777216, "Names asked for while earlier holders may come back."),
+	{ .section = "limits",
+	  .key = "hello-timeout",
+	  .type = SETTING_DURATION,
+	  .offset = AT(limits.hello_ms),
+	  .least = 100,
+	  .most = 600 * 1000,
+	  .help = "How long a new connection may take to say HELLO." },
+};
+
+const struct setting *setting_find(const char *section, const char *key)
+{
+	for (const struct setting *s = settings; s < settings + SETTINGS; s++)
+		if (strcmp(s->section, section) == 0 && strcmp(s->key, key) == 0)
+			return s;
+	return NULL;
+}
+
+int setting_section_exists(const char *section)
+{
+	for (const struct setting *s = settings; s < settings + SETTINGS; s++)
+		if (strcmp(s->section, section) == 0)
+			return 1;
+	return 0;
+}
+
+char *setting_flag(const struct setting *s, char to[SETTING_TEXT])
+{
+	if (strcmp(s->section, "broker") == 0)
+		snprintf(to, SETTING_TEXT, "%s", s->key);
+	else
+		snprintf(to, SETTING_TEXT, "%s.%s", s->section, s->key);
+	return to;
+}
+
+char *setting_variable(const struct setting *s, char to[SETTING_TEXT])
+{
+	char flag[SETTING_TEXT];
+
+	snprintf(to, SETTING_TEXT, "BROODD_%s", setting_flag(s, flag));
+	for (char *c = to; *c; c++)
+		*c = *c == '-' || *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+	return to;
+}
+
+/*
+ * Numbers with a unit.
+ */
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+static const struct unit durations[] = {
+	{ "h", 3600 * 1000 }, { "min", 60 * 1000 }, { "s", 1000 }, { "ms", 1 }, { NULL, 0 }
+};
+static const struct unit sizes[] = { { "G", GIB }, { "M", MIB }, { "K", KIB }, { "", 1 }, { NULL, 0 } };
+static const struct unit counts[] = { { "", 1 }, { NULL, 0 } };
+
+static const struct unit *units_of(const struct setting *s)
+{
+	return s->type == SETTING_DURATION ? durations : s->type == SETTING_SIZE ? sizes : counts;
+}
+
+static char *number_format(const struct setting *s, uint64_t value, char *to, size_t n)
+{
+	const struct unit *unit = units_of(s);
+
+	if (value == 0 && s->type == SETTING_DURATION)
+		unit += 2; /* 0s */
+	else
+		while (unit->factor > 1 && (value == 0 || value % unit->factor != 0))
+			unit++;
+	snprintf(to, n, "%" PRIu64 "%s", value / unit->factor, unit->name);
+	return to;
+}
+
+static char *number_range(const struct setting *s, char *to, size_t n)
+{
+	char least[32], most[32];
+
+	snprintf(to, n, "from %s to %s%s%s%s", number_format(s, s->least, least, sizeof(least)),
+		 number_format(s, s->most, most, sizeof(most)), s->zero ? ", or 0 (" : "", s->zero ? s->zero : "",
+		 s->zero ? ")" : "");
+	return to;
+}
+
+/* 1, or 0 if it is not digits and a unit. What is too large for 64 bits is as large as can be. */
+static int number_parse(const char *text, const struct unit *unit, uint64_t *ret)
+{
+	size_t digits = strspn(text, "0123456789");
+	uint64_t value;
+
+	if (digits == 0)
+		return 0;
+	errno = 0;
+	value = strtoull(text, NULL, 10);
+	while (unit->name && strcmp(unit->name, text + digits) != 0)
+		unit++;
+	if (!unit->name && (value > 0 || text[digits]))
+		return 0;
+	*ret = !unit->name ? 0 : errno || value > UINT64_MAX / unit->factor ? UINT64_MAX : value * unit->factor;
+	return 1;
+}
+
+/*
+ * Taking values.
+ */
+
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, n, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static void *place_of(const struct setting *s, struct config *c)
+{
+	return (char *)c + s->offset;
+}
+
+static int take_number(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	char range[96];
+	uint64_t value;
+
+	number_range(s, range, sizeof(range));
+	if (!number_parse(text, units_of(s), &value)) {
+		if (s->type == SETTING_DURATION)
+			return refuse(why, n, "\"%.60s\" is not a duration; write digits and ms, s, min or h, %s", text,
+				      range);
+		if (s->type == SETTING_SIZE)
+			return refuse(why, n, "\"%.60s\" is not a size; write digits, and K, M or G behind them, %s",
+				      text, range);
+		return refuse(why, n, "\"%.60s\" is not a number; write digits, %s", text, range);
+	}
+	if ((value < s->least || value > s->most) && !(value == 0 && s->zero))
+		return refuse(why, n, "%.60s is out of range; give a value %s", text, range);
+	if (s->type == SETTING_SIZE)
+		*(size_t *)place_of(s, c) = value;
+	else
+		*(uint32_t *)place_of(s, c) = (uint32_t)value;
+	return 0;
+}
+
+static int take_name(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	if (!name_is_valid(text))
+		return refuse(why, n, "\"%.80s\" is not a name; use 1 to %d of a-z 0-9 . _ -", text, NAME_MAX_LENGTH);
+	strcpy(place_of(s, c), text);
+	return 0;
+}
+
+static int take_directory(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	if (text[0] == '\0' || strlen(text) >= PATH_MAX)
+		return refuse(why, n, "\"%.40s\" is empty or too long; give the path of a directory", text);
+	strcpy(place_of(s, c), text);
+	return 0;
+}
+
+static const char *const levels[] = { "error", "warn", "info", "debug" };
+
+static int take_level(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	struct nearest nearest = { .word = text };
+	int level = log_level_parse(text);
+
+	for (size_t i = 0; level < 0 && i < sizeof(levels) / sizeof(*levels); i++)
+		nearest_try(&nearest, levels[i]);
+	if (nearest.best)
+		return refuse(why, n, "\"%.60s\" is not a level; did you mean %s?", text, nearest.best);
+	if (level < 0)
+		return refuse(why, n, "\"%.60s\" is not a level; use error, warn, info or debug", text);
+	*(enum log_level *)place_of(s, c) = (enum log_level)level;
+	return 0;
+}
+
+static int take_address(struct config *c, const char *text, char *why, size_t n)
+{
+	struct address *a = &c->listen[c->n_listen];
+
+	if (c->n_listen == CONFIG_LISTEN_MOST)
+		return refuse(why, n, "more than %u addresses; leave some out", CONFIG_LISTEN_MOST);
+	memset(a, 0, sizeof(*a));
+	if (address_parse(text, a, why, n) < 0)
+		return -EINVAL;
+	if (a->kind == ADDRESS_TCP && !a->loopback)
+		return refuse(why, n,
+			      "%.80s: plain TCP would show messages and the cookie to the network; use "
+			      "tcp://127.0.0.1:PORT, and a tunnel such as ssh -L for other hosts",
+			      text);
+	for (unsigned i = 0; i < c->n_listen; i++)
+		if (address_equal(a, &c->listen[i]))
+			return refuse(why, n, "%.120s is there already; give every address once", text);
+	c->n_listen++;
+	return 0;
+}
+
+static int take_addresses(struct config *c, const char *text, char *why, size_t n)
+{
+	unsigned before = c->n_listen;
+	char word[256];
+	int r = 0;
+
+	for (text += strspn(text, " \t"); r == 0 && *text; text += strspn(text, " \t")) {
+		size_t length = strcspn(text, " \t");
+
+		if (length >= sizeof(word))
+			r = refuse(why, n, "the address %.40s... is too long; use unix:/path", text);
+		else {
+			memcpy(word, text, length);
+			word[length] = '\0';
+			r = take_address(c, word, why, n);
+		}
+		text += length;
+	}
+	if (r < 0)
+		c->n_listen = before;
+	return r;
+}
+
+int setting_take(const struct setting *s, struct config *c, const char *value, char *why, size_t n)
+{
+	switch (s->type) {
+	case SETTING_NAME:
+		return take_name(s, c, value, why, n);
+	case SETTING_DIRECTORY:
+		return take_directory(s, c, value, why, n);
+	case SETTING_ADDRESSES:
+		return take_addresses(c, value, why, n);
+	case SETTING_LEVEL:
+		return take_level(s, c, value, why, n);
+	default:
+		return take_number(s, c, value, why, n);
+	}
+}
+
+/*
+ * Writing them.
+ */
+
+static char *format_addresses(const struct config *c, char *to, size_t n)
+{
+	size_t used = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < c->n_listen && used + 1 < n; i++) {
+		if (i > 0)
+			to[used++] = ' ';
+		address_format(&c->listen[i].sockaddr, c->listen[i].length, to + used, n - used);
+		used += strlen(to + used);
+	}
+	return to;
+}
+
+char *setting_format(const struct setting *s, const struct config *c, char *to, size_t n)
+{
+	const void *place = (const char *)c + s->offset;
+
+	switch (s->type) {
+	case SETTING_NAME:
+	case SETTING_DIRECTORY:
+		snprintf(to, n, "%s", (const char *)place);
+		return to;
+	case SETTING_ADDRESSES:
+		return format_addresses(c, to, n);
+	case SETTING_LEVEL:
+		snprintf(to, n, "%s", levels[*(const enum log_level *)place]);
+		return to;
+	case SETTING_SIZE:
+		return number_format(s, *(const size_t *)place, to, n);
+	default:
+		return number_format(s, *(const uint32_t *)place, to, n);
+	}
+}
+
+char *setting_range(const struct setting *s, char *to, size_t n)
+{
+	static const char *const kinds[] = { [SETTING_NAME] = "a name",
+					     [SETTING_DIRECTORY] = "the path of a directory",
+					     [SETTING_ADDRESSES] = "addresses, 8 at most",
+					     [SETTING_LEVEL] = "error, warn, info or debug",
+					     [SETTING_DURATION] = "a duration ",
+					     [SETTING_SIZE] = "a size ",
+					     [SETTING_COUNT] = "a number " };
+	char range[96] = "";
+
+	if (s->type >= SETTING_DURATION)
+		number_range(s, range, sizeof(range));
+	snprintf(to, n, "%s%s", kinds[s->type], range);
+	return to;
+}
