@@ -89,6 +89,38 @@ class Binaries(Case):
             self.compare(self.refuses, f"it imports {call}", broker=f"void {call}(); int main(void) {{ {call}(); return 0; }}")
 
 
+class Conf(Case):
+    HELP, RANGE = "How many there may be.", "It is a number from 1 to 9, or 0 (any)."
+
+    def compare(self, judge, *words, said="", page="", example="", status=0):
+        def text(mark, help_=self.HELP, range_=self.RANGE, value="5", key="most"):
+            return f"[limits]\n# {help_}\n# {range_}\n{mark}{key} = {value}"
+
+        broker = self.file("broodd", f"#!/bin/sh\n[ $1 = -t ] && exit {status}\ncat <<END\n{said or text('')} ; default\nEND\n")
+        os.chmod(broker, 0o755)
+        self.file("deploy/broodd.conf.example", example or text("#") + "\n")
+        entry = page or f"*most*\n\t{self.HELP} {self.RANGE} Default: 5.\n"
+        self.file("client/man/broodd.conf.5.scd", f"broodd.conf(5)\n\n# THE SECTION [limits]\n\n{entry}\n# SEE ALSO\n")
+        judge(*words, "conf.py", self.top, broker)
+
+    def test_same(self):
+        self.compare(self.passes)
+
+    def test_page(self):
+        self.compare(self.refuses, "broodd.conf.5 has no limits.most", page="None.\n")
+        for wrong in (f"{self.HELP} {self.RANGE} Default: 6.", f"{self.HELP} It is a number from 1 to 8. Default: 5.",
+                      f"Something else. {self.RANGE} Default: 5.", f"{self.HELP} {self.RANGE}"):
+            self.compare(self.refuses, "broodd.conf.5 says of limits.most", page=f"*most*\n\t{wrong}\n")
+        entry = f"\n\t{self.HELP} {self.RANGE} Default: 5.\n"
+        self.compare(self.refuses, "broodd.conf.5 has limits.more, which does not exist", page=f"*most*{entry}*more*{entry}")
+
+    def test_example(self):
+        self.compare(self.refuses, "example has no limits.most", example="[limits]\n")
+        self.compare(self.refuses, "example has no limits.most", example=f"[limits]\n# {self.HELP}\n# {self.RANGE}\nmost = 5\n")
+        self.compare(self.refuses, "example says of limits.most", example=f"[limits]\n# {self.HELP}\n# {self.RANGE}\n#most = 6\n")
+        self.compare(self.refuses, "broodd.conf.example is refused", status=2)
+
+
 class Cycles(Case):
     def compare(self, judge, *words, **modules):
         commands = []

@@ -15,7 +15,7 @@ ALWAYS = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLE", "SEE ALSO")
 
 
 def sections(page):
-    needed = ALWAYS + {"3": ("RETURN VALUE",), "1": ("EXIT STATUS",), "8": ("EXIT STATUS",)}[page.section]
+    needed = ALWAYS + {"3": ("RETURN VALUE",), "1": ("EXIT STATUS",), "5": ("FILES",), "8": ("EXIT STATUS",)}[page.section]
     yield from (f"{page.file} has no section {s}" for s in needed if not page.sections.get(s, "").strip())
     if page.names[:1] != [page.name]:
         yield f"{page.file}: its NAME does not begin with {page.name}"
@@ -39,7 +39,7 @@ def functions(source, pages):
 
 
 def references(page, known):
-    for name, section in re.findall(r"\b(brood\w*(?:-\w+)?)\((\d)\)", unformatted(page.text)):
+    for name, section in re.findall(r"\b(brood[\w.]*(?:-\w+)?)\((\d)\)", unformatted(page.text)):
         if (name, section) not in known:
             yield f"{page.file} refers to {name}({section}), which does not exist"
 

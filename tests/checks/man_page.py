@@ -20,7 +20,7 @@ class Page:
     def __init__(self, path):
         self.path = path
         self.file = os.path.basename(path)  # brood_spawn.3.scd
-        self.name, self.section = re.fullmatch(r"([\w-]+)\.(\d)\.scd", self.file).groups()
+        self.name, self.section = re.fullmatch(r"([\w.-]+)\.(\d)\.scd", self.file).groups()
         with open(path, encoding="utf-8") as file:
             self.text = file.read()
         self.sections = {}
@@ -35,7 +35,7 @@ class Page:
     def names(self):
         """Whom it is about: its own name and those that lead to it."""
         before = re.split(r" - ", self.sections.get("NAME", ""), maxsplit=1)[0]
-        return re.findall(r"[a-z][\w-]*", before)
+        return re.findall(r"[a-z][\w.-]*", before)
 
     def blocks(self, heading):
         found = re.findall(r"^```\n(.*?)^```$", self.sections.get(heading, ""), flags=re.M | re.S)
