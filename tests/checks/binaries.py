@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 TEXT_MOST = 200 * 1024
-HEAVY = re.compile(r"lib(ssl|crypto|event)")
+HEAVY = re.compile(r"lib(ssl|crypto|event|inih)")
 STARTS_PROGRAMS = re.compile(r"^(execl|execv|fexecve|posix_spawn|system$|popen$|wordexp$|syscall$)")
 
 
