@@ -168,10 +168,8 @@ void conffile_parse(const char *bytes, size_t n, const struct conffile_ops *ops,
 	struct reading r = { .at = bytes, .end = bytes + n, .ops = ops, .data = data };
 
 	if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
-		r.at += 3; /* some editors put it there */
-	ini_allow_multiline = false;
-	ini_use_stack = false;
-	ini_max_line = ini_initial_alloc = (int)CONFFILE_LINE_MOST + 3;
+		r.at += 3;                          /* some editors put it there */
+	ini_max_line = (int)CONFFILE_LINE_MOST + 3; /* Debian's can be told at run time */
 	if (ini_parse_stream(take_line, &r, take_pair, &r) != 0)
 		wrong(&r, "there is no memory to read it; free some, then try again");
 }

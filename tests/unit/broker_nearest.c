@@ -13,6 +13,7 @@ static void test_words(void **state)
 		      { "idel", "idle" },
 		      { "iddle", "idle" },
 		      { "odle", "idle" },
+		      { "anmse-epr-user", "names-per-user" },
 		      { "nodes", "node" },
 		      { "wran", "warn" },
 		      { "Error", "error" },
