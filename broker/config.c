@@ -480,10 +480,16 @@ static void take_flags(struct parse *parse, int argc, char **argv)
  * Defaults.
  */
 
+/* A private broker is where programs look for it, or where the one who starts it says: a file is for all of a user's. */
 static void default_dir(struct parse *parse)
 {
 	struct config *c = parse->config;
+	struct origin *origin = &c->origins[setting_find("broker", "dir") - settings];
 
+	if (c->private && origin->kind != ORIGIN_FLAG) {
+		*origin = (struct origin){ .kind = ORIGIN_DEFAULT };
+		c->dir[0] = '\0';
+	}
 	if (c->dir[0])
 		return;
 	if (geteuid() == 0 && !c->private)

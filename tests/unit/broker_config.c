@@ -506,6 +506,25 @@ static void test_precedence(void **state)
 	assert_refused(PARSE("--private"), "conf.d/25.conf", "No such file", "check ");
 }
 
+/* Programs start private brokers without saying where, and look for them in the default place. */
+static void test_the_directory_of_a_private_broker(void **state)
+{
+	(void)state;
+	write_file(path, "[broker]\ndir = /f\n");
+	assert_int_equal(PARSE("--config", path), CONFIG_RUN);
+	assert_string_equal(config.dir, "/f");
+	assert_int_equal(PARSE("--private", "--config", path), CONFIG_RUN);
+	assert_value("broker.dir", "/run/user/7/brood", "default");
+	setenv("BROODD_DIR", "/e", 1);
+	assert_int_equal(PARSE("--config", path), CONFIG_RUN);
+	assert_value("broker.dir", "/e", "BROODD_DIR");
+	assert_int_equal(PARSE("--private"), CONFIG_RUN);
+	assert_value("broker.dir", "/run/user/7/brood", "default");
+	assert_int_equal(PARSE("--private", "--dir", "/g", "--config", path), CONFIG_RUN);
+	assert_value("broker.dir", "/g", "--dir");
+	unsetenv("BROODD_DIR");
+}
+
 static void test_variables(void **state)
 {
 	(void)state;
@@ -594,6 +613,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_setting, begin, end),
 		cmocka_unit_test_setup_teardown(test_precedence, begin, end),
+		cmocka_unit_test_setup_teardown(test_the_directory_of_a_private_broker, begin, end),
 		cmocka_unit_test_setup_teardown(test_variables, begin, end),
 		cmocka_unit_test_setup_teardown(test_again, begin, end),
 		cmocka_unit_test_setup_teardown(test_print, begin, end),
