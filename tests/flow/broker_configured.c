@@ -403,6 +403,7 @@ static void test_a_bad_reload_changes_nothing(void **state)
 	assert_int_equal(logged("error reload.failed", "cannot listen on unix:/nonexistent/x: "), 1);
 	assert_int_equal(logged("reload.done", ""), 0);
 	assert_int_equal(access(path_of("more"), F_OK), -1);
+	expect_refusal("limit.sessions", before);
 	wire_data(&a, b.id, 1, "as before");
 	wire_expect_data(&b, a.id, "as before");
 	/* Not there any more: the defaults are not what it was told. */
@@ -492,6 +493,66 @@ static void test_addresses_come_and_go(void **state)
 	wire_open(&b, &setup.broker, 0);
 	wire_leave(&a);
 	wire_leave(&b);
+}
+
+static void greet_at(const char *address)
+{
+	struct wire w;
+
+	wire_connect(&w, address);
+	wire_hello(&w, &(Brood__Hello)BROOD__HELLO__INIT);
+	wire_leave(&w);
+}
+
+/* Whatever comes and goes in between, those that are listened on answer. */
+static void test_every_address_answers(void **state)
+{
+	static const char *const steps[] = { "abc", "cd", "dabef", "f", "fedcba", "ace", "bdf", "abcdef" };
+	char text[1024], one[128];
+
+	(void)state;
+	start("", NULL);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		strcpy(text, "[broker]\nlisten =");
+		for (const char *c = steps[i]; *c; c++) {
+			snprintf(one, sizeof(one), " unix:%s/%c", setup.broker.dir, *c);
+			strcat(text, one);
+		}
+		strcat(text, "\n");
+		reload(text);
+		for (char c = 'a'; c <= 'f'; c++) {
+			snprintf(one, sizeof(one), "unix:%s/%c", setup.broker.dir, c);
+			assert_int_equal(access(one + 5, F_OK) == 0, strchr(steps[i], c) != NULL);
+			if (strchr(steps[i], c))
+				greet_at(one);
+		}
+		greet_at(setup.broker.socket);
+	}
+}
+
+#define KNOCKING 300 /* more than are accepted at once */
+
+/* They have connected, and the broker has not looked yet, when their address goes. */
+static void test_who_is_at_the_door(void **state)
+{
+	static struct wire w[KNOCKING];
+	char text[256], address[112];
+
+	(void)state;
+	snprintf(address, sizeof(address), "unix:%s", path_of("door"));
+	snprintf(text, sizeof(text), "[broker]\nlisten = %s\n", address);
+	start(text, NULL);
+	assert_int_equal(kill(setup.broker.pid, SIGSTOP), 0);
+	for (int i = 0; i < KNOCKING; i++)
+		wire_connect(&w[i], address);
+	configure("");
+	assert_int_equal(kill(setup.broker.pid, SIGHUP), 0);
+	assert_int_equal(kill(setup.broker.pid, SIGCONT), 0);
+	for (int i = 0; i < KNOCKING; i++)
+		wire_hello(&w[i], &(Brood__Hello)BROOD__HELLO__INIT);
+	assert_int_equal(access(path_of("door"), F_OK), -1);
+	for (int i = 0; i < KNOCKING; i++)
+		wire_leave(&w[i]);
 }
 
 #define MESSAGES 20000u
@@ -603,6 +664,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_a_bad_reload_changes_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_cannot_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_addresses_come_and_go, begin, end),
+		cmocka_unit_test_setup_teardown(test_every_address_answers, begin, end),
+		cmocka_unit_test_setup_teardown(test_who_is_at_the_door, begin, end),
 		cmocka_unit_test_setup_teardown(test_reloads_under_traffic, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_terminal_hangs_up, begin, end),
 	};

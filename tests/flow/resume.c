@@ -340,6 +340,58 @@ static void test_replaced_while_greeting(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* A stranger who is let in, and stays. */
+static int take_the_place(const struct fixture *x)
+{
+	static struct raw_frame f;
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end; nap()) {
+		int fd = raw_connect(x->address + strlen("unix:"));
+		assert_true(fd >= 0);
+		if (raw_send_pb(fd, FRAME_HELLO, &hello.base) == 0 && raw_receive(fd, &f, PATIENCE_MS) == 1 &&
+		    f.head.kind == FRAME_HELLO_OK)
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+static int was_said(const struct fixture *x, const char *words)
+{
+	static char log[65536];
+	ssize_t n = pread(x->log_fd, log, sizeof log - 1, 0);
+	log[n > 0 ? n : 0] = '\0';
+	return strstr(log, words) != NULL;
+}
+
+/* Who was there before and meets a limit comes again; only a stranger is told for good. */
+static void test_a_limit_on_the_way_back(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	brood *stranger;
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
+	setenv("BROODD_LIMITS_SESSIONS_PER_USER", "1", 1);
+	assert_int_equal(fixture_start(x), 0);
+	unsetenv("BROODD_LIMITS_SESSIONS_PER_USER");
+	int fd = take_the_place(x);
+	assert_true(fd >= 0);
+	assert_int_equal(brood_connect(&stranger, x->address, NULL), 0);
+	assert_int_equal(brood_sync(stranger, PATIENCE_MS), -EDQUOT);
+	brood_close(stranger);
+	assert_int_equal(f.me.n[BROOD_EVENT_AWAY], 0);
+	until_polled(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	assert_true(was_said(x, "error=limit.sessions"));
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(brood_process(f.b, 20), 0);
+	close(fd);
+	until_back(&f, 1);
+	family_end(&f);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +409,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_does_not_want_to),
 		ON_BOTH(test_replaced),
 		ON_UNIX(test_replaced_while_greeting),
+		ON_UNIX(test_a_limit_on_the_way_back),
 	};
 	return RUN("resume", tests);
 }
