@@ -555,6 +555,98 @@ static void test_who_is_at_the_door(void **state)
 		wire_leave(&w[i]);
 }
 
+static void say_hello_by_tcp(struct wire *w, const uint8_t *ticket)
+{
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	char address[64], cookie[80];
+	FILE *file = fopen(path_of("cookie"), "r");
+
+	assert_non_null(file);
+	assert_non_null(fgets(cookie, sizeof(cookie), file));
+	fclose(file);
+	cookie[strcspn(cookie, "\n")] = '\0';
+	if (ticket)
+		hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, (uint8_t *)(uintptr_t)ticket };
+	else
+		hello.cookie = (ProtobufCBinaryData){ strlen(cookie), (uint8_t *)cookie };
+	wire_connect(w, tcp_address(address));
+	wire_say(w, FRAME_HELLO, &hello.base, -1);
+}
+
+/* Who comes that way is told the address for its children, also if it is new. */
+static void test_tcp_comes_later(void **state)
+{
+	char address[64];
+	Brood__HelloOk *ok;
+	struct wire w;
+
+	(void)state;
+	start("", NULL);
+	reload("[broker]\nlisten = tcp://127.0.0.1:0\n");
+	say_hello_by_tcp(&w, NULL);
+	ok = wire_expect_body(&w, FRAME_HELLO_OK, &brood__hello_ok__descriptor);
+	assert_string_equal(ok->address, tcp_address(address));
+	guard_free(&ok->base);
+	wire_close(&w);
+}
+
+/* Whichever way they come: over TCP as who they say they are, with a ticket, or as a child on its parent's word. */
+static void test_every_session_counts(void **state)
+{
+	Brood__Adopt adopt = BROOD__ADOPT__INIT;
+	struct wire parent, lost, other, w;
+	char text[128];
+	int ends[2];
+
+	(void)state;
+	start("[broker]\nlisten = tcp://127.0.0.1:0\n", NULL);
+	wire_open(&lost, &setup.broker, 0);
+	wire_open(&parent, &setup.broker, 1);
+	wire_close(&lost); /* has a ticket, and comes back with it */
+	reload("[broker]\nlisten = tcp://127.0.0.1:0\n[limits]\nsessions-per-user = 2\n");
+	open_when_possible(&other);
+	snprintf(text, sizeof(text), "user %u has 2 sessions, the most allowed (limits.sessions-per-user = 2)",
+		 geteuid());
+	say_hello_by_tcp(&w, NULL);
+	expect_refused(&w, "limit.sessions", text);
+	say_hello_by_tcp(&w, lost.ticket);
+	expect_refused(&w, "limit.sessions", text);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	adopt.id = parent.first_id;
+	adopt.uid = geteuid();
+	wire_say(&parent, FRAME_ADOPT, &adopt.base, ends[0]);
+	wire_take(&w, ends[1]);
+	expect_refused(&w, "limit.sessions", text);
+	wire_leave(&other);
+	say_hello_by_tcp(&w, lost.ticket);
+	guard_free(wire_expect_body(&w, FRAME_HELLO_OK, &brood__hello_ok__descriptor));
+	wire_close(&w);
+	wire_leave(&parent);
+}
+
+/* Times that run count from now on as the file says. */
+static void test_times_change(void **state)
+{
+	struct wire a, b;
+
+	(void)state;
+	start("[broker]\naway = 168h\nidle = 168h\n", NULL);
+	wire_open(&a, &setup.broker, 0);
+	wire_open(&b, &setup.broker, 0);
+	wire_data(&b, a.id, 1, "known to each other");
+	wire_expect_data(&a, b.id, "known to each other");
+	wire_close(&a);
+	assert_int_not_equal(wire_expect(&b, FRAME_HOLD).flags & FRAME_AWAY, 0);
+	reload("[broker]\naway = 1ms\nidle = 168h\n");
+	wire_expect_gone(&b, a.id, BROOD__WHY__WHY_LOST);
+	wire_leave(&b);
+	reload("[broker]\nidle = 168h\n"); /* nobody is there when this is done, and the long time has begun */
+	configure("[broker]\nidle = 1ms\n");
+	assert_int_equal(kill(setup.broker.pid, SIGHUP), 0);
+	assert_int_equal(waitpid(setup.broker.pid, NULL, 0), setup.broker.pid);
+	setup.broker.pid = 0;
+}
+
 #define MESSAGES 20000u
 #define RELOADS 40u
 
@@ -666,6 +758,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_addresses_come_and_go, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_address_answers, begin, end),
 		cmocka_unit_test_setup_teardown(test_who_is_at_the_door, begin, end),
+		cmocka_unit_test_setup_teardown(test_tcp_comes_later, begin, end),
+		cmocka_unit_test_setup_teardown(test_every_session_counts, begin, end),
+		cmocka_unit_test_setup_teardown(test_times_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_reloads_under_traffic, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_terminal_hangs_up, begin, end),
 	};
