@@ -319,7 +319,7 @@ static void start_once(struct run *r, unsigned long at)
 	(void)read_outcome(r->f, &o);
 	r->over = strcmp(o.failed, "none") == 0;
 	r->told += status != 0;
-	if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > 1)
+	if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > 2)
 		r->wrong += (unsigned)complain(at, &o, said, "it crashed or hung", status);
 	else if (status != 0 && lseek(said, 0, SEEK_END) == 0)
 		r->wrong += (unsigned)complain(at, &o, said, "it failed without a word", status);

@@ -183,6 +183,36 @@ static void many_agree_with_a_slow_model(void **state)
 	assert_true(fired > 1000);
 }
 
+/* Promised ones have room, however many others are armed. */
+static void promised_ones_have_room(void **state)
+{
+	struct timers t;
+	struct timer promised[10] = { 0 }, others[100] = { 0 };
+	unsigned size;
+	(void)state;
+	timers_init(&t);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(timer_promise(&t, &promised[i]), 0);
+		assert_int_equal(timer_promise(&t, &promised[i]), 0);
+	}
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(timer_arm(&t, &others[i], 50), 0);
+	while (t.promised + t.others < t.size) /* up to the brim */
+		assert_int_equal(timer_promise(&t, &(struct timer){ 0 }), 0);
+	size = t.size;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(timer_arm(&t, &promised[i], (uint64_t)i), 0);
+	assert_int_equal(t.size, size);
+	timer_cancel(&t, &others[3]);
+	timer_cancel(&t, &promised[3]);
+	assert_int_equal(t.others, 99);
+	assert_int_equal(timer_arm(&t, &promised[3], 3), 0);
+	timer_release(&t, &promised[3]);
+	assert_int_equal(promised[3].slot, 0);
+	assert_int_equal(t.promised, size - 101);
+	timers_deinit(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_callback_frees_its_owner, begin, end),
 		cmocka_unit_test_setup_teardown(a_callback_ends_all, begin, end),
 		cmocka_unit_test_setup_teardown(many_agree_with_a_slow_model, begin, end),
+		cmocka_unit_test(promised_ones_have_room),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
