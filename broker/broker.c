@@ -540,6 +540,15 @@ void broker_run(struct broker *b)
 		FIELD_NUMBER("bytes", b->router.bytes));
 }
 
+/* Those that are away have no session that would do it. */
+static void forget_talks(struct broker *b)
+{
+	struct process *p;
+
+	for (uint32_t at = 0; (p = table_next(&b->registry.processes, &at));)
+		control_forget(p);
+}
+
 void broker_deinit(struct broker *b)
 {
 	listeners_deinit(&b->listeners);
@@ -547,6 +556,7 @@ void broker_deinit(struct broker *b)
 	desk_deinit(&b->desk);
 	absences_deinit(&b->absences);
 	router_deinit(&b->router);
+	forget_talks(b);
 	registry_deinit(&b->registry);
 	quota_deinit(&b->quota);
 	if (b->base) {
