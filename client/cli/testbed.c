@@ -104,12 +104,11 @@ static int make_directory(struct testbed *t, int tcp)
 	return 0;
 }
 
-static int start_broker(struct testbed *t)
+static int spawn_broker(struct testbed *t)
 {
 	const char *listen = t->tcp[0] ? "--listen" : NULL; /* NULL ends the list */
-	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "warn", listen, t->tcp);
-	int rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
-	return rc < 0 ? rc : brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->tcp);
+	return brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 }
 
 static int why_it_ended(const struct testbed *t)
@@ -136,6 +135,38 @@ static int await_broker(struct testbed *t)
 	return -ETIMEDOUT;
 }
 
+int testbed_start(struct testbed *t)
+{
+	int rc = spawn_broker(t);
+	if (rc == 0)
+		rc = await_broker(t);
+	if (rc < 0 && rc != -ECHILD) /* of which more was said already */
+		fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
+	return rc;
+}
+
+int testbed_signal(struct testbed *t, int signo)
+{
+	return brood_kill(t->process, signo, 0);
+}
+
+int testbed_await_end(struct testbed *t, int timeout_ms)
+{
+	char path[TESTBED_PATH];
+	struct brood_peer_info info;
+	BROOD_INIT(info);
+	int rc = brood_wait(t->process, timeout_ms);
+	if (rc < 0)
+		return rc;
+	rc = brood_info(t->process, &info);
+	if (rc == 0 && info.exit->code != 0 && info.exit->signo != SIGKILL)
+		rc = why_it_ended(t);
+	brood_release(t->process);
+	t->process = NULL;
+	unlink(testbed_path(t, "sock", path)); /* by its being there one knows that the next one listens */
+	return rc;
+}
+
 int testbed_init(struct testbed *t, int tcp)
 {
 	*t = (struct testbed){ 0 };
@@ -143,11 +174,10 @@ int testbed_init(struct testbed *t, int tcp)
 	if (rc == 0)
 		rc = make_directory(t, tcp);
 	if (rc == 0)
-		rc = start_broker(t);
+		rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
 	if (rc == 0)
-		rc = await_broker(t);
-	if (rc < 0 && rc != -ECHILD) /* of which more was said already */
-		fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
+		return testbed_start(t);
+	fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
 	return rc;
 }
 

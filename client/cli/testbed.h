@@ -25,6 +25,17 @@ struct testbed {
 int testbed_init(struct testbed *, int tcp);
 void testbed_deinit(struct testbed *);
 
+/*
+ * Send the broker a signal; wait until it has ended: 0, or -ETIMEDOUT. Both: another negative errno if that cannot be;
+ * -ECHILD, after a message to stderr, if it crashed. One that leaves in order waits for its clients to read its goodbye,
+ * so they must be able to.
+ */
+int testbed_signal(struct testbed *, int signo);
+int testbed_await_end(struct testbed *, int timeout_ms);
+
+/* And start the next one, in the same directory. 0, or a negative errno after a message to stderr. */
+int testbed_start(struct testbed *);
+
 /* A path in the directory. Returns `to`. */
 char *testbed_path(const struct testbed *, const char *name, char to[TESTBED_PATH]);
 

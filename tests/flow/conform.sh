@@ -13,6 +13,9 @@ wrong() {
 output=$("$brood" conform -- "$client") || wrong "a good client fails: $output"
 [ "$(echo "$output" | grep -c '^ok')" -eq 12 ] || wrong "not 12 checks: $output"
 
+output=$("$brood" conform --level 1 -- "$client") || wrong "a good client fails at level 1: $output"
+[ "$(echo "$output" | grep -c '^ok')" -eq 20 ] || wrong "not 20 checks: $output"
+
 # found MISTAKE CHECK: the first check that fails is this one.
 found() {
 	output=$("$brood" conform -- "$client" "$1") && wrong "$1 passes"
@@ -33,4 +36,6 @@ output=$("$brood" conform --json -- /nonexistent/client) && wrong "no client pas
 [ "$(echo "$output" | grep -c '"ok":false')" -eq 12 ] || wrong "a client that does not start: $output"
 "$brood" conform 2>/dev/null
 [ $? -eq 2 ] || wrong "no arguments are no mistake"
+"$brood" conform --level 2 -- "$client" 2>/dev/null
+[ $? -eq 2 ] || wrong "level 2 is no mistake"
 exit $((failures > 0))

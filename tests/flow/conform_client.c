@@ -32,10 +32,25 @@ static int answer(const brood_event *ev)
 	return has("--silent") ? 0 : brood_reply(ev->msg, BROOD_MSG(m->type, m->body, m->length));
 }
 
+static int found(const brood_event *ev)
+{
+	return brood_send(ev->peer, BROOD_MSG("conform.found", NULL, 0));
+}
+
+/* The body is a name, which is text. */
+static int watch(const brood_event *ev)
+{
+	brood_peer *holder;
+	const char *name = ev->msg->body;
+	return brood_find(ev->handle, &holder, name, BROOD_FIND(.on = BROOD_ON(.ready = found)));
+}
+
 static int message(const brood_event *ev)
 {
 	if (ev->msg->wants_reply)
 		return answer(ev);
+	if (strcmp(ev->msg->type, "conform.watch") == 0)
+		return watch(ev);
 	if (strcmp(ev->msg->type, "conform.stop") != 0)
 		return send_back(ev);
 	if (has("--rude"))
@@ -54,6 +69,8 @@ int main(int argc, char **argv)
 	int rc = brood_connect(&b, NULL, BROOD_OPTIONS(.name = name, .on = BROOD_ON(.message = message)));
 	if (rc == 0) {
 		rc = brood_run(b);
+		if (rc < 0 && strcmp(brood_last_error(b)->name, "broker.stopping") == 0)
+			rc = 0;
 		brood_close(b);
 	}
 	return has("--badly") ? 3 : rc < 0;

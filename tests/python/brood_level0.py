@@ -373,27 +373,38 @@ class Refused(Exception):
 class Client:
     """A connection to a broker. Every method that waits calls turn()."""
 
+    LEVEL = 0
+
     def __init__(self, address, title="brood_level0"):
         if not address.startswith("unix:"):
             raise ValueError("only unix: addresses")
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(address[len("unix:"):])
-        self.socket.setblocking(False)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.socket, selectors.EVENT_READ)
-        self.received = bytearray()
-        self.unsent = bytearray()
+        self.address = address
+        self.title = title
         self.id = None
-        self.ended = False
         self.stopping = False
         self.out, self.inflows = {}, {}
         self.registered, self.names, self.gone = {}, {}, {}
         self.correlation = 0
         self.answers = {}
-        self.write(Frame("HELLO", body=pb.Hello(level=0, pid=os.getpid(), title=title).SerializeToString()))
+        self.connect()
+        self.hello()
         self.wait(lambda: self.id is not None)
 
     # -- bytes
+
+    def connect(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(self.address[len("unix:"):])
+        self.socket.setblocking(False)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.socket, selectors.EVENT_READ)
+        self.received = bytearray()
+        self.unsent = bytearray()
+        self.ended = False
+
+    def hello(self, **more):
+        body = pb.Hello(level=self.LEVEL, pid=os.getpid(), title=self.title, **more)
+        self.write(Frame("HELLO", body=body.SerializeToString()))
 
     def write(self, frame):
         self.unsent += encode_frame(frame)
@@ -605,7 +616,7 @@ def answer(client, message):
     return True
 
 
-def answer_all(client, inflow):
+def answer_all(client, inflow, answer=answer):
     """Answer what is in an inbox, as far as there is room. True at conform.stop."""
     while inflow.inbox:
         message = inflow.inbox[0]
@@ -632,17 +643,17 @@ def conform(address, name):
     client.leave()
 
 
-def main(arguments):
-    if len(arguments) != 2 or "BROOD_ADDRESS" not in os.environ:
-        print("usage: BROOD_ADDRESS=unix:/path brood_level0.py NAME", file=sys.stderr)
+def main(program, name, conform):
+    if "BROOD_ADDRESS" not in os.environ:
+        print("%s: BROOD_ADDRESS=unix:/path is not set" % program, file=sys.stderr)
         return 2
     try:
-        conform(os.environ["BROOD_ADDRESS"], arguments[1])
+        conform(os.environ["BROOD_ADDRESS"], name)
     except (Refused, Malformed, OSError) as error:
-        print("brood_level0.py: %s" % error, file=sys.stderr)
+        print("%s: %s" % (program, error), file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main("brood_level0.py", sys.argv[-1], conform))

@@ -1,0 +1,52 @@
+#!/usr/bin/python3
+"""test_conform.py BROOD: `brood conform --level 1` finds each planted fault, at its check and for its reason."""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SIDE_BY_SIDE = 4  # most of the time they wait for what does not come
+
+FOUND = {
+    "losing": "at some byte: 0 of ",
+    "renumbering": "at some byte: number ",
+    "doubling": "at some byte: number ",
+    "forgetful": "at some byte: number ",
+    "unanswering": "requests that were open were answered",
+    "nameless": "the broker is killed: it did not come back and register its name",
+    "blind": "it does not notice who holds a name",
+    "hammering": "it tried to connect ",
+    "new": "at some byte: it did not come back",
+    "stubborn": "it came back, although the broker is stopping",
+    "impolite": "it ended with: exited with code 1",
+}
+
+
+def conform(*client):
+    command = [sys.argv[1], "conform", "--level", "1", "--skip-level-0", "--", sys.executable, "-B"]
+    done = subprocess.run(command + list(client), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.returncode, [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+
+
+class Conform(unittest.TestCase):
+    def test_each_fault_is_found(self):
+        with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            runs = {fault: pool.submit(conform, os.path.join(HERE, "faulty_level1.py"), fault) for fault in FOUND}
+            for fault, run in runs.items():
+                with self.subTest(fault):
+                    status, failures = run.result()
+                    self.assertEqual(status, 1)
+                    self.assertEqual(len(failures), 1)
+                    self.assertIn(FOUND[fault], failures[0])
+
+    def test_level_0_is_not_enough(self):
+        status, failures = conform(os.path.join(HERE, "brood_level0.py"))
+        self.assertEqual(status, 1)
+        self.assertIn("comes back: its connection is cut", failures[0])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
