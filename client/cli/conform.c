@@ -27,7 +27,7 @@ static const char help[] =
 	"\n"
 	"  --level 0|1     the level of the wire. 1: also that it comes back when its connection or\n"
 	"                  the broker was lost, without losing or doubling anything. Default: 0\n"
-	"  --skip-level-0  only what level 1 adds\n"
+	"  --resume-only   only what level 1 adds\n"
 	"  --json          one object per check, one per line\n"
 	"\n"
 	"Exit status: 0 all checks passed, 1 some failed, 2 wrong arguments.\n";
@@ -121,7 +121,7 @@ int cli_conform(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { CLI_OPTIONS,
 						 { "level", required_argument, NULL, 'l' },
-						 { "skip-level-0", no_argument, NULL, 's' },
+						 { "resume-only", no_argument, NULL, 's' },
 						 CLI_OPTIONS_END };
 	struct conform c = { 0 };
 	int o, rc;
@@ -136,7 +136,7 @@ int cli_conform(struct cli *cli, int argc, char **argv)
 	if (optind == argc)
 		return cli_usage("conform", "it needs a client to test");
 	if (c.skip && c.level == 0)
-		return cli_usage("conform", "--skip-level-0 wants --level 1");
+		return cli_usage("conform", "--resume-only wants --level 1");
 	c.json = cli->json;
 	c.argc = argc - optind;
 	c.argv = argv + optind;

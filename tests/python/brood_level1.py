@@ -2,7 +2,8 @@
 """A client of level 1 for brood's wire, written from proto/README.md alone: what level 0 does, and it comes back.
 
 As a module: a Client that outlives its connection. As a program: the client that
-`brood conform --level 1 -- python3 brood_level1.py` tests.
+`brood conform --level 1 -- python3 brood_level1.py` tests. One thing is left out: it does not begin anew with somebody who
+has given it up (a RESET after an absence of minutes), but parts with him.
 """
 
 import random
@@ -94,6 +95,10 @@ class Client(brood_level0.Client):
             self.ended = True  # whatever else comes on this connection, comes again
         else:
             super().take_goodbye(frame)
+
+    def take_reset(self, frame):
+        super().take_reset(frame)
+        self.gone[frame.source] = pb.WHY_UNKNOWN
 
     # -- what a program does
 

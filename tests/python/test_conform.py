@@ -26,7 +26,7 @@ FOUND = {
 
 
 def conform(*client):
-    command = [sys.argv[1], "conform", "--level", "1", "--skip-level-0", "--", sys.executable, "-B"]
+    command = [sys.argv[1], "conform", "--level", "1", "--resume-only", "--", sys.executable, "-B"]
     done = subprocess.run(command + list(client), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return done.returncode, [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
 
