@@ -65,7 +65,7 @@ static unsigned free_port(void)
 /* Everything that a broker or a bench puts there. Safe in a signal handler. */
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "sock", "cookie", "epoch", "key", "lock", "log", "relay", "tcp" };
+	static const char *const names[] = { "sock", "cookie", "epoch", "key", "lock", "log", "relay", "floor", "tcp" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlinkat(fd, names[i], 0);
