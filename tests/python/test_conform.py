@@ -10,16 +10,18 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIDE_BY_SIDE = 4  # most of the time they wait for what does not come
 
+CUT = "its connection is cut"  # what is seen of it depends on what was under way
+
 FOUND = {
-    "losing": "at some byte: 0 of ",
-    "renumbering": "at some byte: number ",
-    "doubling": "at some byte: number ",
-    "forgetful": "at some byte: number ",
+    "losing": CUT,
+    "renumbering": CUT,
+    "doubling": CUT,
+    "forgetful": CUT,
     "unanswering": "requests that were open were answered",
     "nameless": "the broker is killed: it did not come back and register its name",
     "blind": "it does not notice who holds a name",
     "hammering": "it tried to connect ",
-    "new": "at some byte: it did not come back",
+    "new": "it did not come back",
     "stubborn": "it came back, although the broker is stopping",
     "impolite": "it ended with: exited with code 1",
 }
