@@ -55,7 +55,8 @@ struct remote {
 	int resolved;           /* id is known and the remote is in the table; until then what is sent waits in `out` */
 	uint8_t mine, its;      /* generation of the stream to it, and from it ... */
 	unsigned its_known : 1; /* ... of which there was a frame */
-	unsigned forgotten : 1; /* what it sends is of a stream that was given up: it has to begin anew */
+	unsigned forgotten : 1; /* what it sends is of a stream that was given up: it has to begin anew ... */
+	uint64_t consumed;      /* ... and so much of that was consumed */
 	enum remote_hold hold;
 	struct outflow out;
 	struct inflow in;

@@ -213,6 +213,7 @@ static int deliver(struct remote *r, struct letter *m, const struct item *it)
 static void give_up_stream(struct remote *r, const struct fault *why)
 {
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, why);
+	r->consumed = inflow_consumed(&r->in);
 	r->forgotten = 1;
 	link_reset(r->h, r, r->in.next);
 }
@@ -517,7 +518,6 @@ static void take_reset(struct remote *r, uint64_t next)
 		parting_gone(r, &why);
 		return;
 	}
-	acknowledged(r, next - 1);
 	fault_set(&why, "peer.forgot", "it had given this process up before that came back");
 	parting_report(r, &why);
 	remote_begin_out(r);
@@ -583,6 +583,8 @@ static void on_hold(struct brood *h, const struct frame *f)
 static void begin_again(struct remote *r)
 {
 	r->hold = REMOTE_OPEN;
+	if (r->forgotten)
+		link_reset(r->h, r, r->in.next); /* that may not have been heard */
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);

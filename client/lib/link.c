@@ -229,9 +229,11 @@ void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int
 
 void link_reset(struct brood *h, const struct remote *r, uint64_t expected)
 {
-	struct frame head = {
-		.kind = FRAME_RESET, .destination = r->id, .stream = stream_make(r->mine, r->its), .sequence = expected
-	};
+	struct frame head = { .kind = FRAME_RESET,
+			      .destination = r->id,
+			      .stream = stream_make(r->mine, r->its),
+			      .sequence = expected,
+			      .acknowledge = expected ? r->consumed : 0 };
 	if (!link_is_up(h))
 		return; /* what comes again is answered again */
 	spoil_if(h, channel_send(&h->link.channel, &head, NULL, -1));

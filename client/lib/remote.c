@@ -66,13 +66,18 @@ static void recall(struct remote *r)
 	r->its = stone.its & 15;
 	r->its_known = 1;
 	r->forgotten = 1;
+	r->consumed = stone.consumed;
 	r->in.next = stone.next;
 	r->in.told = stone.next - 1;
 }
 
 void remote_remember(struct remote *r)
 {
-	struct tombstone stone = { .id = r->id, .next = r->in.next, .its = r->its, .mine = r->mine };
+	struct tombstone stone = { .id = r->id,
+				   .next = r->in.next,
+				   .consumed = r->forgotten ? r->consumed : inflow_consumed(&r->in),
+				   .its = r->its,
+				   .mine = r->mine };
 	if (r->resolved && !r->ended && (r->in.next > 1 || r->out.next > 1 || r->forgotten))
 		tombstone_put(&r->h->tombstones, &stone);
 }

@@ -1,6 +1,6 @@
 /*
  * tombstone: what is remembered of a process that was given up without a witness of its end, should it return after all:
- * how far its stream was taken, and which streams there were. Pure. The latest 65,536, 24 bytes each.
+ * how far its stream was taken and consumed, and which streams there were. Pure. The latest 65,536, 32 bytes each.
  */
 #ifndef BROOD_TOMBSTONE_H
 #define BROOD_TOMBSTONE_H
@@ -12,6 +12,7 @@
 struct tombstone {
 	uint64_t id;        /* 0: none */
 	uint64_t next;      /* sequence that would have been taken next */
+	uint64_t consumed;  /* all up to this one were consumed */
 	uint8_t its, mine;  /* generation of the stream from it, and of the one to it */
 	uint32_t next_slot; /* private: chain, slot + 1 */
 };

@@ -79,17 +79,28 @@ static void it_speaks_again(struct pair *p)
 }
 
 /* The broker dies while nobody listens `there`, and the next one gives it up; that dies too, and the third knows nothing. */
-static void give_up_there(struct fixture *x, struct pair *p)
+#define give_up_there(x, p) give_up_there_while(x, p, (p)->me.n[BROOD_EVENT_DISCONNECT] != 1)
+#define give_up_there_while(x, p, condition)                                                                           \
+	do {                                                                                                           \
+		broker_that_gives_up(x);                                                                               \
+		until((p)->here, !(condition));                                                                        \
+		broker_that_knows_nothing(x);                                                                          \
+		until((p)->here, (p)->me.n[BROOD_EVENT_BACK] == 2);                                                    \
+	} while (0)
+
+static void broker_that_gives_up(struct fixture *x)
 {
 	x->away_ms = 100;
 	if (x->broker)
 		assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
 	assert_int_equal(fixture_start(x), 0);
-	until(p->here, p->me.n[BROOD_EVENT_DISCONNECT] == 1);
+}
+
+static void broker_that_knows_nothing(struct fixture *x)
+{
 	x->away_ms = 0;
 	assert_int_equal(fixture_stop(x, SIGKILL), SIGKILL);
 	assert_int_equal(fixture_start(x), 0);
-	until(p->here, p->me.n[BROOD_EVENT_BACK] == 2);
 }
 
 static void test_what_it_said_is_reported(void **state)
@@ -175,11 +186,28 @@ static void test_many_times(void **state)
 	end(&p);
 }
 
+/* What it took, but was not done with, may be lost with it, and so is not as good as delivered. */
+static void test_taken_is_not_consumed(void **state)
+{
+	struct pair p = { 0 };
+	begin(&p);
+	talk(&p, 2);
+	assert_int_equal(brood_pause(p.to_there, -1, 1), 0);
+	say(p.to_here, "its.Type", "taken, and never seen");
+	until(p.here, info_of(p.to_there).received == 3);
+	give_up_there_while(*state, &p, info_of(p.to_there).connected);
+	until_both(&p, p.other.n[BROOD_EVENT_ERROR] == 1);
+	assert_memory_equal(p.other.text, "1 message ", 10);
+	assert_int_equal(brood_pause(p.to_there, -1, 0), 0);
+	end(&p);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		ON_BOTH(test_what_it_said_is_reported),
 		ON_BOTH(test_what_it_is_told_is_new),
+		ON_UNIX(test_taken_is_not_consumed),
 		ON_UNIX(test_its_questions_end),
 		ON_UNIX(test_many_times),
 	};
