@@ -95,11 +95,17 @@ void absences_deinit(struct absences *all)
 	event_del(&all->timer);
 }
 
+/* No kernel vouches for the number. */
+static int says_its_pid(const struct process *p)
+{
+	return p->transport == TRANSPORT_TCP || p->transport == TRANSPORT_FIFO;
+}
+
 int absence_pidfd(const struct process *p)
 {
 	int fd;
 
-	if (p->pid == 0 || (p->transport == TRANSPORT_TCP && !p->visible))
+	if (p->pid == 0 || (says_its_pid(p) && !p->visible))
 		return -ENOENT;
 	fd = pidfd_open((pid_t)p->pid, 0);
 	return fd >= 0 ? fd : errno == ESRCH ? -ESRCH : -ENOENT;

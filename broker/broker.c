@@ -44,6 +44,7 @@ static void begin_drain(struct broker *b, Brood__Parting parting, const char *re
 	notify_state("STOPPING=1");
 	b->state = BROKER_DRAINING;
 	b->restarting = parting == BROOD__PARTING__PARTING_RESTARTING;
+	rendezvous_close(&b->rendezvous);
 	listeners_deinit(&b->listeners);
 	sessions_goodbye(&b->sessions, parting);
 	event_after(&b->drain, DRAIN_MS);
@@ -84,15 +85,30 @@ static void on_check(evutil_socket_t fd, short what, void *data)
 {
 	struct broker *b = data;
 	const struct listener *lost = listener_lost(&b->listeners);
-
+	const char *address = lost ? lost->text : NULL;
 	uint64_t rings;
 
 	(void)what;
 	(void)!read(fd, &rings, sizeof(rings));
-	if (!lost || b->state != BROKER_RUNNING)
+	if (!rendezvous_check(&b->rendezvous))
+		address = b->fifo_address;
+	if (!address || b->state != BROKER_RUNNING)
 		return;
-	log_say(b->log, LOG_SOCKET_LOST, FIELD_TEXT("address", lost->text));
+	log_say(b->log, LOG_SOCKET_LOST, FIELD_TEXT("address", address));
 	begin_drain(b, BROOD__PARTING__PARTING_RESTARTING, "socket.lost");
+}
+
+/* 1: nobody is coming at this moment, and nobody can any more. 0: we stay. */
+static int leave(struct broker *b)
+{
+	int gone;
+
+	if (rendezvous_leave(&b->rendezvous) <= 0)
+		return 0;
+	gone = listeners_leave(&b->listeners);
+	if (!gone)
+		(void)rendezvous_return(&b->rendezvous);
+	return gone;
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *data)
@@ -104,7 +120,7 @@ static void on_idle(evutil_socket_t fd, short what, void *data)
 	(void)what;
 	if (b->sessions.n > 0 || b->absences.n > 0 || b->state != BROKER_RUNNING)
 		return;
-	gone = listeners_leave(&b->listeners);
+	gone = leave(b);
 	log_say(b->log, LOG_IDLE, FIELD_TEXT("then", gone ? "leave" : "stay"));
 	if (gone)
 		b->state = BROKER_DONE;
@@ -169,7 +185,17 @@ static void on_taken(void *data, int fd, enum address_kind kind)
 		close(fd);
 		return;
 	}
-	s = session_new(&b->sessions, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+	s = session_new(&b->sessions, fd, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+	if (s)
+		session_admit(s);
+}
+
+/* Who can write into the directory is its user, or root. */
+static void on_pair(void *data, int in_fd, int out_fd)
+{
+	struct broker *b = data;
+	struct session *s = session_new(&b->sessions, in_fd, out_fd, TRANSPORT_FIFO, (uint32_t)geteuid());
+
 	if (s)
 		session_admit(s);
 }
@@ -296,6 +322,45 @@ static int listen_at_home(struct broker *b, char *why, size_t n)
 	return is_listed(b->config, &b->at_home) ? 0 : listener_add(&b->listeners, &b->at_home, why, n);
 }
 
+/* In our own directory only, because its being ours alone is who the clients are. */
+static int listen_on_fifo(struct broker *b, const struct address *a, char *why, size_t n)
+{
+	const char *directory = address_directory(a);
+	char text[PATH_MAX + 16];
+	struct address home;
+
+	if (directory[0] && strcmp(directory, b->home->path) != 0) {
+		snprintf(why, n,
+			 "fifo:%s: FIFOs are in the broker's own directory, %s; write fifo: alone, or choose that "
+			 "directory with --dir",
+			 directory, b->home->path);
+		return -EINVAL;
+	}
+	snprintf(text, sizeof(text), "fifo:%s", b->home->path);
+	if (address_parse(text, &home, why, n) < 0)
+		return -EINVAL;
+	if (b->rendezvous.base) /* said twice, or before */
+		return 0;
+	address_format(&home.sockaddr, home.length, b->fifo_address, sizeof(b->fifo_address));
+	return rendezvous_open(&b->rendezvous, b->base, b->log, b->home, on_pair, b, why, n);
+}
+
+static int wants_fifo(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_listen; i++)
+		if (config->listen[i].kind == ADDRESS_FIFO)
+			return 1;
+	return 0;
+}
+
+/* Unless we do already. */
+static int listen_there(struct broker *b, const struct address *a, char *why, size_t n)
+{
+	if (a->kind == ADDRESS_FIFO)
+		return listen_on_fifo(b, a, why, n);
+	return listener_has(&b->listeners, a) ? 0 : listener_add(&b->listeners, a, why, n);
+}
+
 /* What the configuration and the service manager say. */
 static int listen_as_told(struct broker *b, char *why, size_t n)
 {
@@ -305,7 +370,7 @@ static int listen_as_told(struct broker *b, char *why, size_t n)
 	for (int fd = first; r == 0 && fd < first + b->inherited; fd++)
 		r = listener_inherit(&b->listeners, fd, why, n);
 	for (unsigned i = 0; r == 0 && i < b->config->n_listen; i++)
-		r = listener_add(&b->listeners, &b->config->listen[i], why, n);
+		r = listen_there(b, &b->config->listen[i], why, n);
 	return r;
 }
 
@@ -346,6 +411,7 @@ static void name_addresses(struct broker *b)
 {
 	b->welcome.unix_address = listener_text(&b->listeners, ADDRESS_UNIX);
 	b->welcome.tcp_address = listener_text(&b->listeners, ADDRESS_TCP);
+	b->welcome.fifo_address = b->fifo_address;
 }
 
 /*
@@ -364,18 +430,23 @@ static int listen_everywhere(struct broker *b, char *why, size_t n)
 	return r;
 }
 
+static void say_listening(struct broker *b, const char *text, int first, char *state, size_t n)
+{
+	size_t used = strlen(state);
+
+	log_say(b->log, LOG_LISTEN, FIELD_TEXT("address", text));
+	snprintf(state + used, n - used, "%s %s", first ? "" : ",", text);
+}
+
 /* To the log and the service manager. */
 static void say_addresses(struct broker *b)
 {
-	char state[LISTENERS_MOST * (ADDRESS_TEXT + 2) + 64] = "READY=1\nSTATUS=listening on";
+	char state[(LISTENERS_MOST + 1) * (ADDRESS_TEXT + 2) + 64] = "READY=1\nSTATUS=listening on";
 
-	for (unsigned i = 0; i < b->listeners.n; i++) {
-		const char *text = b->listeners.all[i].text;
-		size_t used = strlen(state);
-
-		log_say(b->log, LOG_LISTEN, FIELD_TEXT("address", text));
-		snprintf(state + used, sizeof(state) - used, "%s %s", i > 0 ? "," : "", text);
-	}
+	for (unsigned i = 0; i < b->listeners.n; i++)
+		say_listening(b, b->listeners.all[i].text, i == 0, state, sizeof(state));
+	if (b->rendezvous.base)
+		say_listening(b, b->fifo_address, b->listeners.n == 0, state, sizeof(state));
 	notify_state(state);
 }
 
@@ -399,9 +470,14 @@ static void listen_less(struct broker *b, const struct config *before, const str
 	for (unsigned i = 0; i < before->n_listen; i++) {
 		const struct address *a = &before->listen[i];
 
-		if (!is_listed(now, a) && (b->inherited > 0 || !address_equal(a, &b->at_home)))
+		if (a->kind != ADDRESS_FIFO && !is_listed(now, a) &&
+		    (b->inherited > 0 || !address_equal(a, &b->at_home)))
 			listener_remove(&b->listeners, a);
 	}
+	if (wants_fifo(now) || !wants_fifo(before))
+		return;
+	rendezvous_close(&b->rendezvous);
+	b->fifo_address[0] = '\0';
 }
 
 /* Listen as well where the new configuration says so. 0, or negative errno with `why`, and all is as before. */
@@ -410,8 +486,7 @@ static int listen_more(struct broker *b, const struct config *fresh, char *why, 
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < fresh->n_listen; i++)
-		if (!listener_has(&b->listeners, &fresh->listen[i]))
-			r = listener_add(&b->listeners, &fresh->listen[i], why, n);
+		r = listen_there(b, &fresh->listen[i], why, n);
 	if (r == 0)
 		r = publish_tcp(b, fresh, why, n);
 	if (r < 0)
@@ -551,6 +626,7 @@ static void forget_talks(struct broker *b)
 
 void broker_deinit(struct broker *b)
 {
+	rendezvous_close(&b->rendezvous);
 	listeners_deinit(&b->listeners);
 	sessions_deinit(&b->sessions);
 	desk_deinit(&b->desk);

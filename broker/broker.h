@@ -10,6 +10,7 @@
 #include "identity.h"
 #include "life.h"
 #include "listener.h"
+#include "rendezvous.h"
 #include "session.h"
 #include "welcome.h"
 
@@ -31,6 +32,8 @@ struct broker {
 	struct desk desk;
 	struct sessions sessions;
 	struct listeners listeners;
+	struct rendezvous rendezvous;
+	char fifo_address[ADDRESS_TEXT];                    /* "" if there is none */
 	struct event terminate, interrupt, restart, hangup; /* signals */
 	struct event check;                                 /* is our socket still ours? */
 	int check_fd;                                       /* its timer */

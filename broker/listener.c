@@ -9,10 +9,8 @@
  * looked at once more. The surprising rule: if somebody is in it, we listen again under the same path.
  */
 #include "listener.h"
-#include "brood.pb-c.h"
 #include "dial.h"
-#include "error.h"
-#include "note.h"
+#include "door.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -100,32 +98,6 @@ static int lacks_descriptors(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-struct door { /* a sink for one who is not let in */
-	struct sink sink;
-	int fd;
-};
-
-static void door_put(struct sink *sink, struct edge *edge, const uint8_t *bytes, size_t n)
-{
-	(void)edge;
-	(void)send(((struct door *)sink)->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static void say_full(int fd)
-{
-	const struct error_reason *reason = error_reason("broker.full");
-	Brood__Goodbye goodbye = BROOD__GOODBYE__INIT;
-	struct door door = { { door_put }, fd };
-	char text[] = "the broker has no descriptor left for another connection";
-
-	goodbye.parting = BROOD__PARTING__PARTING_REFUSED;
-	goodbye.code = reason->code;
-	goodbye.error = (char *)(uintptr_t)reason->name;
-	goodbye.hint = (char *)(uintptr_t)reason->hint;
-	goodbye.text = text;
-	note_put(&door.sink, FRAME_GOODBYE, &goodbye.base);
-}
-
 /* Accept, answer and close what waits, by means of the reserve. */
 static void turn_away(struct listeners *l, struct listener *one)
 {
@@ -136,7 +108,7 @@ static void turn_away(struct listeners *l, struct listener *one)
 		fd = accept4(one->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			break;
-		say_full(fd);
+		door_say_full(fd);
 		close(fd);
 	}
 	l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -44,6 +44,7 @@ static const struct {
 	[LOG_IDLE] = { "idle", LOG_INFO },
 	[LOG_ACCEPT_PAUSED] = { "accept.paused", LOG_WARN },
 	[LOG_ACCEPT_FAILED] = { "accept.failed", LOG_WARN },
+	[LOG_FIFO_REFUSED] = { "fifo.refused", LOG_WARN },
 	[LOG_SESSION_BROKEN] = { "session.broken", LOG_DEBUG },
 	[LOG_SESSION_REFUSED] = { "session.refused", LOG_WARN },
 	[LOG_SESSION_FENCED] = { "session.fenced", LOG_INFO },

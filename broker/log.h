@@ -20,6 +20,7 @@ enum log_event { /* README.md has the table of what each one means */
 		 LOG_IDLE,
 		 LOG_ACCEPT_PAUSED,
 		 LOG_ACCEPT_FAILED,
+		 LOG_FIFO_REFUSED,
 		 LOG_SESSION_BROKEN,
 		 LOG_SESSION_REFUSED,
 		 LOG_SESSION_FENCED,

@@ -28,7 +28,7 @@ enum process_state {
 	PROCESS_AWAITED /* of an earlier run of this broker, not back yet; only the id is known */
 };
 
-enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_CHILD };
+enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_CHILD, TRANSPORT_FIFO };
 
 #define TITLE_SIZE 24u /* with its NUL; longer titles are cut */
 

@@ -12,7 +12,7 @@
  * Descriptors that came with a frame go with it, at the same place in the order: in the outbox, in the channel. For the
  * moment of routing they are in `sessions.parcel`, so that the router need not know of them; if the frame is dropped they
  * are still there behind it, and are closed, because its sender will send both again. Waiting ones are charged to
- * their edge, so that a sender is held before they become many. Where they cannot go (TCP, too many in all) the frame goes
+ * their edge, so that a sender is held before they become many. Where they cannot go (TCP, FIFOs, too many in all) the frame goes
  * on without FRAME_FDS, and its receiver refuses the message.
  *
  * Ending: session_close() marks, the end of the turn frees. A session whose socket refuses to be written to is first
@@ -205,7 +205,7 @@ static void wait_for_room(struct session *s)
 	if (!s->writable) {
 		/* Its first time: now a local one gets the larger buffer that most connections never need. */
 		if (s->transport != TRANSPORT_TCP)
-			dial_tune(s->channel.out_fd, ADDRESS_UNIX);
+			dial_tune(s->channel.out_fd, s->transport == TRANSPORT_FIFO ? ADDRESS_FIFO : ADDRESS_UNIX);
 		s->writable = event_new(s->all->base, s->channel.out_fd, EV_WRITE | EV_PERSIST, on_writable, s);
 	}
 	if (!s->writable || event_add(s->writable, NULL) < 0)
@@ -678,12 +678,14 @@ void sessions_turn(struct sessions *all)
  * One of them.
  */
 
-struct session *session_new(struct sessions *all, int fd, enum process_transport transport, uint32_t uid)
+struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum process_transport transport, uint32_t uid)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (!s) {
-		close(fd);
+		close(in_fd);
+		if (out_fd != in_fd)
+			close(out_fd);
 		return NULL;
 	}
 	s->sink.put = session_put;
@@ -691,11 +693,11 @@ struct session *session_new(struct sessions *all, int fd, enum process_transport
 	s->uid = uid;
 	s->transport = (uint8_t)transport;
 	s->since_ms = (uint32_t)clock_ms();
-	channel_init(&s->channel, fd, fd, &all->slab);
+	channel_init(&s->channel, in_fd, out_fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
 	if (transport == TRANSPORT_TCP)
 		s->channel.takes_fds = 0;
-	event_assign(&s->readable, all->base, fd, EV_READ | EV_PERSIST, on_readable, s);
+	event_assign(&s->readable, all->base, in_fd, EV_READ | EV_PERSIST, on_readable, s);
 	TAILQ_INSERT_TAIL(&all->fresh, s, of_state);
 	all->n++;
 	if (event_add(&s->readable, NULL) < 0) {
@@ -738,7 +740,7 @@ int session_charge(struct session *s, uint32_t uid)
 
 void session_admit(struct session *s)
 {
-	uint32_t uid = s->transport == TRANSPORT_UNIX ? s->uid : QUOTA_NOBODY;
+	uint32_t uid = s->transport == TRANSPORT_TCP ? QUOTA_NOBODY : s->uid;
 	int r = quota_knock(s->all->quota, uid, clock_ms());
 
 	if (r < 0) {
@@ -759,7 +761,7 @@ void session_admit(struct session *s)
 
 /*
  * A process that connected by itself is the one that the socket names. Of a child's channel that is its parent, and over
- * TCP nobody: then the number counts that was said.
+ * TCP and FIFOs nobody: then the number counts that was said.
  */
 int session_pidfd(const struct session *s)
 {

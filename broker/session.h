@@ -85,10 +85,13 @@ void sessions_relimit(struct sessions *);
 /* Tell everybody that the broker is going. Those that have not said HELLO are closed. */
 void sessions_goodbye(struct sessions *, Brood__Parting);
 
-/* Takes over a connected, non-blocking descriptor, also when it fails. NULL: -ENOMEM or no room in epoll. */
 /* Of the process at the other end, for the caller to close. -ESRCH: it has ended. -ENOENT: it cannot be seen from here. */
 int session_pidfd(const struct session *);
-struct session *session_new(struct sessions *, int fd, enum process_transport, uint32_t uid);
+/*
+ * Takes over a connected, non-blocking descriptor (twice the same, but for FIFOs), also when it fails. NULL: -ENOMEM or no
+ * room in epoll.
+ */
+struct session *session_new(struct sessions *, int in_fd, int out_fd, enum process_transport, uint32_t uid);
 /* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
 void session_admit(struct session *);
 /* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */

@@ -53,7 +53,8 @@ const struct setting settings[SETTINGS] = {
 	{ .section = "broker",
 	  .key = "listen",
 	  .type = SETTING_ADDRESSES,
-	  .help = "Also listen there: unix:/path or tcp://127.0.0.1:PORT, separated by blanks." },
+	  .help = "Also listen there: unix:/path, tcp://127.0.0.1:PORT, or fifo: for named pipes, separated by "
+		  "blanks." },
 	{ .section = "broker",
 	  .key = "away",
 	  .type = SETTING_DURATION,
@@ -298,7 +299,10 @@ static int take_address(struct config *c, const char *text, char *why, size_t n)
 	if (c->n_listen == CONFIG_LISTEN_MOST)
 		return refuse(why, n, "more than %u addresses; leave some out", CONFIG_LISTEN_MOST);
 	memset(a, 0, sizeof(*a));
-	if (address_parse(text, a, why, n) < 0)
+	memset(a, 0, sizeof(*a));
+	if (strcmp(text, "fifo:") == 0)
+		a->kind = ADDRESS_FIFO; /* in the directory that we shall have */
+	else if (address_parse(text, a, why, n) < 0)
 		return -EINVAL;
 	if (a->kind == ADDRESS_TCP && !a->loopback)
 		return refuse(why, n,

@@ -2,7 +2,7 @@
  * welcome: who is this, and may it be who it says?
  *
  * Three ways in. A connection that shows nothing gets a new id; over Unix the kernel says whose it is, over TCP the
- * cookie says it is the broker's own user. A ticket proves an id: a child that was not adopted, or a process that
+ * cookie says it is the broker's own user, over FIFOs the directory does. A ticket proves an id: a child that was not adopted, or a process that
  * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
  * everything, and may say it only of ids we gave it and of its own user.
  *
@@ -58,6 +58,14 @@ static int mint(struct welcome *w, const struct process *p, const struct claim *
 	return 1;
 }
 
+/* Where it, and its children, find us again. */
+static const char *address_for(const struct welcome *w, const struct process *p)
+{
+	if (p->transport == TRANSPORT_TCP)
+		return w->tcp_address;
+	return p->transport == TRANSPORT_FIFO ? w->fifo_address : w->unix_address;
+}
+
 static void say_hello(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first, uint32_t n)
 {
 	Brood__HelloOk ok = BROOD__HELLO_OK__INIT;
@@ -67,7 +75,7 @@ static void say_hello(struct welcome *w, const struct claim *claim, struct proce
 	ok.parent = p->parent ? p->parent->id : claim->ticket.parent;
 	ok.node = (char *)(uintptr_t)w->node;
 	ok.pid = (uint32_t)getpid();
-	ok.address = (char *)(uintptr_t)(p->transport == TRANSPORT_TCP ? w->tcp_address : w->unix_address);
+	ok.address = (char *)(uintptr_t)address_for(w, p);
 	if (p->level > 0 && mint(w, p, claim, ticket))
 		ok.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };
 	if (n > 0) {
@@ -400,8 +408,8 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	struct process *p = NULL;
 
 	if (fd >= 0) {
-		channel = session_new(s->all, fd, TRANSPORT_CHILD, adopt->uid);
-	} else if (fd != -ENOENT) { /* a parent over TCP cannot pass one */
+		channel = session_new(s->all, fd, fd, TRANSPORT_CHILD, adopt->uid);
+	} else if (fd != -ENOENT) { /* a parent over TCP or FIFOs cannot pass one */
 		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));
 	}
 	if (channel && !session_charge(channel, adopt->uid))

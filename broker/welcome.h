@@ -18,6 +18,7 @@ struct welcome {
 	const char *node;
 	const char *unix_address; /* where children of local clients reach us; "" if nowhere */
 	const char *tcp_address;  /* of those who came by TCP */
+	const char *fifo_address; /* by FIFO */
 };
 
 void welcome_hello(struct welcome *, struct session *, const struct frame *);

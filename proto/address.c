@@ -4,6 +4,9 @@
  * Everything here is a pure function of its text (and, for the private directory, of environment and uid). Nothing is
  * looked up in the network: an address is a path or numbers, so parsing never blocks. The surprising rule: a name must
  * not look like a process id, so that "who is meant" is decided by the text alone.
+ *
+ * Named pipes have no family of socket addresses. Their directory stands where a Unix socket has its path, under
+ * AF_UNSPEC.
  */
 #include "address.h"
 #include <arpa/inet.h>
@@ -17,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define FORMS "write unix:/path/to/socket or tcp://127.0.0.1:7433"
+#define FORMS "write unix:/path/to/socket, fifo:/path/to/directory or tcp://127.0.0.1:7433"
 
 __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, const char *format, ...)
 {
@@ -29,21 +32,28 @@ __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, con
 	return -EINVAL;
 }
 
-static int parse_unix(const char *path, struct address *ret, char *why, size_t n)
+/* An absolute path. `scheme` has its colon. */
+static int parse_path(const char *scheme, sa_family_t family, const char *path, struct address *ret, char *why,
+		      size_t n)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct sockaddr_un un = { .sun_family = family };
 	size_t length = strlen(path);
 
 	if (path[0] != '/')
-		return refuse(why, n, "address \"unix:%s\": the path is not absolute; " FORMS, path);
+		return refuse(why, n, "address \"%s%s\": the path is not absolute; " FORMS, scheme, path);
 	if (length >= sizeof(un.sun_path))
-		return refuse(why, n, "address \"unix:%s\": the path is longer than %zu bytes; choose a shorter one",
-			      path, sizeof(un.sun_path) - 1);
+		return refuse(why, n, "address \"%s%s\": the path is longer than %zu bytes; choose a shorter one",
+			      scheme, path, sizeof(un.sun_path) - 1);
 	memcpy(un.sun_path, path, length + 1);
 	memcpy(&ret->sockaddr, &un, sizeof(un));
 	ret->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
-	ret->kind = ADDRESS_UNIX;
+	ret->kind = family == AF_UNIX ? ADDRESS_UNIX : ADDRESS_FIFO;
 	return 0;
+}
+
+const char *address_directory(const struct address *a)
+{
+	return ((const struct sockaddr_un *)(const void *)&a->sockaddr)->sun_path;
 }
 
 /* Digits only, at most 65535. Returns -1 for anything else. */
@@ -126,13 +136,15 @@ int address_parse(const char *text, struct address *ret, char *why, size_t n)
 {
 	memset(ret, 0, sizeof(*ret));
 	if (strncmp(text, "unix:", 5) == 0)
-		return parse_unix(text + 5, ret, why, n);
+		return parse_path("unix:", AF_UNIX, text + 5, ret, why, n);
+	if (strncmp(text, "fifo:", 5) == 0)
+		return parse_path("fifo:", AF_UNSPEC, text + 5, ret, why, n);
 	if (strncmp(text, "tcp://", 6) == 0)
 		return parse_tcp(text + 6, ret, why, n);
 	return refuse(why, n, "address \"%s\": unknown kind; " FORMS, text);
 }
 
-static void format_unix(const struct sockaddr_storage *sa, socklen_t length, char *to, size_t n)
+static void format_path(const char *scheme, const struct sockaddr_storage *sa, socklen_t length, char *to, size_t n)
 {
 	struct sockaddr_un un = { 0 };
 	size_t path = 0;
@@ -140,7 +152,7 @@ static void format_unix(const struct sockaddr_storage *sa, socklen_t length, cha
 	memcpy(&un, sa, length < sizeof(un) ? length : sizeof(un));
 	if (length > offsetof(struct sockaddr_un, sun_path))
 		path = strnlen(un.sun_path, sizeof(un.sun_path));
-	snprintf(to, n, "unix:%.*s", (int)path, un.sun_path);
+	snprintf(to, n, "%s%.*s", scheme, (int)path, un.sun_path);
 }
 
 char *address_format(const struct sockaddr_storage *sa, socklen_t length, char *to, size_t n)
@@ -151,7 +163,10 @@ char *address_format(const struct sockaddr_storage *sa, socklen_t length, char *
 
 	switch (sa->ss_family) {
 	case AF_UNIX:
-		format_unix(sa, length, to, n);
+		format_path("unix:", sa, length, to, n);
+		break;
+	case AF_UNSPEC:
+		format_path("fifo:", sa, length, to, n);
 		break;
 	case AF_INET:
 		memcpy(&in, sa, sizeof(in));

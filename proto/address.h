@@ -1,6 +1,6 @@
 /*
- * address: where a broker listens ("unix:/path", "tcp://127.0.0.1:7433"), what a process is called ("65f2a1b0.3": epoch
- * in hex, counter in decimal), and which names are legal.
+ * address: where a broker listens ("unix:/path", "fifo:/directory", "tcp://127.0.0.1:7433"), what a process is called
+ * ("65f2a1b0.3": epoch in hex, counter in decimal), and which names are legal.
  *
  * A process id is 64 bits: broker epoch in the upper 32, counter in the lower. Counter 0 is never given out, and ids
  * below 2^32 are not processes: 0 is the broker.
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum address_kind { ADDRESS_UNIX = 1, ADDRESS_TCP };
+enum address_kind { ADDRESS_UNIX = 1, ADDRESS_TCP, ADDRESS_FIFO };
 
 struct address {
 	enum address_kind kind;
@@ -26,6 +26,9 @@ struct address {
  * for schemes this version does not know. "localhost" is 127.0.0.1; other host names are not looked up.
  */
 int address_parse(const char *text, struct address *ret, char *why, size_t n);
+
+/* FIFO: the broker's directory, as long as the address lives. */
+const char *address_directory(const struct address *);
 
 /* Write a bound or parsed socket address as text. Returns to. */
 char *address_format(const struct sockaddr_storage *, socklen_t, char *to, size_t n);

@@ -20,15 +20,13 @@
  * list with its ring. A channel at rest has neither carry nor list nor ring.
  */
 #include "channel.h"
+#include "quiet.h"
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RUNS_LEAST 8u
@@ -172,27 +170,10 @@ static ssize_t pipe_read(struct channel *c, struct iovec *iov, int n)
 	return got < 0 ? -errno : got;
 }
 
-/* Pipes know no MSG_NOSIGNAL: hold the signal back, and eat it if this write raised it. */
 static ssize_t pipe_write(struct channel *c, struct iovec *iov, int n, const struct parcel *p)
 {
-	const struct timespec now = { 0, 0 };
-	sigset_t sigpipe, old, pending;
-	ssize_t sent;
-
 	(void)p; /* never one: takes_fds is 0 */
-	sigemptyset(&sigpipe);
-	sigaddset(&sigpipe, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &sigpipe, &old);
-	sigpending(&pending);
-	do
-		sent = writev(c->out_fd, iov, n);
-	while (sent < 0 && errno == EINTR);
-	if (sent < 0)
-		sent = -errno;
-	if (sent == -EPIPE && !sigismember(&pending, SIGPIPE))
-		sigtimedwait(&sigpipe, NULL, &now);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return sent;
+	return quiet_writev(c->out_fd, iov, n);
 }
 
 static const struct channel_ops pipe_ops = { pipe_read, pipe_write, 0 };

@@ -8,6 +8,7 @@
  */
 #include "dial.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -18,6 +19,10 @@
 #include <unistd.h>
 
 #define UNIX_SEND_BUFFER (1024 * 1024) /* the kernel clamps it to net.core.wmem_max */
+
+/* A user's pipes beyond 64 MiB in all are made with 8 KiB, so none takes more than it makes use of. */
+#define PIPE_ROOM (256 * 1024)
+#define PIPE_ROOM_LEAST (64 * 1024) /* what a pipe has anyway */
 
 /* A silent peer is given up after a minute, whether we wait for its bytes (keepalive) or it does not take ours. */
 #define TCP_IDLE_S 20
@@ -130,8 +135,21 @@ int dial_listen(const struct address *a, int backlog)
 	return r < 0 ? close_with(fd, r) : fd;
 }
 
+/* As much as /proc/sys/fs/pipe-max-size, and what this user's pipes have already, allow. */
+static void enlarge_pipe(int fd)
+{
+	int room = PIPE_ROOM;
+
+	while (fcntl(fd, F_SETPIPE_SZ, room) < 0 && room > PIPE_ROOM_LEAST)
+		room /= 2;
+}
+
 void dial_tune(int fd, enum address_kind kind)
 {
+	if (kind == ADDRESS_FIFO) {
+		enlarge_pipe(fd);
+		return;
+	}
 	if (kind == ADDRESS_UNIX) {
 		set_option(fd, SOL_SOCKET, SO_SNDBUF, UNIX_SEND_BUFFER);
 		return;

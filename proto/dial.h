@@ -17,8 +17,8 @@ int dial_result(int fd);
 /* Bind and listen. Unix sockets are bound under a temporary name and renamed over `path`, mode 0600. */
 int dial_listen(const struct address *, int backlog);
 
-/* What a fresh connection needs (either side): TCP_NODELAY, keepalive, TCP_USER_TIMEOUT for TCP; larger buffers for
- * Unix. */
+/* What a connection needs (either side): TCP_NODELAY, keepalive, TCP_USER_TIMEOUT for TCP; larger buffers for Unix
+ * sockets and pipes. */
 void dial_tune(int fd, enum address_kind);
 
 #endif

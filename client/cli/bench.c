@@ -19,14 +19,15 @@
 static const char help[] = "Example:\n"
 			   "  brood bench --only one-way,pool\n"
 			   "\n"
-			   "Usage: brood bench [--via unix|tcp] [--seconds S] [--rounds N] [--only NAME,...]\n"
+			   "Usage: brood bench [--via unix|fifo|tcp] [--seconds S] [--rounds N] [--only NAME,...]\n"
 			   "\n"
 			   "Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
 			   "stands its floor, measured in the same rounds: a minimal relay between the same\n"
 			   "processes, or posix_spawn(). RATIO is brood's speed as a part of the floor's.\n"
 			   "Values are medians of the rounds.\n"
 			   "\n"
-			   "  --via unix|tcp   how the processes reach the broker (default: unix)\n"
+			   "  --via TRANSPORT  how the processes reach the broker, and the relay: unix (default),\n"
+			   "                   fifo, tcp\n"
 			   "  --seconds S      length of one measurement (default: 0.5)\n"
 			   "  --rounds N       rounds, 1 to 99 (default: 5)\n"
 			   "  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
@@ -38,12 +39,13 @@ struct plan {
 	const char *only;
 	long rounds;
 	double seconds;
-	int tcp, json;
+	enum via via;
+	int json;
 };
 
 /* ---- roles ------------------------------------------------------------------------------------------------------- */
 
-static int play_role(const char *role, char **argv, int tcp)
+static int play_role(const char *role, char **argv, enum via via)
 {
 	if (strcmp(role, "quit") == 0)
 		return 0;
@@ -52,7 +54,7 @@ static int play_role(const char *role, char **argv, int tcp)
 	if (strcmp(role, "worker") == 0)
 		return bench_peer_worker();
 	if (strcmp(role, "relay") == 0 && argv[0])
-		return relay_pairs(argv[0], tcp);
+		return relay_pairs(argv[0], via);
 	return cli_usage("bench", "there is no such role");
 }
 
@@ -127,7 +129,7 @@ static int report(const struct plan *plan, const struct result *results, size_t 
 	for (size_t i = 0; i < n; i++) {
 		if (!plan->json)
 			bench_report_table(&results[i], i ? results[i - 1].row->kind : NULL);
-		else if (bench_report_json(&results[i], plan->tcp ? "tcp" : "unix") < 0)
+		else if (bench_report_json(&results[i], via_name(plan->via)) < 0)
 			return CLI_FAILED;
 		for (unsigned r = 0; r < results[i].rounds; r++)
 			if (results[i].samples[0][r].lost)
@@ -146,7 +148,7 @@ static int run(const struct plan *plan)
 		free(results);
 		return cli_usage("bench", "--only names no row");
 	}
-	rc = bench_init(&m, plan->seconds, plan->tcp);
+	rc = bench_init(&m, plan->seconds, plan->via);
 	if (rc == 0)
 		rc = run_rounds(&m, plan, results, n);
 	bench_deinit(&m);
@@ -167,11 +169,11 @@ int cli_bench(struct cli *cli, int argc, char **argv)
 		CLI_OPTIONS_END,
 	};
 	struct plan plan = { .rounds = 5, .seconds = .5 };
-	const char *via = "unix", *role = NULL;
-	int c, rc;
+	const char *role = NULL;
+	int c, rc, via = VIA_UNIX;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'v')
-			via = optarg;
+			via = via_parse(optarg);
 		else if (c == 's')
 			plan.seconds = atof(optarg);
 		else if (c == 'r')
@@ -183,12 +185,12 @@ int cli_bench(struct cli *cli, int argc, char **argv)
 		else if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
 			return rc;
 	}
-	plan.tcp = strcmp(via, "tcp") == 0;
 	plan.json = cli->json;
-	if (!plan.tcp && strcmp(via, "unix") != 0)
-		return cli_usage("bench", "--via wants unix or tcp");
+	if (via < 0)
+		return cli_usage("bench", "--via wants unix, fifo or tcp");
+	plan.via = (enum via)via;
 	if (role)
-		return play_role(role, argv + optind, plan.tcp);
+		return play_role(role, argv + optind, plan.via);
 	if (!(plan.seconds >= .01 && plan.seconds <= 600))
 		return cli_usage("bench", "--seconds wants 0.01 to 600");
 	if (plan.rounds < 0)

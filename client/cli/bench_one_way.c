@@ -111,7 +111,7 @@ static void build(const struct bench *m, unsigned char *to, size_t size, size_t 
 }
 
 /* One by one in a buffer that goes out when it is full. */
-static int write_some(const struct bench *m, size_t size, size_t wire, int fd, unsigned n)
+static int write_some(const struct bench *m, size_t size, size_t wire, const struct raw *raw, unsigned n)
 {
 	static unsigned char buffer[GATHER + BENCH_ROOM];
 	size_t used = 0;
@@ -121,13 +121,13 @@ static int write_some(const struct bench *m, size_t size, size_t wire, int fd, u
 		used += wire;
 		if (used + wire <= GATHER)
 			continue;
-		rc = raw_write(fd, buffer, used);
+		rc = raw_write(raw, buffer, used);
 		used = 0;
 	}
-	return rc < 0 || used == 0 ? rc : raw_write(fd, buffer, used);
+	return rc < 0 || used == 0 ? rc : raw_write(raw, buffer, used);
 }
 
-static int pour(struct bench *m, const struct row *row, int fd, struct sample *ret)
+static int pour(struct bench *m, const struct row *row, struct raw *raw, struct sample *ret)
 {
 	uint64_t sent = 0, received = 0;
 	size_t wire = bench_wire_size(row->size, 0);
@@ -135,11 +135,11 @@ static int pour(struct bench *m, const struct row *row, int fd, struct sample *r
 	int rc = 0;
 	struct run run = begin(m, m->relay);
 	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
-		rc = write_some(m, row->size, wire, fd, n);
+		rc = write_some(m, row->size, wire, raw, n);
 		sent += n;
 	}
-	shutdown(fd, SHUT_WR);
-	if (rc == 0 && raw_read(fd, &received, sizeof received, 1) <= 0)
+	raw_end(raw);
+	if (rc == 0 && raw_read(raw, &received, sizeof received, 1) <= 0)
 		rc = -ECONNRESET;
 	if (rc < 0)
 		return bench_failed(row, "the relay broke", rc);
@@ -152,11 +152,12 @@ static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
 	int rc = bench_serve_floor(m, 0, "sink", m->relay_place, row->size);
 	if (rc < 0)
 		return bench_failed(row, "the floor cannot start", rc);
-	int fd = raw_dial(m->relay_place);
-	if (fd < 0)
-		return bench_failed(row, "the relay does not answer", fd);
-	rc = pour(m, row, fd, ret);
-	close(fd);
+	struct raw raw;
+	rc = raw_dial(m->relay_place, &raw);
+	if (rc < 0)
+		return bench_failed(row, "the relay does not answer", rc);
+	rc = pour(m, row, &raw, ret);
+	raw_close(&raw);
 	return rc;
 }
 

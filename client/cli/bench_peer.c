@@ -16,7 +16,7 @@
 struct peer {
 	uint64_t count;
 	char kind[16];
-	int fd; /* of the floor to serve next, or -1 */
+	struct raw raw; /* of the floor to serve next, or -1 */
 	size_t number;
 	unsigned char *buffer; /* room for the largest message */
 };
@@ -25,8 +25,8 @@ struct peer {
 
 static void serve_echo(struct peer *p, int poll_first)
 {
-	while (raw_read(p->fd, p->buffer, p->number, poll_first) > 0)
-		if (raw_write(p->fd, p->buffer, p->number) < 0)
+	while (raw_read(&p->raw, p->buffer, p->number, poll_first) > 0)
+		if (raw_write(&p->raw, p->buffer, p->number) < 0)
 			return;
 }
 
@@ -51,9 +51,9 @@ static void serve_sink(struct peer *p)
 	uint64_t count = 0;
 	size_t have = 0, skip = 0;
 	long n;
-	while ((n = raw_some(p->fd, p->buffer + have, BUFFER - have, 1)) > 0)
+	while ((n = raw_some(&p->raw, p->buffer + have, BUFFER - have, 1)) > 0)
 		count_messages(p, have + (size_t)n, &have, &skip, &count);
-	raw_write(p->fd, &count, sizeof count);
+	raw_write(&p->raw, &count, sizeof count);
 }
 
 /* Send all whole requests that came back as they are, and keep the rest. */
@@ -61,10 +61,10 @@ static void serve_worker(struct peer *p)
 {
 	size_t have = 0;
 	long n;
-	while ((n = raw_some(p->fd, p->buffer + have, BUFFER - have, 1)) > 0) {
+	while ((n = raw_some(&p->raw, p->buffer + have, BUFFER - have, 1)) > 0) {
 		have += (size_t)n;
 		size_t whole = raw_whole(p->buffer, have);
-		if (raw_write(p->fd, p->buffer, whole) < 0)
+		if (raw_write(&p->raw, p->buffer, whole) < 0)
 			return;
 		have -= whole;
 		memmove(p->buffer, p->buffer + whole, have);
@@ -81,8 +81,7 @@ static void serve(struct peer *p)
 		serve_sink(p);
 	else if (strcmp(p->kind, "worker") == 0)
 		serve_worker(p);
-	close(p->fd);
-	p->fd = -1;
+	raw_close(&p->raw);
 }
 
 static int take_task(struct peer *p, const brood_event *ev)
@@ -90,9 +89,9 @@ static int take_task(struct peer *p, const brood_event *ev)
 	char place[TESTBED_PATH];
 	if (sscanf(ev->msg->text, "%15s %107s %zu", p->kind, place, &p->number) != 3 || p->number > BENCH_ROOM)
 		return -EINVAL;
-	p->fd = raw_dial(place);
-	if (p->fd < 0)
-		return p->fd;
+	int rc = raw_dial(place, &p->raw);
+	if (rc < 0)
+		return rc;
 	brood_stop(ev->handle);
 	return brood_reply(ev->msg, BROOD_TEXT("connected"));
 }
@@ -122,11 +121,11 @@ static int take_message(const brood_event *ev)
 int bench_peer_worker(void)
 {
 	brood *b;
-	struct peer p = { .fd = -1, .buffer = malloc(BENCH_ROOM) };
+	struct peer p = { .raw = { -1, -1 }, .buffer = malloc(BENCH_ROOM) };
 	if (!p.buffer ||
 	    brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = take_message), .data = &p)) < 0)
 		return 1;
-	while (brood_run(b) == 0 && p.fd >= 0)
+	while (brood_run(b) == 0 && p.raw.in >= 0)
 		serve(&p);
 	brood_close(b);
 	free(p.buffer);

@@ -82,7 +82,7 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 #define ROOM 4096u /* for all that a worker ever has outstanding */
 
 struct line { /* our connection for one worker */
-	int fd;
+	struct raw raw;
 	size_t have;
 	unsigned char bytes[ROOM];
 };
@@ -101,10 +101,10 @@ static int line_init(struct line *l, struct bench *m, unsigned worker, int epoll
 	int rc = bench_serve_floor(m, worker, "worker", m->relay_place, SIZE);
 	if (rc < 0)
 		return rc;
-	l->fd = raw_dial(m->relay_place);
-	if (l->fd < 0)
-		return l->fd;
-	return epoll_ctl(epoll, EPOLL_CTL_ADD, l->fd, &e) < 0 ? -errno : 0;
+	rc = raw_dial(m->relay_place, &l->raw);
+	if (rc < 0)
+		return rc;
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, l->raw.in, &e) < 0 ? -errno : 0;
 }
 
 static int floor_init(struct floor *f, struct bench *m)
@@ -112,7 +112,7 @@ static int floor_init(struct floor *f, struct bench *m)
 	*f = (struct floor){ .epoll = epoll_create1(EPOLL_CLOEXEC), .wire = bench_wire_size(SIZE, 1) };
 	int rc = f->epoll < 0 ? -errno : 0;
 	for (unsigned i = 0; i < BENCH_WORKERS; i++)
-		f->lines[i].fd = -1;
+		f->lines[i].raw = (struct raw){ -1, -1 };
 	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
 		rc = line_init(&f->lines[i], m, i, f->epoll);
 	return rc;
@@ -121,8 +121,7 @@ static int floor_init(struct floor *f, struct bench *m)
 static void floor_deinit(struct floor *f)
 {
 	for (unsigned i = 0; i < BENCH_WORKERS; i++)
-		if (f->lines[i].fd >= 0)
-			close(f->lines[i].fd);
+		raw_close(&f->lines[i].raw);
 	if (f->epoll >= 0)
 		close(f->epoll);
 }
@@ -135,13 +134,13 @@ static int first_questions(struct floor *f, struct line *l, const unsigned char 
 		memcpy(l->bytes + i * f->wire + sizeof head, body, SIZE);
 	}
 	f->asked += n;
-	return raw_write(l->fd, l->bytes, n * f->wire);
+	return raw_write(&l->raw, l->bytes, n * f->wire);
 }
 
 /* An answer is as long as a question, so what came back whole can be asked again. */
 static int next_questions(struct floor *f, struct line *l)
 {
-	long n = raw_some(l->fd, l->bytes + l->have, ROOM - l->have, 0);
+	long n = raw_some(&l->raw, l->bytes + l->have, ROOM - l->have, 0);
 	if (n <= 0)
 		return n < 0 ? (int)n : -ECONNRESET;
 	l->have += (size_t)n;
@@ -149,7 +148,7 @@ static int next_questions(struct floor *f, struct line *l)
 	int rc = 0;
 	f->answered += whole / f->wire;
 	if (timings_now() < f->end) {
-		rc = raw_write(l->fd, l->bytes, whole);
+		rc = raw_write(&l->raw, l->bytes, whole);
 		f->asked += whole / f->wire;
 	}
 	l->have -= whole;

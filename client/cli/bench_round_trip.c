@@ -55,16 +55,17 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 struct line {
 	unsigned char *payload;
 	size_t size;
-	int fd, poll_first;
+	struct raw raw;
+	int poll_first;
 };
 
 static int exchange_raw(void *line, const struct row *row)
 {
 	struct line *l = line;
 	(void)row;
-	int rc = raw_write(l->fd, l->payload, l->size);
+	int rc = raw_write(&l->raw, l->payload, l->size);
 	if (rc == 0)
-		rc = raw_read(l->fd, l->payload, l->size, l->poll_first);
+		rc = raw_read(&l->raw, l->payload, l->size, l->poll_first);
 	if (rc == 0)
 		return -ECONNRESET;
 	return rc < 0 ? rc : 0;
@@ -76,13 +77,12 @@ static int run_floor(struct bench *m, const struct row *row, int poll_first, str
 	int rc = bench_serve_floor(m, 0, poll_first ? "echo-poll" : "echo-read", m->relay_place, size);
 	if (rc < 0)
 		return bench_failed(row, "the floor cannot start", rc);
-	struct line line = {
-		.payload = m->payload, .size = size, .fd = raw_dial(m->relay_place), .poll_first = poll_first
-	};
-	if (line.fd < 0)
-		return bench_failed(row, "the relay does not answer", line.fd);
+	struct line line = { .payload = m->payload, .size = size, .poll_first = poll_first };
+	rc = raw_dial(m->relay_place, &line.raw);
+	if (rc < 0)
+		return bench_failed(row, "the relay does not answer", rc);
 	rc = measure(m, row, exchange_raw, &line, ret);
-	close(line.fd);
+	raw_close(&line.raw);
 	return rc;
 }
 

@@ -37,11 +37,11 @@ static pid_t pid_of(brood_peer *peer)
 	return brood_info(peer, &info) == 0 ? info.pid : 0;
 }
 
-static int start_relay(struct bench *m, int tcp)
+static int start_relay(struct bench *m, enum via via)
 {
 	brood_peer *relay;
 	const char *place = testbed_path(&m->bed, "relay", m->relay_place);
-	const char *const *argv = BROOD_ARGV(m->self, "bench", "--via", tcp ? "tcp" : "unix", "--role", "relay", place);
+	const char *const *argv = BROOD_ARGV(m->self, "bench", "--via", via_name(via), "--role", "relay", place);
 	int rc = brood_spawn(m->bed.keeper, &relay, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 	if (rc < 0)
 		return rc;
@@ -71,31 +71,31 @@ static int start_workers(struct bench *m)
 	return rc;
 }
 
-static int connect_to_broker(struct bench *m, int tcp)
+static int connect_to_broker(struct bench *m, enum via via)
 {
-	const char *address = tcp ? m->bed.tcp : m->bed.address;
-	const char *token = tcp ? m->bed.token : NULL;
+	const char *address = via == VIA_UNIX ? m->bed.address : m->bed.also;
+	const char *token = via == VIA_TCP ? m->bed.token : NULL;
 	/* Somebody must take the events of the children: they are skipped here, and requests end in their callbacks. */
 	return brood_connect(&m->b, address, BROOD_OPTIONS(.on = BROOD_ON(0), .token_file = token));
 }
 
-int bench_init(struct bench *m, double seconds, int tcp)
+int bench_init(struct bench *m, double seconds, enum via via)
 {
 	ssize_t n = readlink("/proc/self/exe", m->self, sizeof m->self - 1);
 	m->payload = calloc(1, BENCH_ROOM);
 	m->span_ns = (uint64_t)(seconds * 1e9);
 	if (n < 0 || !m->payload)
 		return n < 0 ? -errno : -ENOMEM;
-	int rc = testbed_init(&m->bed, tcp);
+	int rc = testbed_init(&m->bed, via);
 	if (rc < 0)
 		return rc;
 	m->broker = pid_of(m->bed.process);
-	rc = start_relay(m, tcp);
+	rc = start_relay(m, via);
 	if (rc < 0) {
 		fprintf(stderr, "brood bench: %s\n", brood_last_error(m->bed.keeper)->text);
 		return rc;
 	}
-	rc = connect_to_broker(m, tcp);
+	rc = connect_to_broker(m, via);
 	if (rc == 0)
 		rc = start_workers(m);
 	if (rc < 0)

@@ -66,7 +66,7 @@ struct row {
  * Start everything; a measurement is to last so many seconds. 0, or a negative errno after a message to stderr.
  * bench_deinit() ends all of it, whatever there is.
  */
-int bench_init(struct bench *, double seconds, int tcp);
+int bench_init(struct bench *, double seconds, enum via);
 void bench_deinit(struct bench *);
 
 /*

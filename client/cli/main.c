@@ -20,8 +20,8 @@ static const char more[] =
 	"\n"
 	"`brood COMMAND --help` tells more about one. Every command takes --json and --address.\n"
 	"\n"
-	"ADDRESS is unix:/path or tcp://127.0.0.1:port. Without it: the channel given by the parent,\n"
-	"$BROOD_ADDRESS, the system's broker if /run/brood exists, else this user's private broker.\n"
+	"ADDRESS is unix:/path, fifo:/directory or tcp://127.0.0.1:port. Without it: the channel given by\n"
+	"the parent, $BROOD_ADDRESS, the system's broker if /run/brood exists, else this user's private broker.\n"
 	"\n"
 	"Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong arguments.\n"
 	"`brood run` and `brood worker` end as their program does.\n";

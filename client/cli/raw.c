@@ -1,6 +1,9 @@
 /*
  * raw: the sockets of the floor. They block, because the floor is what the simplest program could do; reading after
  * poll() exists beside it, because a process that sleeps in poll() wakes up faster than one that sleeps in read().
+ *
+ * Over FIFOs whoever dials makes two, writes their name to the place, and waits for one byte; until then it reads its
+ * own, because a FIFO without a reader cannot be opened for writing.
  */
 #include "raw.h"
 #include <arpa/inet.h>
@@ -9,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -60,7 +64,10 @@ static int listen_tcp(int fd, const char *place)
 	return publish_port(place, ntohs(in.sin_port));
 }
 
-int raw_listen(const char *place, int tcp)
+#define NAME 128         /* bytes of a hello over FIFOs: a path, then zeros */
+#define PIPE_ROOM 262144 /* as brood's own */
+
+static int listen_socket(const char *place, int tcp)
 {
 	int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -72,7 +79,21 @@ int raw_listen(const char *place, int tcp)
 	return rc;
 }
 
-void raw_tune(int fd)
+/* With a writer of its own, so that it has no end. */
+static int listen_fifo(const char *place)
+{
+	int fd = mkfifo(place, 0600) < 0 ? -1 : open(place, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	return fd < 0 ? -errno : fd;
+}
+
+int raw_listen(const char *place, enum via via)
+{
+	return via == VIA_FIFO ? listen_fifo(place) : listen_socket(place, via == VIA_TCP);
+}
+
+/* What brood gives its own: large buffers for Unix, no delay for TCP. */
+static void tune(int fd)
 {
 	int domain = AF_UNIX, on = 1, buffer = 1024 * 1024;
 	socklen_t size = sizeof domain;
@@ -81,6 +102,58 @@ void raw_tune(int fd)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
 	else
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static int open_end(const char *name, const char *suffix, int flags)
+{
+	char path[NAME + 8];
+	snprintf(path, sizeof path, "%s%s", name, suffix);
+	return open(path, flags | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int accept_fifo(int listener, struct raw *ret)
+{
+	char name[NAME];
+	if (read(listener, name, sizeof name) != sizeof name)
+		return -EPROTO;
+	name[NAME - 1] = '\0';
+	*ret = (struct raw){ open_end(name, ".up", O_RDONLY), open_end(name, ".down", O_WRONLY) };
+	if (ret->in < 0 || ret->out < 0 || write(ret->out, "", 1) != 1)
+		return -errno;
+	(void)fcntl(ret->in, F_SETPIPE_SZ, PIPE_ROOM);
+	(void)fcntl(ret->out, F_SETPIPE_SZ, PIPE_ROOM);
+	return 0;
+}
+
+int raw_accept(int listener, enum via via, struct raw *ret)
+{
+	if (via == VIA_FIFO)
+		return accept_fifo(listener, ret);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	tune(fd);
+	*ret = (struct raw){ fd, fd };
+	return 0;
+}
+
+void raw_end(struct raw *r)
+{
+	if (r->in == r->out)
+		shutdown(r->out, SHUT_WR);
+	else if (r->out >= 0)
+		close(r->out);
+	if (r->in != r->out)
+		r->out = -1;
+}
+
+void raw_close(struct raw *r)
+{
+	if (r->in >= 0)
+		close(r->in);
+	if (r->out >= 0 && r->out != r->in)
+		close(r->out);
+	*r = (struct raw){ -1, -1 };
 }
 
 static int dial_unix(const char *place)
@@ -119,21 +192,76 @@ static int dial_tcp(const char *place)
 	return rc;
 }
 
-static int dial_once(const char *place)
+static int make_fifo(const char *name, const char *suffix)
+{
+	char path[NAME + 8];
+	snprintf(path, sizeof path, "%s%s", name, suffix);
+	return mkfifo(path, 0600);
+}
+
+static void remove_fifo(const char *name, const char *suffix)
+{
+	char path[NAME + 8];
+	snprintf(path, sizeof path, "%s%s", name, suffix);
+	unlink(path);
+}
+
+/* Say which, wait for the answer, and block from then on. */
+static int meet(int rendezvous, const char *name, const struct raw *r)
+{
+	struct pollfd p = { .fd = r->in, .events = POLLIN };
+	char byte;
+	if (write(rendezvous, name, NAME) != NAME)
+		return -errno;
+	if (poll(&p, 1, PATIENCE_MS) != 1 || read(r->in, &byte, 1) != 1)
+		return -ETIMEDOUT;
+	return fcntl(r->in, F_SETFL, 0) < 0 || fcntl(r->out, F_SETFL, 0) < 0 ? -errno : 0;
+}
+
+static int dial_fifo(const char *place, struct raw *ret)
+{
+	static unsigned number;
+	char name[NAME] = "";
+	int rendezvous = open(place, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (rendezvous < 0)
+		return errno == ENXIO ? -ECONNREFUSED : -errno;
+	signal(SIGPIPE, SIG_IGN);
+	snprintf(name, sizeof name, "%s.%d.%u", place, (int)getpid(), number++);
+	int rc = make_fifo(name, ".up") < 0 || make_fifo(name, ".down") < 0 ? -errno : 0;
+	*ret = (struct raw){ open_end(name, ".down", O_RDONLY), -1 };
+	int hold = open_end(name, ".up", O_RDONLY);
+	ret->out = open_end(name, ".up", O_WRONLY);
+	if (rc == 0)
+		rc = meet(rendezvous, name, ret);
+	remove_fifo(name, ".up");
+	remove_fifo(name, ".down");
+	close(hold);
+	close(rendezvous);
+	if (rc < 0)
+		raw_close(ret);
+	return rc;
+}
+
+static int dial_once(const char *place, struct raw *ret)
 {
 	struct stat st;
 	if (stat(place, &st) < 0)
 		return -errno;
-	return S_ISSOCK(st.st_mode) ? dial_unix(place) : dial_tcp(place);
+	if (S_ISFIFO(st.st_mode))
+		return dial_fifo(place, ret);
+	int fd = S_ISSOCK(st.st_mode) ? dial_unix(place) : dial_tcp(place);
+	if (fd < 0)
+		return fd;
+	tune(fd);
+	*ret = (struct raw){ fd, fd };
+	return 0;
 }
 
-int raw_dial(const char *place)
+int raw_dial(const char *place, struct raw *ret)
 {
 	int rc = -ENOENT;
 	for (int waited = 0; waited < PATIENCE_MS; waited += 5) {
-		rc = dial_once(place);
-		if (rc >= 0)
-			raw_tune(rc);
+		rc = dial_once(place, ret);
 		if (rc != -ENOENT && rc != -ECONNREFUSED)
 			return rc;
 		usleep(5000);
@@ -141,11 +269,21 @@ int raw_dial(const char *place)
 	return rc;
 }
 
-int raw_write(int fd, const void *bytes, size_t n)
+ssize_t raw_take(const struct raw *r, void *bytes, size_t n)
+{
+	return r->in == r->out ? recv(r->in, bytes, n, MSG_DONTWAIT) : read(r->in, bytes, n);
+}
+
+ssize_t raw_give(const struct raw *r, const void *bytes, size_t n)
+{
+	return r->in == r->out ? send(r->out, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(r->out, bytes, n);
+}
+
+int raw_write(const struct raw *r, const void *bytes, size_t n)
 {
 	const char *from = bytes;
 	while (n > 0) {
-		ssize_t done = send(fd, from, n, MSG_NOSIGNAL);
+		ssize_t done = r->in == r->out ? send(r->out, from, n, MSG_NOSIGNAL) : write(r->out, from, n);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
@@ -156,13 +294,13 @@ int raw_write(int fd, const void *bytes, size_t n)
 	return 0;
 }
 
-long raw_some(int fd, void *bytes, size_t n, int poll_first)
+long raw_some(const struct raw *r, void *bytes, size_t n, int poll_first)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = r->in, .events = POLLIN };
 	for (;;) {
 		if (poll_first && poll(&p, 1, -1) < 0 && errno != EINTR)
 			return -errno;
-		ssize_t done = read(fd, bytes, n);
+		ssize_t done = read(r->in, bytes, n);
 		if (done >= 0)
 			return done;
 		if (errno != EINTR)
@@ -170,11 +308,11 @@ long raw_some(int fd, void *bytes, size_t n, int poll_first)
 	}
 }
 
-int raw_read(int fd, void *bytes, size_t n, int poll_first)
+int raw_read(const struct raw *r, void *bytes, size_t n, int poll_first)
 {
 	char *to = bytes;
 	while (n > 0) {
-		long done = raw_some(fd, to, n, poll_first);
+		long done = raw_some(r, to, n, poll_first);
 		if (done <= 0)
 			return (int)done;
 		to += done;

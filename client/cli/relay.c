@@ -23,36 +23,59 @@
 
 struct side {
 	struct side *other;
-	int fd;
-	size_t begin, end; /* of what was read here and not yet written to the other side */
-	int eof, closed;   /* nothing more comes from here; that was told to the other side */
+	struct raw raw;
+	uint32_t in_events, out_events; /* watched for */
+	size_t begin, end;              /* of what was read here and not yet written to the other side */
+	int is_socket;
+	int eof, closed; /* nothing more comes from here; that was told to the other side */
 	char buffer[BUFFER];
 };
 
 struct relay {
 	int epoll, listener;
+	enum via via;
 	struct side *single; /* has no other side yet, and is not watched */
 };
+
+/* Watch a descriptor, if that is something new. */
+static void watch_one(int epoll, struct side *s, int fd, uint32_t events, uint32_t *before)
+{
+	struct epoll_event e = { .events = events, .data.ptr = s };
+	if (fd >= 0 && events != *before)
+		epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e);
+	*before = events;
+}
 
 /* What this side waits for follows from both directions that meet in it. */
 static void watch(int epoll, struct side *s)
 {
-	struct epoll_event e = { .data.ptr = s };
-	if (s->begin == s->end && !s->eof)
-		e.events |= EPOLLIN;
-	if (s->other->begin != s->other->end)
-		e.events |= EPOLLOUT;
-	epoll_ctl(epoll, EPOLL_CTL_MOD, s->fd, &e);
+	uint32_t in = s->begin == s->end && !s->eof ? EPOLLIN : 0;
+	uint32_t out = s->other->begin != s->other->end ? EPOLLOUT : 0;
+	if (s->is_socket)
+		in |= out;
+	else
+		watch_one(epoll, s, s->raw.out, out, &s->out_events);
+	watch_one(epoll, s, s->raw.in, in, &s->in_events);
+}
+
+/* A pipe at its end would report that for ever. */
+static void end_input(struct side *s)
+{
+	s->eof = 1;
+	if (s->is_socket)
+		return;
+	close(s->raw.in);
+	s->raw.in = -1;
 }
 
 static void fill(struct side *s)
 {
-	ssize_t n = recv(s->fd, s->buffer, BUFFER, MSG_DONTWAIT);
+	ssize_t n = raw_take(&s->raw, s->buffer, BUFFER);
 	if (n > 0) {
 		s->begin = 0;
 		s->end = (size_t)n;
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		s->eof = 1;
+		end_input(s);
 	}
 }
 
@@ -60,7 +83,7 @@ static void fill(struct side *s)
 static void drain(struct side *s)
 {
 	while (s->begin < s->end) {
-		ssize_t n = send(s->other->fd, s->buffer + s->begin, s->end - s->begin, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = raw_give(&s->other->raw, s->buffer + s->begin, s->end - s->begin);
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) /* nobody reads there any more */
@@ -69,7 +92,7 @@ static void drain(struct side *s)
 			s->begin += (size_t)n;
 	}
 	if (s->eof && !s->closed) {
-		shutdown(s->other->fd, SHUT_WR);
+		raw_end(&s->other->raw);
 		s->closed = 1;
 	}
 }
@@ -95,14 +118,13 @@ static int finished(const struct side *s)
 
 /* ---- coming and going -------------------------------------------------------------------------------------------- */
 
-static struct side *side_new(int listener)
+static struct side *side_new(const struct relay *r)
 {
 	struct side *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	s->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (s->fd >= 0) {
-		raw_tune(s->fd);
+	if (raw_accept(r->listener, r->via, &s->raw) == 0) {
+		s->is_socket = s->raw.in == s->raw.out;
 		return s;
 	}
 	free(s);
@@ -111,26 +133,34 @@ static struct side *side_new(int listener)
 
 static void side_free(struct side *s)
 {
-	close(s->fd);
+	raw_close(&s->raw);
 	free(s);
 }
 
-static int add(int epoll, int fd, struct side *s)
+static int add(int epoll, int fd, uint32_t events, struct side *s)
 {
-	struct epoll_event e = { .events = EPOLLIN, .data.ptr = s };
+	struct epoll_event e = { .events = events, .data.ptr = s };
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+static int add_side(int epoll, struct side *s)
+{
+	s->in_events = EPOLLIN;
+	if (!s->is_socket && add(epoll, s->raw.out, 0, s) < 0)
+		return -1;
+	return add(epoll, s->raw.in, EPOLLIN, s);
 }
 
 static int join(int epoll, struct side *a, struct side *b)
 {
 	a->other = b;
 	b->other = a;
-	return add(epoll, a->fd, a) < 0 || add(epoll, b->fd, b) < 0 ? -1 : 0;
+	return add_side(epoll, a) < 0 || add_side(epoll, b) < 0 ? -1 : 0;
 }
 
 static int welcome(struct relay *r)
 {
-	struct side *first = r->single, *s = side_new(r->listener);
+	struct side *first = r->single, *s = side_new(r);
 	if (!s)
 		return -1;
 	r->single = first ? NULL : s;
@@ -161,11 +191,11 @@ static int take_events(struct relay *r, const struct epoll_event *events, int n)
 	return 0;
 }
 
-int relay_pairs(const char *place, int tcp)
+int relay_pairs(const char *place, enum via via)
 {
-	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC), .listener = raw_listen(place, tcp) };
+	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC), .listener = raw_listen(place, via), .via = via };
 	struct epoll_event events[EVENTS];
-	if (r.epoll < 0 || r.listener < 0 || add(r.epoll, r.listener, NULL) < 0)
+	if (r.epoll < 0 || r.listener < 0 || add(r.epoll, r.listener, EPOLLIN, NULL) < 0)
 		return 1;
 	while (take_events(&r, events, epoll_wait(r.epoll, events, EVENTS, -1)) == 0)
 		;

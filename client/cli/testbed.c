@@ -23,6 +23,21 @@
 
 static char to_remove[sizeof((struct testbed *)NULL)->directory];
 
+static const char *const vias[] = { [VIA_UNIX] = "unix", [VIA_FIFO] = "fifo", [VIA_TCP] = "tcp" };
+
+const char *via_name(enum via via)
+{
+	return vias[via];
+}
+
+int via_parse(const char *name)
+{
+	for (size_t i = 0; i < sizeof vias / sizeof *vias; i++)
+		if (strcmp(name, vias[i]) == 0)
+			return (int)i;
+	return -1;
+}
+
 char *testbed_path(const struct testbed *t, const char *name, char to[TESTBED_PATH])
 {
 	snprintf(to, TESTBED_PATH, "%s/%s", t->directory, name);
@@ -65,7 +80,7 @@ static unsigned free_port(void)
 /* Everything that a broker or a bench puts there. Safe in a signal handler. */
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "sock", "cookie", "epoch", "key", "lock", "log", "relay", "floor", "tcp" };
+	static const char *const names[] = { "sock", "cookie", "epoch", "fifo", "key", "lock", "log", "relay", "floor", "tcp" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlinkat(fd, names[i], 0);
@@ -88,7 +103,7 @@ static void remove_at_signal(const struct testbed *t)
 		sigaction(signals[i], &action, NULL);
 }
 
-static int make_directory(struct testbed *t, int tcp)
+static int make_directory(struct testbed *t, enum via via)
 {
 	const char *parent = getenv("TMPDIR");
 	int n = snprintf(t->directory, sizeof t->directory, "%s/brood.XXXXXX", parent && parent[0] ? parent : "/tmp");
@@ -99,15 +114,17 @@ static int make_directory(struct testbed *t, int tcp)
 	remove_at_signal(t);
 	snprintf(t->address, sizeof t->address, "unix:%s/sock", t->directory);
 	testbed_path(t, "cookie", t->token);
-	if (tcp)
-		snprintf(t->tcp, sizeof t->tcp, "tcp://127.0.0.1:%u", free_port());
+	if (via == VIA_TCP)
+		snprintf(t->also, sizeof t->also, "tcp://127.0.0.1:%u", free_port());
+	if (via == VIA_FIFO)
+		snprintf(t->also, sizeof t->also, "fifo:%s", t->directory);
 	return 0;
 }
 
 static int spawn_broker(struct testbed *t)
 {
-	const char *listen = t->tcp[0] ? "--listen" : NULL; /* NULL ends the list */
-	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->tcp);
+	const char *listen = t->also[0] ? "--listen" : NULL; /* NULL ends the list */
+	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->also);
 	return brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 }
 
@@ -167,12 +184,12 @@ int testbed_await_end(struct testbed *t, int timeout_ms)
 	return rc;
 }
 
-int testbed_init(struct testbed *t, int tcp)
+int testbed_init(struct testbed *t, enum via via)
 {
 	*t = (struct testbed){ 0 };
 	int rc = find_broker(t);
 	if (rc == 0)
-		rc = make_directory(t, tcp);
+		rc = make_directory(t, via);
 	if (rc == 0)
 		rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
 	if (rc == 0)

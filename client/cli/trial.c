@@ -221,7 +221,7 @@ int trial_init(struct trial *t)
 	memset(t, 0, sizeof *t);
 	t->patience_ms = PATIENCE_MS;
 	t->body = calloc(1, TRIAL_LONGEST);
-	return t->body ? testbed_init(&t->bed, 0) : -ENOMEM;
+	return t->body ? testbed_init(&t->bed, VIA_UNIX) : -ENOMEM;
 }
 
 void trial_deinit(struct trial *t)

@@ -188,7 +188,7 @@ struct brood_options {
  * Handle events: READY when connected, ERROR when that is hopeless, and calls that need the broker give -ENOTCONN from
  * then on. A connection that is lost, because the broker was killed, replaced, or could not be reached for a while, is
  * AWAY and comes BACK under the same address, with names, parent, children and all messages; what is sent meanwhile waits.
- * address: "unix:/path", "tcp://127.0.0.1:7433", or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
+ * address: "unix:/path", "tcp://127.0.0.1:7433", "fifo:/directory" (of a broker of this user), or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
  * the system's broker if /run/brood exists, else this user's private broker, which is started if it does not run and
  * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker
  * before something needs it; programs started with BROOD_PLAIN never do.

@@ -27,16 +27,22 @@ static void ends_close(struct birth *s)
 	s->mine = s->its = -1;
 }
 
-/* Mine is what the broker gets (or, over TCP, only what BIRTH goes through). */
+/* Over others no descriptor can be given to the broker. */
+static int over_unix(const struct brood *h)
+{
+	return h->link.address_kind == ADDRESS_UNIX;
+}
+
+/* Mine is what the broker gets (or, where it cannot, only what BIRTH goes through). */
 static int ends_open(const struct brood *h, struct birth *s)
 {
-	int fds[2], over_tcp = h->link.address_kind == ADDRESS_TCP;
-	int rc = over_tcp ? pipe2(fds, O_CLOEXEC) : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+	int fds[2];
+	int rc = over_unix(h) ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) : pipe2(fds, O_CLOEXEC);
 	if (rc < 0)
 		return -errno;
 	s->its = fds[0];
 	s->mine = fds[1];
-	if (!over_tcp) {
+	if (over_unix(h)) {
 		dial_tune(fds[0], ADDRESS_UNIX);
 		dial_tune(fds[1], ADDRESS_UNIX);
 	}
@@ -80,7 +86,7 @@ static void say_adopt(struct child *c, int fd)
 
 static void adopt(struct child *c, struct birth *s)
 {
-	int fd = c->peer->h->link.address_kind == ADDRESS_TCP ? -1 : s->mine;
+	int fd = over_unix(c->peer->h) ? s->mine : -1;
 	say_adopt(c, fd);
 	if (fd >= 0)
 		s->mine = -1; /* the link's now */
@@ -156,6 +162,14 @@ static int exec_child(struct child *c, const struct birth *b, struct spawn_failu
 	return rc;
 }
 
+/* It would not get to the broker: the directory with the FIFOs is mine alone. */
+static int check_user(const struct child *c)
+{
+	const struct brood_ids *ids = c->plan->ids;
+	int locked_out = c->channel && ids && ids->uid != geteuid() && ids->uid != 0;
+	return locked_out && c->peer->h->link.address_kind == ADDRESS_FIFO ? -EXDEV : 0;
+}
+
 int birth_start(struct child *c, struct birth *b, struct spawn_failure *why)
 {
 	struct brood *h = c->peer->h;
@@ -167,6 +181,8 @@ int birth_start(struct child *c, struct birth *b, struct spawn_failure *why)
 		rc = open_channel(c, b);
 	if (rc < 0)
 		*why = (struct spawn_failure){ "stdio", rc };
+	else if ((rc = check_user(c)) < 0)
+		*why = (struct spawn_failure){ "ids", rc };
 	else
 		rc = exec_child(c, b, why);
 	stdio_given(&c->stdio);

@@ -381,7 +381,10 @@ static void not_started(struct child *c, const struct spawn_failure *why)
 {
 	char what[160];
 	const char *cwd = strcmp(why->stage, "cwd") == 0 ? c->plan->cwd : NULL;
-	snprintf(what, sizeof(what), "%s%s%s", cwd ? cwd : "", cwd ? ": " : "", strerror(-why->code));
+	const char *text = why->code == -EXDEV ? "another user cannot reach a broker through FIFOs; spawn with "
+						 "BROOD_PLAIN, or use its Unix socket"
+					       : strerror(-why->code);
+	snprintf(what, sizeof(what), "%s%s%s", cwd ? cwd : "", cwd ? ": " : "", text);
 	start_failed(c, why->stage, why->code, what);
 }
 

@@ -18,6 +18,7 @@
 #include "channel.h"
 #include "fault.h"
 #include "inflow.h"
+#include "knock.h"
 #include "outflow.h"
 #include "spawn.h"
 #include "ticket.h"
@@ -184,7 +185,10 @@ enum link_state {
 };
 
 struct link {
-	struct source source;
+	struct source source;  /* what the broker writes comes here */
+	struct source outlet;  /* where I write, if that is another descriptor; watched while it is full */
+	struct source knocker; /* FIFOs: the rendezvous, until the broker has come */
+	struct knock knock;
 	enum link_state state;
 	struct channel channel;
 	struct slab slab;
@@ -215,6 +219,7 @@ struct link {
 	int heard;    /* a frame came behind BIRTH, so the channel reaches a broker */
 	int spoiled;  /* it has to be made anew */
 	int full;     /* the socket took less than it was offered: nothing is offered until it has room */
+	int enlarged; /* the pipe was, as it had been full once */
 	const struct link_up *up;
 };
 

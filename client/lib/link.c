@@ -7,6 +7,9 @@
  * have been killed, replaced, or unreachable for a while. That lasts until it answers, or reconnect_ms are over. It also
  * covers a channel whose other end never reached the broker.
  *
+ * Over FIFOs `source` is the descriptor that I read and `outlet` the other one. CONNECTING is not needed there: what is
+ * written before the broker has come is read by it then (knock.h).
+ *
  * The surprising rule is in link_pump(): nothing is written while an older rest is kept by the channel, so at most one
  * frame is ever copied; everything else stays where it is, in the outflows.
  */
@@ -87,6 +90,8 @@ static char *copy_or_null(const char *text)
 }
 
 static void channel_ready(struct source *s, unsigned events);
+static void outlet_ready(struct source *s, unsigned events);
+static void knocker_ready(struct source *s, unsigned events);
 static void starter_ready(struct source *s, unsigned events);
 
 static struct brood *handle_of(struct link *l)
@@ -99,6 +104,9 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	struct link *l = &h->link;
 	l->up = up;
 	l->source = (struct source){ .ready = channel_ready, .fd = -1 };
+	l->outlet = (struct source){ .ready = outlet_ready, .fd = -1 };
+	l->knocker = (struct source){ .ready = knocker_ready, .fd = -1 };
+	l->knock = (struct knock){ .directory = -1, .rendezvous = -1, .hold = -1 };
 	l->starter = (struct source){ .ready = starter_ready, .fd = -1 };
 	l->timer.fire = dial_again;
 	l->next_id = 1;
@@ -114,9 +122,28 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 		find_broker(l, address, h->flags);
 }
 
+static void unwatch_outlet(struct brood *h)
+{
+	struct link *l = &h->link;
+	if (l->outlet.fd >= 0)
+		handle_watch(h, &l->outlet, 0);
+	l->outlet.fd = -1;
+}
+
+static void stop_knocking(struct brood *h, int answered)
+{
+	struct link *l = &h->link;
+	if (l->knocker.fd >= 0)
+		handle_watch(h, &l->knocker, 0);
+	l->knocker.fd = -1;
+	knock_end(&l->knock, answered);
+}
+
 static void disconnect(struct brood *h)
 {
 	struct link *l = &h->link;
+	stop_knocking(h, 0);
+	unwatch_outlet(h);
 	if (l->source.fd >= 0)
 		handle_watch(h, &l->source, 0);
 	if (l->channel.slab)
@@ -178,11 +205,32 @@ static void fail(struct brood *h, const char *name, const char *what, int code)
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
+/* A pipe's other end is watched only as long as it is full: nobody could keep it from reporting that its reader went. */
+static void watch_outlet(struct brood *h, int wanted)
+{
+	struct link *l = &h->link;
+	if (wanted == (l->outlet.fd >= 0))
+		return;
+	if (!wanted) {
+		unwatch_outlet(h);
+		return;
+	}
+	if (!l->enlarged)
+		dial_tune(l->channel.out_fd, ADDRESS_FIFO);
+	l->enlarged = 1;
+	l->outlet.fd = l->channel.out_fd;
+	handle_watch(h, &l->outlet, EPOLLOUT);
+}
+
 static void update_interest(struct brood *h)
 {
 	struct link *l = &h->link;
 	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
-	if (l->source.fd >= 0)
+	if (l->source.fd < 0)
+		return;
+	if (l->channel.out_fd != l->channel.in_fd)
+		watch_outlet(h, (want & EPOLLOUT) != 0);
+	else
 		handle_watch(h, &l->source, want);
 }
 
@@ -423,7 +471,7 @@ static void say_hello(struct brood *h, unsigned ids)
 	hello.pid = (uint32_t)getpid();
 	hello.title = program_invocation_short_name;
 	hello.ids = ids;
-	if (l->address_kind == ADDRESS_TCP) /* over others the broker sees it */
+	if (l->address_kind != ADDRESS_UNIX) /* there the broker sees it */
 		hello.pid_space = pid_space();
 	hello.level = !(h->flags & BROOD_NO_RECONNECT);
 	if (l->parent_name && !l->id)
@@ -436,19 +484,23 @@ static void say_hello(struct brood *h, unsigned ids)
 	link_control(h, FRAME_HELLO, &hello.base, -1);
 }
 
-static void greet(struct brood *h, int fd)
+static void greet(struct brood *h, int in_fd, int out_fd)
 {
 	struct link *l = &h->link;
 	if (!l->slab_made && slab_init(&l->slab, SLAB_SIZE) < 0) {
+		if (out_fd != in_fd)
+			close(out_fd);
 		fail(h, "broker.lost", "out of memory for the connection to the broker", -ENOMEM);
 		return;
 	}
 	l->slab_made = 1;
 	l->greeted = 1;
-	l->source.fd = fd;
+	l->source.fd = in_fd;
 	l->state = LINK_GREETING;
 	l->full = 0;
-	channel_init(&l->channel, fd, fd, &l->slab);
+	l->readable = 0; /* a pipe that its writer has not opened yet would show an end */
+	l->enlarged = 0;
+	channel_init(&l->channel, in_fd, out_fd, &l->slab);
 	if (l->address_kind == ADDRESS_TCP)
 		l->channel.takes_fds = 0;
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
@@ -490,6 +542,14 @@ static int start_private_broker(struct brood *h)
 	return 0;
 }
 
+static const char *why_not_reached(const struct link *l, int code)
+{
+	if (l->address_kind == ADDRESS_FIFO && code == -EPERM)
+		return "its directory must be yours alone (chmod 700, no symbolic link) and is not, so the broker is "
+		       "not trusted";
+	return "cannot reach the broker";
+}
+
 static void dial_failed(struct brood *h, int code)
 {
 	struct link *l = &h->link;
@@ -505,8 +565,23 @@ static void dial_failed(struct brood *h, int code)
 	} else if ((l->resuming || l->greeted) && handle_now() < l->give_up) {
 		try_to_get_back(h);
 	} else {
-		fail(h, l->resuming ? "broker.lost" : "broker.absent", "cannot reach the broker", code);
+		fail(h, l->resuming ? "broker.lost" : "broker.absent", why_not_reached(l, code), code);
 	}
+}
+
+static void knock_now(struct brood *h, const struct address *a)
+{
+	struct link *l = &h->link;
+	int in_fd, out_fd, rc = knock(&l->knock, a, &in_fd, &out_fd);
+	if (rc < 0) {
+		dial_failed(h, rc);
+		return;
+	}
+	l->knocker.fd = l->knock.rendezvous;
+	handle_watch(h, &l->knocker, EPOLLERR);
+	l->source.fd = in_fd;
+	handle_watch(h, &l->source, EPOLLIN);
+	greet(h, in_fd, out_fd);
 }
 
 static void dial_now(struct brood *h)
@@ -522,6 +597,10 @@ static void dial_now(struct brood *h)
 		return;
 	}
 	l->address_kind = (int)a.kind;
+	if (a.kind == ADDRESS_FIFO) {
+		knock_now(h, &a);
+		return;
+	}
 	int fd = dial(&a, &pending);
 	if (fd < 0) {
 		dial_failed(h, fd);
@@ -534,7 +613,7 @@ static void dial_now(struct brood *h)
 		l->state = LINK_CONNECTING;
 		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	} else {
-		greet(h, fd);
+		greet(h, fd, fd);
 	}
 }
 
@@ -542,7 +621,8 @@ static void dial_now(struct brood *h)
 static long lock_holder(const struct link *l)
 {
 	char path[160], text[24] = "";
-	int n = (int)strlen(l->address) - (int)strlen("unix:") - (int)strlen("/sock");
+	int n = (int)strlen(l->address) - (int)strlen("unix:");
+	n -= l->address_kind == ADDRESS_FIFO ? 0 : (int)strlen("/sock");
 	if (n <= 0)
 		return 0;
 	snprintf(path, sizeof(path), "%.*s/lock", n, l->address + strlen("unix:"));
@@ -592,7 +672,7 @@ static void connect_finished(struct brood *h)
 		return;
 	}
 	handle_watch(h, &l->source, EPOLLIN);
-	greet(h, l->source.fd);
+	greet(h, l->source.fd, l->source.fd);
 }
 
 void link_need(struct brood *h)
@@ -607,14 +687,14 @@ void link_need(struct brood *h)
 		dial_now(h);
 	} else {
 		handle_watch(h, &l->source, EPOLLIN);
-		greet(h, l->source.fd);
+		greet(h, l->source.fd, l->source.fd);
 	}
 }
 
 int link_passes_fds(struct brood *h)
 {
 	link_need(h); /* which decides for an address */
-	return h->link.channel.slab ? h->link.channel.takes_fds : h->link.address_kind != ADDRESS_TCP;
+	return h->link.channel.slab ? h->link.channel.takes_fds : h->link.address_kind == ADDRESS_UNIX;
 }
 
 /* ---- ids for children -------------------------------------------------------------------------------------------- */
@@ -725,7 +805,9 @@ static int may_greet_again(const struct brood *h)
 static void get_back(struct brood *h)
 {
 	struct link *l = &h->link;
-	int was_up = l->state == LINK_UP && (!l->inherited || l->heard);
+	int unheard =
+		l->inherited && !l->heard; /* my parent could not pass it on: nothing broke, so nobody else comes now */
+	int was_up = l->state == LINK_UP && !unheard;
 	disconnect(h);
 	if (!l->resuming) {
 		l->give_up = handle_now() + l->reconnect_ms;
@@ -739,7 +821,9 @@ static void get_back(struct brood *h)
 	l->last_id = 0;
 	if (was_up)
 		l->up->away(h);
-	if (l->state != LINK_DOWN)
+	if (l->state != LINK_DOWN && unheard)
+		try_later(h, 0);
+	else if (l->state != LINK_DOWN)
 		try_to_get_back(h);
 }
 
@@ -852,11 +936,21 @@ int link_read(struct brood *h)
 		return 0;
 	l->readable = 0;
 	ssize_t n = channel_read(&l->channel);
-	if (n > 0)
+	if (n > 0) {
+		if (l->knock.rendezvous >= 0)
+			stop_knocking(h, 1);
 		return 1;
+	}
 	if (n == 0 || (n != -EAGAIN && n != -ENOBUFS && n != -EINTR))
 		ended(h, (int)n);
 	return 0;
+}
+
+static void has_room(struct brood *h)
+{
+	h->link.full = 0;
+	if (channel_drain(&h->link.channel, NULL) == 0)
+		update_interest(h);
 }
 
 static void channel_ready(struct source *s, unsigned events)
@@ -870,9 +964,29 @@ static void channel_ready(struct source *s, unsigned events)
 	if (events & ~(unsigned)EPOLLOUT)
 		l->readable = 1;
 	if (events & EPOLLOUT)
-		l->full = 0;
-	if ((events & EPOLLOUT) && channel_drain(&l->channel, NULL) == 0)
-		update_interest(h);
+		has_room(h);
+}
+
+/* Also when nobody reads there any more: then writing fails, and the end of what comes ends the link. */
+static void outlet_ready(struct source *s, unsigned events)
+{
+	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, outlet));
+	struct brood *h = handle_of(l);
+	if (events & EPOLLERR)
+		unwatch_outlet(h);
+	has_room(h);
+}
+
+/* The broker ended, or listens no more. If it has come already, it says so itself. */
+static void knocker_ready(struct source *s, unsigned events)
+{
+	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, knocker));
+	struct brood *h = handle_of(l);
+	(void)events;
+	handle_watch(h, s, 0);
+	s->fd = -1;
+	if (knock_is_vain(&l->knock, l->channel.in_fd, l->channel.out_fd))
+		ended(h, -ECONNRESET);
 }
 
 static void starter_ready(struct source *s, unsigned events)

@@ -6,12 +6,11 @@
  */
 #include "pipe.h"
 #include "peer.h"
+#include "quiet.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -213,34 +212,15 @@ void pipe_finish(struct pipe *p)
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-/* write(2) without SIGPIPE, which is the program's own: blocked meanwhile, and taken back if it was ours. */
-static ssize_t write_quietly(int fd, const void *bytes, size_t n)
-{
-	const struct timespec at_once = { 0 };
-	sigset_t broken, before, pending;
-	sigemptyset(&broken);
-	sigaddset(&broken, SIGPIPE);
-	sigemptyset(&pending);
-	(void)sigpending(&pending);
-	pthread_sigmask(SIG_BLOCK, &broken, &before);
-	ssize_t rc = write(fd, bytes, n);
-	int saved = errno;
-	if (rc < 0 && saved == EPIPE && !sigismember(&pending, SIGPIPE))
-		while (sigtimedwait(&broken, NULL, &at_once) < 0 && errno == EINTR)
-			;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	errno = saved;
-	return rc;
-}
-
 /* Bytes taken, 0 if it is full, or a negative errno. */
 static ssize_t put(struct pipe *p, const void *bytes, size_t n)
 {
+	struct iovec all = { (void *)(uintptr_t)bytes, n };
 	ssize_t rc = p->kind == PIPE_SOCKET ? send(p->source.fd, bytes, n, MSG_NOSIGNAL)
-					    : write_quietly(p->source.fd, bytes, n);
-	if (rc >= 0)
-		return rc;
-	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+					    : quiet_writev(p->source.fd, &all, 1);
+	if (rc < 0 && p->kind == PIPE_SOCKET)
+		rc = -errno;
+	return rc == -EAGAIN || rc == -EINTR ? 0 : rc;
 }
 
 static void close_writing(struct pipe *p)

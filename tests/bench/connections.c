@@ -269,7 +269,7 @@ static int run(const char *self, int n, int rounds, double seconds)
 		n = (int)((limit - SPARE) / 2);
 		fprintf(stderr, "connections: only %d each, by the limit of %lu open files\n", n, (unsigned long)limit);
 	}
-	int rc = testbed_init(&bed, 0) < 0 || measure_all(&bed, self, n, rounds, seconds);
+	int rc = testbed_init(&bed, VIA_UNIX) < 0 || measure_all(&bed, self, n, rounds, seconds);
 	testbed_deinit(&bed);
 	return rc;
 }

@@ -207,7 +207,7 @@ int main(int argc, char **argv)
 	}
 	if (upgrades == 0 || bench.n == 0 || bench.n > MOST_PAIRS)
 		return usage();
-	int rc = testbed_init(&bench.bed, 0);
+	int rc = testbed_init(&bench.bed, VIA_UNIX);
 	if (rc == 0)
 		rc = begin("/proc/self/exe");
 	rc = rc < 0 ? 1 : measure(upgrades);

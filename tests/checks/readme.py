@@ -41,16 +41,16 @@ def wrong_programs(source):
 
 
 def missing_tests(source):
-    """`file.test` in client/README.md is a function of tests/flow/file.c, and runs over both transports if it says so."""
+    """`file.test` in client/README.md is a function of tests/flow/file.c, and runs over every transport if it says so."""
     page = os.path.join(source, "client/README.md")
     text = open(page).read() if os.path.exists(page) else ""
-    for name, test, both in re.findall(r"`(\w+)\.((?:test|not_covered)_\w+)`( both)?", text):
+    for name, test, everywhere in re.findall(r"`(\w+)\.((?:test|not_covered)_\w+)`( all\b)?", text):
         file = os.path.join(source, "tests/flow", name + ".c")
         code = open(file).read() if os.path.exists(file) else ""
         if f"void {test}(" not in code:
             yield f"client/README.md names the test {name}.{test}, which does not exist"
-        elif both and f"ON_BOTH({test})" not in code:
-            yield f"client/README.md says that {name}.{test} runs over both, which it does not"
+        elif everywhere and f"ON_ALL({test})" not in code:
+            yield f"client/README.md says that {name}.{test} runs over all, which it does not"
 
 
 def main():

@@ -273,12 +273,10 @@ static int by_name(const struct play *a)
 	return a->number / 2 % 8 < 4;
 }
 
-static int is_tcp(const struct play *a)
+/* Two of four pairs are the same way on both sides. */
+static const char *address_of(const struct play *a)
 {
-	const struct wish *w = &a->stage->wish;
-	if (!w->tcp || !w->unix_socket)
-		return w->tcp;
-	return (a->number / 2 + (a->number / 2 % 4 >= 2) * a->number) % 2 == 1;
+	return stage_address(a->stage, a->number / 2 + (a->number / 2 % 4 >= 2) * a->number);
 }
 
 static void find_other(struct play *a)
@@ -298,7 +296,7 @@ static int connect_actor(struct play *a)
 	const struct brood_handlers *on = BROOD_ON(.message = on_message, .error = on_error, .away = on_away,
 						   .ready = on_ready, .disconnect = on_disconnect);
 	snprintf(name, sizeof(name), "actor%u", a->number);
-	return brood_connect(&a->b, is_tcp(a) ? a->stage->proxy_tcp : a->stage->proxy_unix,
+	return stage_connect(&a->b, address_of(a),
 			     BROOD_OPTIONS(.on = on, .data = a, .name = name, .token_file = a->stage->token_file,
 					   .window_bytes = windows[a->number / 2 % 3]));
 }

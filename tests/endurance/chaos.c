@@ -1,10 +1,11 @@
 /*
  * chaos: pairs of processes exchange numbered messages while their broker is killed and their connections are cut.
  *
- *   BROOD_BROKER=build/bin/broodd build/tests/chaos --messages 100000 --seconds 15 [--seed X] [--via unix|tcp|both]
+ *   BROOD_BROKER=build/bin/broodd build/tests/chaos --messages 100000 --seconds 15 [--seed X] [--via unix|tcp|fifo|all]
  *
  * The director starts a broker, a proxy (in this process) and the actors (this program again, with --actor). As long as
- * anybody sends, the broker dies about every second and comes back over the same directory. Then all is quiet, and
+ * anybody sends, the broker dies about every second and comes back over the same directory. Named pipes lead past the
+ * proxy: what happens to them are the broker's deaths. Then all is quiet, and
  * whatever was accepted has to arrive without any further push: a stream that only a reconnect would free is stuck, and
  * shows as lost.
  */
@@ -286,6 +287,7 @@ static int set_stage(struct director *d)
 	d->proxy.broker_port = (uint16_t)atoi(strrchr(d->crew.broker_tcp, ':') + 1);
 	snprintf(d->stage->proxy_unix, sizeof(d->stage->proxy_unix), "unix:%s", path);
 	snprintf(d->stage->proxy_tcp, sizeof(d->stage->proxy_tcp), "tcp://127.0.0.1:%u", port);
+	snprintf(d->stage->fifo, sizeof(d->stage->fifo), "fifo:%s", d->crew.directory);
 	snprintf(d->stage->token_file, sizeof(d->stage->token_file), "%s/cookie", d->crew.directory);
 	return 0;
 }
@@ -331,9 +333,13 @@ struct arguments {
 
 static int take_via(struct wish *w, const char *text)
 {
-	w->unix_socket = strcmp(text, "tcp") != 0;
-	w->tcp = strcmp(text, "unix") != 0;
-	return w->unix_socket && w->tcp && strcmp(text, "both") != 0 ? -1 : 0;
+	static const char *const names[] = {
+		[VIA_UNIX] = "unix", [VIA_TCP] = "tcp", [VIA_FIFO] = "fifo", [VIA_ALL] = "all"
+	};
+	for (unsigned i = 1; i < sizeof(names) / sizeof(*names); i++)
+		if (names[i] && strcmp(text, names[i]) == 0)
+			return w->vias = i, 0;
+	return -1;
 }
 
 static int take(struct arguments *a, int flag)
@@ -406,14 +412,13 @@ int main(int argc, char **argv)
 					 .pairs = 16,
 					 .families = 4,
 					 .children = 20,
-					 .unix_socket = 1,
-					 .tcp = 1,
+					 .vias = VIA_ALL,
 					 .kill_ms = 1000,
 					 .cut_ms = 100 },
 			       .actor = -1 };
 	if (parse(&a, argc, argv) < 0) {
-		fprintf(stderr, "usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|both] [--pairs "
-				"P] [--families F]\n"
+		fprintf(stderr, "usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|fifo|all] "
+				"[--pairs P] [--families F]\n"
 				"             [--children N] [--kill-ms MEAN] [--cut-ms MEAN] [--json] [--keep]\n");
 		return 2;
 	}

@@ -54,8 +54,8 @@ static void exec_broker(const struct crew *c)
 	dup2(fd, 1);
 	dup2(fd, 2);
 	if (program)
-		execl(program, "broodd", "--dir", c->directory, "--listen", c->broker_tcp, "--log-level",
-		      getenv("CHAOS_LOG") ? getenv("CHAOS_LOG") : "warn", (char *)NULL);
+		execl(program, "broodd", "--dir", c->directory, "--listen", c->broker_tcp, "--listen",
+		      "fifo:", "--log-level", getenv("CHAOS_LOG") ? getenv("CHAOS_LOG") : "warn", (char *)NULL);
 	perror(program ? program : "chaos: BROOD_BROKER is not set");
 	_exit(127);
 }
@@ -128,7 +128,7 @@ static void end(pid_t pid)
 static void remove_directory(const char *path)
 {
 	static const char *const names[] = { "tcp",  "sock", "cookie",     "epoch", "key",
-					     "lock", "log",  "broker.log", "proxy" };
+					     "lock", "log",  "broker.log", "proxy", "fifo" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		unlinkat(fd, names[i], 0);

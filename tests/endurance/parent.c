@@ -131,11 +131,9 @@ static void start_child(struct family *f)
 
 static int connect_parent(struct family *f, unsigned number)
 {
-	const struct wish *w = &f->stage->wish;
 	const struct brood_handlers *on = BROOD_ON(.message = on_message, .error = on_error, .away = on_away,
 						   .exit = on_exit_event, .close = on_close);
-	int tcp = w->tcp && (number % 2 || !w->unix_socket);
-	return brood_connect(&f->b, tcp ? f->stage->proxy_tcp : f->stage->proxy_unix,
+	return stage_connect(&f->b, stage_address(f->stage, number),
 			     BROOD_OPTIONS(.on = on, .data = f, .token_file = f->stage->token_file));
 }
 

@@ -152,21 +152,27 @@ static void take_clients(struct proxy *p, struct end *listener)
 
 /* ---- cutting them ------------------------------------------------------------------------------------------------ */
 
-static void end_close(struct end *e)
+/*
+ * A broker that was just forked, and has not called exec() yet, has it open, too: then closing would leave it in the epoll,
+ * and events would come for memory that was freed.
+ */
+static void end_close(struct proxy *p, struct end *e)
 {
-	if (e->fd >= 0)
+	if (e->fd >= 0) {
+		(void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, e->fd, NULL);
 		close(e->fd);
+	}
 	e->fd = -1;
 	e->readable = e->writable = 0;
 }
 
 /* With a reset instead of an end of file, which also drops what the other side had not read. */
-static void end_reset(struct end *e)
+static void end_reset(struct proxy *p, struct end *e)
 {
 	struct linger now = { 1, 0 };
 	if (e->fd >= 0)
 		(void)setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	end_close(e);
+	end_close(p, e);
 }
 
 static void wire_cut(struct proxy *p, struct wire *w)
@@ -210,14 +216,14 @@ void proxy_cut_any(struct proxy *p)
 
 /* ---- forwarding -------------------------------------------------------------------------------------------------- */
 
-static void end_due(const struct wire *w, struct end *e, uint64_t now)
+static void end_due(struct proxy *p, const struct wire *w, struct end *e, uint64_t now)
 {
 	if (e->fd < 0 || !e->close_at_ms || e->close_at_ms > now)
 		return;
 	if (w->reset)
-		end_reset(e);
+		end_reset(p, e);
 	else
-		end_close(e);
+		end_close(p, e);
 }
 
 /* 1 if something came. */
@@ -296,8 +302,8 @@ static void wire_free(struct proxy *p, struct wire *w)
 {
 	LIST_REMOVE(w, entry);
 	p->wires--;
-	end_close(&w->client);
-	end_close(&w->broker);
+	end_close(p, &w->client);
+	end_close(p, &w->broker);
 	free(w);
 }
 
@@ -305,8 +311,8 @@ static int wire_turn(struct proxy *p, struct wire *w, uint64_t now)
 {
 	int moved = flow_turn(p, w, &w->up, now);
 	moved |= flow_turn(p, w, &w->down, now);
-	end_due(w, &w->client, now);
-	end_due(w, &w->broker, now);
+	end_due(p, w, &w->client, now);
+	end_due(p, w, &w->broker, now);
 	if (w->client.fd < 0 && w->broker.fd < 0)
 		wire_free(p, w);
 	return moved;
@@ -351,7 +357,7 @@ void proxy_deinit(struct proxy *p)
 {
 	while (!LIST_EMPTY(&p->all))
 		wire_free(p, LIST_FIRST(&p->all));
-	end_close(&p->unix_listener);
-	end_close(&p->tcp_listener);
+	end_close(p, &p->unix_listener);
+	end_close(p, &p->tcp_listener);
 	close(p->epoll_fd);
 }

@@ -2,6 +2,8 @@
  * stage: see stage.h.
  */
 #include "stage.h"
+#include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -26,6 +28,31 @@ struct stage *stage_open(int fd)
 {
 	struct stat s;
 	return fstat(fd, &s) < 0 ? NULL : map(fd, (size_t)s.st_size);
+}
+
+const char *stage_address(const struct stage *s, unsigned n)
+{
+	const char *all[3];
+	unsigned count = 0;
+	if (s->wish.vias & VIA_UNIX)
+		all[count++] = s->proxy_unix;
+	if (s->wish.vias & VIA_TCP)
+		all[count++] = s->proxy_tcp;
+	if (s->wish.vias & VIA_FIFO)
+		all[count++] = s->fifo;
+	return all[n % count];
+}
+
+/* The proxy takes everybody at any time; FIFOs are there only when the broker is, and a first attempt fails without it. */
+int stage_connect(brood **ret, const char *address, const struct brood_options *o)
+{
+	int rc = brood_connect(ret, address, o);
+	while (rc == 0 && strncmp(address, "fifo:", 5) == 0 && brood_sync(*ret, 5000) == -ECONNREFUSED) {
+		brood_close(*ret);
+		usleep(10000);
+		rc = brood_connect(ret, address, o);
+	}
+	return rc;
 }
 
 uint64_t stage_now_ms(void)

@@ -5,10 +5,13 @@
 #ifndef CHAOS_STAGE_H
 #define CHAOS_STAGE_H
 
+#include <brood.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
 #define PAIRS_MOST 256
+
+enum { VIA_UNIX = 1, VIA_TCP = 2, VIA_FIFO = 4, VIA_ALL = 7 };
 #define LONGEST (1024u * 1024u)
 
 struct wish {
@@ -18,8 +21,8 @@ struct wish {
 	unsigned pairs;
 	unsigned families; /* parents, which start so many ... */
 	unsigned children; /* ... each */
-	int unix_socket, tcp;
-	unsigned kill_ms; /* mean time between two deaths of the broker; 0: it lives */
+	unsigned vias;     /* bits */
+	unsigned kill_ms;  /* mean time between two deaths of the broker; 0: it lives */
 	unsigned
 		cut_ms; /* mean time between two cuts of some connection, besides those after a number of bytes; 0: none */
 	int json, keep;
@@ -39,6 +42,7 @@ struct actor {
 struct stage {
 	struct wish wish;
 	char proxy_unix[128], proxy_tcp[64], token_file[128];
+	char fifo[128]; /* the broker itself: nothing can stand in between, as the pipes are made in its directory */
 	_Atomic int finish; /* actors go home */
 	struct actor actors[];
 };
@@ -46,6 +50,11 @@ struct stage {
 /* The page, shared with whoever inherits *fd; or mapped from an inherited one. NULL, with errno. */
 struct stage *stage_make(unsigned actors, int *fd);
 struct stage *stage_open(int fd);
+
+/* Where the n-th of those who take turns connects. */
+const char *stage_address(const struct stage *, unsigned n);
+/* brood_connect(), until there is a broker. */
+int stage_connect(brood **, const char *address, const struct brood_options *);
 
 uint64_t stage_now_ms(void);
 

@@ -13,6 +13,7 @@ brood_wire(broker_hostile)
 brood_wire(broker_ends)
 brood_wire(broker_descriptors)
 brood_wire(broker_configured)
+brood_wire(broker_fifo)
 
 # Sanitizers have an allocator of their own, which cannot be counted this way.
 if(NOT BROOD_SANITIZE AND NOT BROOD_FUZZ)

@@ -17,3 +17,8 @@ foreach(script cli conform)
 	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 120
 		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>")
 endforeach()
+
+# FIFOs as proto/README.md shows them to a shell.
+add_test(NAME flow.fifo_shell COMMAND ${SYSTEM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/fifo_shell.py
+	$<TARGET_FILE:broodd> ${PROJECT_SOURCE_DIR}/proto/README.md)
+set_tests_properties(flow.fifo_shell PROPERTIES LABELS flow TIMEOUT 60)

@@ -275,9 +275,9 @@ static void test_exit_says_so(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_each_once_in_order),
-		ON_BOTH(test_kept_is_not_consumed),
-		ON_BOTH(test_survives_a_restart),
+		ON_ALL(test_each_once_in_order),
+		ON_ALL(test_kept_is_not_consumed),
+		ON_ALL(test_survives_a_restart),
 		ON_UNIX(test_receiver_dies),
 		ON_UNIX(test_mixed_with_others),
 		ON_UNIX(test_nobody_holds_the_name),
@@ -285,7 +285,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_descriptors_refused, fixture_setup_tcp, fixture_teardown),
 		ON_UNIX(test_refused_calls),
 		ON_UNIX(test_run_waits),
-		ON_BOTH(test_close_counts),
+		ON_ALL(test_close_counts),
 		ON_UNIX(test_exit_says_so),
 	};
 	return RUN("confirm", tests);

@@ -603,7 +603,7 @@ static void test_asker_has_none_free(void **state)
 
 /* ---- transports -------------------------------------------------------------------------------------------------- */
 
-static void test_sender_on_tcp(void **state)
+static void test_sender_elsewhere(void **state)
 {
 	struct family f = { 0 };
 	brood_msg *m;
@@ -623,6 +623,13 @@ static void test_sender_on_tcp(void **state)
 	family_end(&f);
 }
 
+static int with_fifo_too(void **state)
+{
+	int rc = fixture_setup_fifo(state);
+	unsetenv("BROOD_TOKEN_FILE");
+	return rc;
+}
+
 static int with_tcp_too(void **state)
 {
 	int rc = fixture_setup_tcp(state);
@@ -630,11 +637,11 @@ static int with_tcp_too(void **state)
 	return rc;
 }
 
-static void test_receiver_on_tcp(void **state)
+static void test_receiver_elsewhere(void **state)
 {
 	const struct fixture *x = *state;
 	struct family f = { 0 };
-	setenv("BROOD_ADDRESS", x->tcp, 1);
+	setenv("BROOD_ADDRESS", x->tcp[0] ? x->tcp : x->fifo, 1);
 	setenv("BROOD_TOKEN_FILE", x->token_file, 1);
 	pid_t server = start_server("afar");
 	setenv("BROOD_ADDRESS", x->address, 1);
@@ -670,8 +677,10 @@ int main(int argc, char **argv)
 		ON_UNIX(test_receiver_has_none_free_for_a_long_message),
 		ON_UNIX(test_broker_has_none_free),
 		ON_UNIX(test_asker_has_none_free),
-		ON_TCP(test_sender_on_tcp),
-		cmocka_unit_test_setup_teardown(test_receiver_on_tcp, with_tcp_too, fixture_teardown),
+		ON_TRANSPORT(test_sender_elsewhere, fifo),
+		ON_TRANSPORT(test_sender_elsewhere, tcp),
+		cmocka_unit_test_setup_teardown(test_receiver_elsewhere, with_fifo_too, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_receiver_elsewhere, with_tcp_too, fixture_teardown),
 	};
 	return RUN("descriptors", tests);
 }

@@ -371,7 +371,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_close_while_it_runs),
 		ON_UNIX(test_sync_codes),
 		ON_UNIX(test_sync_refuses),
-		ON_BOTH(test_sync_in_a_callback),
+		ON_ALL(test_sync_in_a_callback),
 		ON_UNIX(test_sync_in_threads),
 		ON_UNIX(test_sync_and_stolen_status),
 	};

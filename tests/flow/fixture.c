@@ -77,9 +77,9 @@ static void exec_broker(const struct fixture *f)
 	const char *argv[8] = { "broodd", "--dir", f->brood };
 	char away[16];
 	int n = 3;
-	if (f->tcp[0]) {
+	if (f->tcp[0] || f->fifo[0]) {
 		argv[n++] = "--listen";
-		argv[n++] = f->tcp;
+		argv[n++] = f->tcp[0] ? f->tcp : f->fifo;
 	}
 	if (f->away_ms) {
 		snprintf(away, sizeof away, "%u", f->away_ms);
@@ -163,12 +163,16 @@ int fixture_setup_empty(void **state)
 	return 0;
 }
 
-static int setup(void **state, int tcp)
+enum also { NOTHING, TCP, FIFO };
+
+static int setup(void **state, enum also also)
 {
 	struct fixture *f = fixture_new();
 	if (!f)
 		return -1;
-	if (tcp)
+	if (also == FIFO)
+		snprintf(f->fifo, sizeof f->fifo, "fifo:%s", f->brood);
+	if (also == TCP)
 		snprintf(f->tcp, sizeof f->tcp, "tcp://127.0.0.1:%u", free_port());
 	setenv("BROOD_ADDRESS", f->address, 1);
 	*state = f;
@@ -180,12 +184,17 @@ static int setup(void **state, int tcp)
 
 int fixture_setup(void **state)
 {
-	return setup(state, 0);
+	return setup(state, NOTHING);
 }
 
 int fixture_setup_tcp(void **state)
 {
-	return setup(state, 1);
+	return setup(state, TCP);
+}
+
+int fixture_setup_fifo(void **state)
+{
+	return setup(state, FIFO);
 }
 
 int fixture_teardown(void **state)

@@ -19,6 +19,7 @@ struct fixture {
 	char brood[64];      /* the broker's directory in it */
 	char address[96];    /* "unix:..." */
 	char tcp[48];        /* "tcp://127.0.0.1:PORT", or "" */
+	char fifo[96];       /* "fifo:DIRECTORY", or "" */
 	char token_file[96]; /* for tcp */
 	pid_t broker;        /* 0: not running */
 	unsigned away_ms;    /* how long it waits for those who are lost; 0: its default. For the next start */
@@ -27,10 +28,11 @@ struct fixture {
 	struct leftovers before;
 };
 
-/* For cmocka. A broker on a Unix socket; on a loopback TCP port too; none yet, and no address, so that one may start
- * itself. */
+/* For cmocka. A broker on a Unix socket; on a loopback TCP port too; on FIFOs too; none yet, and no address, so that one
+ * may start itself. */
 int fixture_setup(void **state);
 int fixture_setup_tcp(void **state);
+int fixture_setup_fifo(void **state);
 int fixture_setup_empty(void **state);
 int fixture_teardown(void **state);
 

@@ -40,6 +40,17 @@ int on_unix(void **state)
 	return fixture_setup(state);
 }
 
+int on_fifo(void **state)
+{
+	int rc = fixture_setup_fifo(state);
+	if (rc < 0)
+		return rc;
+	const struct fixture *f = *state;
+	setenv("BROOD_ADDRESS", f->fifo, 1);
+	unsetenv("BROOD_TOKEN_FILE");
+	return 0;
+}
+
 int on_tcp(void **state)
 {
 	int rc = fixture_setup_tcp(state);
@@ -55,6 +66,9 @@ void kill_broker_hard(struct fixture *f)
 {
 	assert_int_equal(fixture_stop(f, SIGKILL), SIGKILL);
 	assert_int_equal(unlink(f->address + strlen("unix:")), 0);
+	char path[128];
+	snprintf(path, sizeof path, "%s/fifo", f->brood);
+	assert_int_equal(f->fifo[0] ? unlink(path) : 0, 0);
 }
 
 /* ---- a parent and a child ---------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * flow: what the tests of the library share: a parent with one child, waiting for a condition, both transports, and a
+ * flow: what the tests of the library share: a parent with one child, waiting for a condition, all transports, and a
  * look at other processes. The child is the program child.c, whose first argument says how it behaves.
  */
 #ifndef FLOW_H
@@ -41,22 +41,24 @@ void poll_once(brood *);
 
 /* ---- transports -------------------------------------------------------------------------------------------------- */
 
-/* Setups: $BROOD_ADDRESS is the broker's Unix socket, or its TCP port (and $BROOD_TOKEN_FILE its cookie). */
+/* Setups: $BROOD_ADDRESS is the broker's Unix socket, its directory, or its TCP port (and $BROOD_TOKEN_FILE its cookie). */
 int on_unix(void **state);
+int on_fifo(void **state);
 int on_tcp(void **state);
 
-/* SIGKILL the fixture's broker, and remove the socket that it could not. */
+/* SIGKILL the fixture's broker, and remove the socket and the FIFO that it could not. */
 void kill_broker_hard(struct fixture *);
 
-#define ON_UNIX(test)                                                                                                  \
+#define ON_TRANSPORT(test, name)                                                                                       \
 	{                                                                                                              \
-#test " (unix)", test, on_unix, fixture_teardown, NULL                                                 \
+#test " (" #name ")", test, on_##name, fixture_teardown, NULL                                          \
 	}
-#define ON_TCP(test)                                                                                                   \
-	{                                                                                                              \
-#test " (tcp)", test, on_tcp, fixture_teardown, NULL                                                   \
-	}
-#define ON_BOTH(test) ON_UNIX(test), ON_TCP(test)
+#define ON_UNIX(test) ON_TRANSPORT(test, unix)
+/* Once over each: a transport more is a line more. */
+#define ON_ALL(test)                                                                                                   \
+	ON_TRANSPORT(test, unix), /**/                                                                                 \
+		ON_TRANSPORT(test, fifo), /**/                                                                         \
+		ON_TRANSPORT(test, tcp)
 
 /* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */
 #define RUN(name, tests)                                                                                               \

@@ -535,10 +535,10 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table_is_complete),
-		ON_BOTH(test_refuses),
-		ON_BOTH(test_exit_sends_nothing),
-		ON_BOTH(test_copy_in_a_callback),
-		ON_BOTH(test_begins_anew),
+		ON_ALL(test_refuses),
+		ON_ALL(test_exit_sends_nothing),
+		ON_ALL(test_copy_in_a_callback),
+		ON_ALL(test_begins_anew),
 		ON_UNIX(test_life_line_and_a_program_of_the_host),
 	};
 	return RUN("forked", tests);

@@ -710,17 +710,17 @@ int main(int argc, char **argv)
 		WITH(test_process_is_as_it_was, settled_on_tcp, settled_teardown),
 		WITH(test_process_is_as_it_was_with_autostart, settled_without, settled_teardown),
 		WITH(test_no_sigpipe, settled_on_unix, settled_teardown),
-		ON_BOTH(test_two_families),
+		ON_ALL(test_two_families),
 		ON_UNIX(test_a_zombie_stays),
 		WITH(test_stolen, on_unix, honest_teardown),
 		WITH(test_stolen, on_tcp, honest_teardown),
 		WITH(test_stolen_with_autostart, fixture_setup_empty, honest_teardown),
 		WITH(test_kill_after_theft, on_unix, honest_teardown),
 		WITH(test_stolen_by_a_thread, on_unix, honest_teardown),
-		ON_BOTH(test_descriptors),
-		ON_BOTH(test_descriptors_at_any_moment),
-		ON_BOTH(test_one_loop_after_the_other),
-		ON_BOTH(test_two_loops_at_once),
+		ON_ALL(test_descriptors),
+		ON_ALL(test_descriptors_at_any_moment),
+		ON_ALL(test_one_loop_after_the_other),
+		ON_ALL(test_two_loops_at_once),
 	};
 	return RUN("guest", tests);
 }

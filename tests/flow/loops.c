@@ -665,13 +665,13 @@ static void test_threads(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_pull),
+		ON_ALL(test_pull),
 		ON_UNIX(test_pull_waits_as_long_as_told),
-		ON_BOTH(test_poll),
+		ON_ALL(test_poll),
 		ON_UNIX(test_poll_after_a_call),
 		ON_UNIX(test_poll_and_timeout),
-		ON_BOTH(test_libevent),
-		ON_BOTH(test_sent_at_once),
+		ON_ALL(test_libevent),
+		ON_ALL(test_sent_at_once),
 		ON_UNIX(test_stop_by_signal),
 		ON_UNIX(test_stop_by_thread),
 		ON_UNIX(test_stop_before),
@@ -680,12 +680,12 @@ int main(int argc, char **argv)
 		ON_UNIX(test_busy),
 		ON_UNIX(test_blocking_calls_in_a_callback),
 		ON_UNIX(test_unruly_handler),
-		ON_BOTH(test_close_in_a_callback),
+		ON_ALL(test_close_in_a_callback),
 		ON_UNIX(test_close_at_join),
 		ON_UNIX(test_calls_after_close_in_a_callback),
 		ON_UNIX(test_close_at_once),
-		ON_BOTH(test_sync),
-		ON_BOTH(test_fork),
+		ON_ALL(test_sync),
+		ON_ALL(test_fork),
 		ON_UNIX(test_fork_and_life_line),
 		ON_UNIX(test_threads),
 	};

@@ -497,27 +497,27 @@ static void test_own_child_by_name(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_taken),
+		ON_ALL(test_taken),
 		ON_UNIX(test_taken_at_connect),
 		ON_UNIX(test_invalid),
-		ON_BOTH(test_named_child),
-		ON_BOTH(test_find_waits),
+		ON_ALL(test_named_child),
+		ON_ALL(test_find_waits),
 		ON_UNIX(test_find_does_not_wait),
 		ON_UNIX(test_find_waits_in_vain),
-		ON_BOTH(test_holder_changes),
-		ON_BOTH(test_holder_dies_with_messages),
+		ON_ALL(test_holder_changes),
+		ON_ALL(test_holder_dies_with_messages),
 		ON_UNIX(test_unregister),
-		ON_BOTH(test_find_by_address),
+		ON_ALL(test_find_by_address),
 		ON_UNIX(test_unknown_address),
-		ON_BOTH(test_join_by_name),
+		ON_ALL(test_join_by_name),
 		ON_UNIX(test_join_by_address),
 		ON_UNIX(test_join_nobody),
 		ON_UNIX(test_refuse_a_joiner),
 		ON_UNIX(test_parent_of_a_joiner_goes),
-		ON_BOTH(test_list),
+		ON_ALL(test_list),
 		ON_UNIX(test_status),
 		ON_UNIX(test_unknown_request_to_the_broker),
-		ON_BOTH(test_own_child_by_name),
+		ON_ALL(test_own_child_by_name),
 	};
 	return RUN("names", tests);
 }

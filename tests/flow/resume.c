@@ -395,19 +395,19 @@ static void test_a_limit_on_the_way_back(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_killed_again_and_again),
-		ON_BOTH(test_said_while_away),
-		ON_BOTH(test_requests_survive),
+		ON_ALL(test_killed_again_and_again),
+		ON_ALL(test_said_while_away),
+		ON_ALL(test_requests_survive),
 		ON_UNIX(test_deadline_while_away),
-		ON_BOTH(test_exit_while_away),
+		ON_ALL(test_exit_while_away),
 		ON_UNIX(test_exit_without_broker),
-		ON_BOTH(test_flush_over_a_restart),
-		ON_BOTH(test_names_come_back),
+		ON_ALL(test_flush_over_a_restart),
+		ON_ALL(test_names_come_back),
 		ON_UNIX(test_newcomers_wait),
-		ON_BOTH(test_joined_stay_joined),
+		ON_ALL(test_joined_stay_joined),
 		ON_UNIX(test_gives_up),
 		ON_UNIX(test_does_not_want_to),
-		ON_BOTH(test_replaced),
+		ON_ALL(test_replaced),
 		ON_UNIX(test_replaced_while_greeting),
 		ON_UNIX(test_a_limit_on_the_way_back),
 	};

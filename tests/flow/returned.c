@@ -205,8 +205,8 @@ static void test_taken_is_not_consumed(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_what_it_said_is_reported),
-		ON_BOTH(test_what_it_is_told_is_new),
+		ON_ALL(test_what_it_said_is_reported),
+		ON_ALL(test_what_it_is_told_is_new),
 		ON_UNIX(test_taken_is_not_consumed),
 		ON_UNIX(test_its_questions_end),
 		ON_UNIX(test_many_times),

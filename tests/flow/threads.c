@@ -369,13 +369,13 @@ static void test_starts_under_signals(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_BOTH(test_each_sees_its_own_children),
-		ON_BOTH(test_a_handle_moves),
-		ON_BOTH(test_wake_orders),
+		ON_ALL(test_each_sees_its_own_children),
+		ON_ALL(test_a_handle_moves),
+		ON_ALL(test_wake_orders),
 		ON_UNIX(test_wake_under_load),
 		ON_UNIX(test_fork_beside),
-		ON_BOTH(test_signals),
-		ON_BOTH(test_starts_under_signals),
+		ON_ALL(test_signals),
+		ON_ALL(test_starts_under_signals),
 		cmocka_unit_test_setup_teardown(test_autostart_under_signals, fixture_setup_empty, fixture_teardown),
 	};
 	return RUN("threads", tests);

@@ -141,11 +141,27 @@ void wire_broker_deinit(struct wire_broker *b)
  * Clients.
  */
 
-void wire_take(struct wire *w, int fd)
+void wire_take_pair(struct wire *w, int in_fd, int out_fd)
 {
 	memset(w, 0, sizeof(*w));
+	w->knock = (struct knock){ .directory = -1, .rendezvous = -1, .hold = -1 };
 	assert_int_equal(slab_init(&w->slab, SLAB_HELPING), 0);
-	channel_init(&w->channel, fd, fd, &w->slab);
+	channel_init(&w->channel, in_fd, out_fd, &w->slab);
+}
+
+void wire_take(struct wire *w, int fd)
+{
+	wire_take_pair(w, fd, fd);
+}
+
+static void knock_at(struct wire *w, const struct address *a)
+{
+	struct knock k;
+	int in_fd, out_fd;
+
+	assert_int_equal(knock(&k, a, &in_fd, &out_fd), 0);
+	wire_take_pair(w, in_fd, out_fd);
+	w->knock = k;
 }
 
 void wire_connect(struct wire *w, const char *address)
@@ -155,6 +171,10 @@ void wire_connect(struct wire *w, const char *address)
 	int pending, fd;
 
 	assert_int_equal(address_parse(address, &a, why, sizeof(why)), 0);
+	if (a.kind == ADDRESS_FIFO) {
+		knock_at(w, &a);
+		return;
+	}
 	fd = dial(&a, &pending);
 	if (fd < 0)
 		fail_msg("%s: %s", address, strerror(-fd));
@@ -169,13 +189,14 @@ void wire_connect(struct wire *w, const char *address)
 
 void wire_close(struct wire *w)
 {
+	knock_end(&w->knock, 0);
 	channel_deinit(&w->channel);
 	slab_deinit(&w->slab);
 }
 
 static void must_poll(struct wire *w, short events)
 {
-	struct pollfd p = { w->channel.in_fd, events, 0 };
+	struct pollfd p = { events == POLLOUT ? w->channel.out_fd : w->channel.in_fd, events, 0 };
 
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 }
@@ -249,6 +270,8 @@ int wire_next(struct wire *w, struct frame *ret, int ms)
 		got = channel_read(&w->channel);
 		if (got == 0 || got == -ECONNRESET)
 			return 0;
+		if (got > 0)
+			knock_end(&w->knock, 1);
 		assert_true(got > 0 || got == -EAGAIN);
 	}
 }

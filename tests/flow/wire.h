@@ -8,6 +8,7 @@
 #include "address.h"
 #include "brood.pb-c.h"
 #include "channel.h"
+#include "knock.h"
 #include "test.h"
 #include "ticket.h"
 #include <sys/types.h>
@@ -32,6 +33,7 @@ void wire_broker_deinit(struct wire_broker *);
 struct wire { /* a client */
 	struct slab slab;
 	struct channel channel;
+	struct knock knock; /* FIFOs: until the broker answers */
 	uint64_t id, parent;
 	uint64_t first_id; /* block of ids */
 	uint32_t ids;
@@ -41,8 +43,9 @@ struct wire { /* a client */
 
 /* Connect, and say nothing yet. */
 void wire_connect(struct wire *, const char *address);
-/* Use this end of a socketpair. */
+/* Use this end of a socketpair; these ends of two pipes. */
 void wire_take(struct wire *, int fd);
+void wire_take_pair(struct wire *, int in_fd, int out_fd);
 /* Close without a goodbye. Twice is fine. */
 void wire_close(struct wire *);
 

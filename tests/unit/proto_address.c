@@ -26,6 +26,7 @@ static void addresses_are_read_and_written(void **state)
 {
 	(void)state;
 	expect_round_trip("unix:/run/brood/socket", "unix:/run/brood/socket", ADDRESS_UNIX, 0);
+	expect_round_trip("fifo:/run/user/1000/brood", "fifo:/run/user/1000/brood", ADDRESS_FIFO, 0);
 	expect_round_trip("tcp://127.0.0.1:7433", "tcp://127.0.0.1:7433", ADDRESS_TCP, 1);
 	expect_round_trip("tcp://127.9.9.9:0", "tcp://127.9.9.9:0", ADDRESS_TCP, 1);
 	expect_round_trip("tcp://localhost:65535", "tcp://127.0.0.1:65535", ADDRESS_TCP, 1);
