@@ -49,6 +49,7 @@ int cli_ps(struct cli *, int argc, char **argv);
 int cli_status(struct cli *, int argc, char **argv);
 int cli_run(struct cli *, int argc, char **argv);
 int cli_worker(struct cli *, int argc, char **argv);
+int cli_pipe(struct cli *, int argc, char **argv);
 int cli_send(struct cli *, int argc, char **argv);
 int cli_request(struct cli *, int argc, char **argv);
 int cli_conform(struct cli *, int argc, char **argv);

@@ -35,6 +35,7 @@ static const struct command {
 	{ "status", cli_status, "tell how the broker is" },
 	{ "run", cli_run, "run a program that ends when this one does" },
 	{ "worker", cli_worker, "make any filter a process that answers requests" },
+	{ "pipe", cli_pipe, "messages as lines in named pipes, for shell scripts" },
 	{ "send", cli_send, "send a message to a process" },
 	{ "request", cli_request, "ask a process and print its answer" },
 	{ "conform", cli_conform, "test a client written in another language" },

@@ -172,6 +172,14 @@ class Readme(Case):
     def test_no_file(self):
         self.compare(self.refuses, "does not exist", files=("parent.c",))
 
+    def test_script(self):
+        self.compare(self.passes)
+        page = open(os.path.join(self.top, "README.md")).read() + "\nAnd `client/x.sh`:\n\n```sh\necho 1\n```\n"
+        for text, judge, words in (("echo 1\n", self.passes, ()), ("echo 2\n", self.refuses, ("shows another",))):
+            self.file("client/x.sh", text)
+            self.file("README.md", page)
+            judge(*words, "readme.py", self.top)
+
     def test_link(self):
         self.file("tests/README.md", "See [this](x.md), [that](https://example.org/y) and [here](#z).\n")
         self.compare(self.refuses, "tests/README.md links to x.md")

@@ -2,12 +2,14 @@
 """readme.py SOURCE: the programs that README.md shows are the ones that are built and tested, and what any README links to
 exists, and so do the tests that client/README.md names.
 
-A C block in README.md is the whole of a file; the line before it names the file between backquotes."""
+A C block in README.md is the whole of a file; the line before it names the file between backquotes. So is a block of a shell
+script whose line before names one."""
 import os
 import re
 import sys
 
 SHOWN = ("client/examples/hello/parent.c", "client/examples/hello/child.c")
+BLOCK = r"`([\w./-]+\.(c|sh))`[^\n]*\n\n```\2\n(.*?)```"
 
 
 FOLDERS = ("broker", "client", "proto", "tests", "deploy")
@@ -29,7 +31,7 @@ def broken_links(source):
 
 def wrong_programs(source):
     readme = open(os.path.join(source, "README.md")).read()
-    blocks = dict(re.findall(r"`([\w./-]+\.c)`[^\n]*\n\n```c\n(.*?)```", readme, flags=re.S))
+    blocks = {path: shown for path, _, shown in re.findall(BLOCK, readme, flags=re.S)}
     for path in sorted({*SHOWN, *blocks}):
         file = os.path.join(source, path)
         if path not in blocks:

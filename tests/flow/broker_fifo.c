@@ -194,7 +194,8 @@ static void test_hellos_that_are_none(void **state)
 static void test_names_of_something_else(void **state)
 {
 	static const char *const files[] = { "fifo-a.up",   "fifo-a.down", "fifo-b.up",   "fifo-b.down",
-					     "fifo-c.down", "fifo-d.down", "fifo-e.down", NULL };
+					     "fifo-c.down", "fifo-d.down", "fifo-e.down", "fifo-f.up",
+					     "fifo-f.down", "there.up",    "there.down",  NULL };
 	struct bench *b = *state;
 	struct stat st;
 	int reader;
@@ -211,6 +212,17 @@ static void test_names_of_something_else(void **state)
 		assert_int_equal(fstatat(b->directory, files[i], &st, AT_SYMLINK_NOFOLLOW), 0);
 	assert_int_equal(fstatat(b->directory, "lock", &st, 0), 0);
 	assert_true(st.st_size > 0);
+	/* Links to two FIFOs that would do. */
+	make(b, "there.up");
+	make(b, "there.down");
+	assert_int_equal(symlinkat("there.up", b->directory, "fifo-f.up"), 0);
+	assert_int_equal(symlinkat("there.down", b->directory, "fifo-f.down"), 0);
+	reader = openat(b->directory, "there.down", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	say(b, "\nbrood 1 fifo-f\n");
+	all_is_well(b);
+	assert_int_equal(openat(b->directory, "there.up", O_WRONLY | O_NONBLOCK | O_CLOEXEC), -1); /* nobody reads it */
+	assert_int_equal(errno, ENXIO);
+	close(reader);
 	/* Half a pair. */
 	make(b, "fifo-e.down");
 	reader = openat(b->directory, "fifo-e.down", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -226,6 +238,7 @@ static void test_pair_of_another_user(void **state)
 	static const char *const files[] = { "fifo-x.up", "fifo-x.down", NULL };
 	struct bench *b = *state;
 	struct pollfd reader = { .events = POLLIN };
+	struct stat st;
 
 	if (geteuid() != 0) {
 		print_message("skipped: only root can give files away\n");
@@ -240,6 +253,8 @@ static void test_pair_of_another_user(void **state)
 	all_is_well(b);
 	(void)poll(&reader, 1, 0);
 	assert_false(reader.revents & POLLIN);
+	for (int i = 0; i < 2; i++) /* neither taken nor removed */
+		assert_int_equal(fstatat(b->directory, files[i], &st, AT_SYMLINK_NOFOLLOW), 0);
 	close(reader.fd);
 	remove_files(b, files);
 }

@@ -56,7 +56,7 @@ void kill_broker_hard(struct fixture *);
 #define ON_UNIX(test) ON_TRANSPORT(test, unix)
 /* Once over each: a transport more is a line more. */
 #define ON_ALL(test)                                                                                                   \
-	ON_TRANSPORT(test, unix), /**/                                                                                 \
+	ON_TRANSPORT(test, unix),         /**/                                                                         \
 		ON_TRANSPORT(test, fifo), /**/                                                                         \
 		ON_TRANSPORT(test, tcp)
 
