@@ -253,6 +253,8 @@ static void test_pair_of_another_user(void **state)
 	all_is_well(b);
 	(void)poll(&reader, 1, 0);
 	assert_false(reader.revents & POLLIN);
+	assert_int_equal(openat(b->directory, "fifo-x.up", O_WRONLY | O_NONBLOCK | O_CLOEXEC),
+			 -1);       /* nobody reads it */
 	for (int i = 0; i < 2; i++) /* neither taken nor removed */
 		assert_int_equal(fstatat(b->directory, files[i], &st, AT_SYMLINK_NOFOLLOW), 0);
 	close(reader.fd);
