@@ -52,11 +52,12 @@ int outlet_takes(const struct outlet *out, const brood_msg *msg)
 	return out->raw || !memchr(msg->body, '\n', msg->length);
 }
 
-struct line *outlet_reserve(struct outlet *out)
+struct line *outlet_reserve(struct outlet *out, void *data)
 {
 	struct line *l = calloc(1, sizeof *l);
 	if (!l)
 		return NULL;
+	l->data = data;
 	TAILQ_INSERT_TAIL(&out->lines, l, entry);
 	out->n++;
 	return l;

@@ -12,6 +12,7 @@ struct line {
 	TAILQ_ENTRY(line) entry;
 	brood_msg *msg; /* NULL: an empty one */
 	int there;      /* it may be written */
+	void *data;     /* whose it is */
 };
 
 struct outlet {
@@ -32,7 +33,7 @@ void outlet_close(struct outlet *);
 int outlet_takes(const struct outlet *, const brood_msg *);
 
 /* A place in the order; outlet_fill() says what goes there. NULL: no memory. */
-struct line *outlet_reserve(struct outlet *);
+struct line *outlet_reserve(struct outlet *, void *data);
 /* Not to be filled after all. */
 void outlet_unreserve(struct outlet *, struct line *);
 /* Takes over a kept message; NULL: an empty line. */

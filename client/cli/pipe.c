@@ -18,7 +18,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define ROOM 16u     /* open requests */
@@ -106,7 +105,7 @@ static int message(const brood_event *ev)
 		fprintf(stderr, "brood pipe: a message has more than one line, and is dropped; --raw takes it\n");
 		return 0;
 	}
-	struct line *l = outlet_reserve(&p->out);
+	struct line *l = outlet_reserve(&p->out, p);
 	if (!l)
 		return -ENOMEM;
 	outlet_fill(l, brood_msg_keep(ev->msg));
@@ -114,15 +113,10 @@ static int message(const brood_event *ev)
 	return 0;
 }
 
-struct question {
-	struct piper *piper;
-	struct line *line;
-};
-
 static int answered(const brood_event *ev)
 {
-	struct question *q = ev->data;
-	struct piper *p = q->piper;
+	struct line *l = ev->data;
+	struct piper *p = l->data;
 	brood_msg *msg = ev->error ? NULL : ev->msg;
 	p->open--;
 	if (msg && !outlet_takes(&p->out, msg)) {
@@ -134,29 +128,22 @@ static int answered(const brood_event *ev)
 	} else if (!p->over) {
 		fail(p, ev->error);
 	}
-	outlet_fill(q->line, msg ? brood_msg_keep(msg) : NULL);
-	free(q);
+	outlet_fill(l, msg ? brood_msg_keep(msg) : NULL);
 	return 0;
 }
 
 /* ---- in ---------------------------------------------------------------------------------------------------------- */
 
+/* The reply has its place in the order from now on. */
 static int ask(struct piper *p, const struct brood_out *question)
 {
-	struct question *q = calloc(1, sizeof *q);
-	if (!q || !(q->line = outlet_reserve(&p->out))) {
-		free(q);
-		return -ENOMEM;
-	}
-	q->piper = p;
-	int64_t rc = brood_request(p->peer, question, (int)p->timeout_ms, answered, q);
-	if (rc > 0) {
+	struct line *l = outlet_reserve(&p->out, p);
+	int64_t rc = l ? brood_request(p->peer, question, (int)p->timeout_ms, answered, l) : -ENOMEM;
+	if (rc > 0)
 		p->open++;
-		return 0;
-	}
-	outlet_unreserve(&p->out, q->line);
-	free(q);
-	return (int)rc;
+	else if (l)
+		outlet_unreserve(&p->out, l);
+	return rc > 0 ? 0 : (int)rc;
 }
 
 /* What waits, or the next line. 1: go on, 0: nothing to do now. */
@@ -348,17 +335,20 @@ static int report(const struct cli *cli, const struct piper *p)
 				     (json_int_t)p->failed));
 }
 
+/* Of what was not passed on, people hear how much. */
 static void wind_up(struct piper *p)
 {
-	unsigned unread = p->out.n;
+	unsigned long unread = p->out.n - p->open;
 	p->over = 1;
 	caught_wake(NULL);
 	inlet_close(&p->in);
 	if (p->status == CLI_OK && brood_sync(p->b, (int)p->timeout_ms) < 0)
 		fail(p, brood_last_error(p->b));
-	brood_close(p->b); /* ends the requests, which have lines */
+	brood_close(p->b);
 	if (unread)
-		fprintf(stderr, "brood pipe: %u lines were not read\n", unread);
+		fprintf(stderr, "brood pipe: %lu lines were not read\n", unread);
+	if (p->open)
+		fprintf(stderr, "brood pipe: %lu requests were not answered\n", p->open);
 	outlet_close(&p->out);
 	if (p->status == CLI_OK && (p->failed || p->in.dropped || unread))
 		p->status = CLI_FAILED;

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 
-from cli_case import BROOD, Broker, equal, main, status, until
+from cli_case import BROOD, Broker, equal, main, state, status, until
 
 
 class Place:
@@ -92,6 +92,8 @@ def both_ways():
                 while len(got) < len(b"back 0\n\n"):
                     got += f.read(len(b"back 0\n\n") - len(got))
                 equal(b"back %d\n\n" % i, got)
+        for p in a, b:  # nobody writes and nobody reads: that is no work
+            until(lambda: all(state(p.process.pid) == "S" for _ in range(200)), "it rests")
         equal((0, sums(5, 10)), a.end())
         equal("", a.said())
         equal((1, sums(10, 5)), b.end(None))
@@ -276,7 +278,8 @@ def told_twice():
         p.process.send_signal(signal.SIGTERM)
         threading.Event().wait(0.3)
         equal(None, p.process.poll())  # it waits for the answer
-        equal(128 + signal.SIGINT, p.end(signal.SIGINT)[0])
+        code = p.end(signal.SIGINT)[0]
+        equal((128 + signal.SIGINT, "brood pipe: 1 requests were not answered\n"), (code, p.said()))
         os.unlink(at("seen"))
 
 

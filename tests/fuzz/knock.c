@@ -40,6 +40,7 @@ static void feed(struct knock_reader *r, const char *at, const char *end, struct
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+	static const char good[] = "\nbrood 1 fifo-good\n";
 	struct knock_reader whole = { .n = 0 }, cut = { .n = 0 };
 	struct found a = { 0 }, b = { 0 };
 	const char *text = (const char *)data + 1;
@@ -47,12 +48,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0)
 		return 0;
-	at = n > 1 ? data[0] % (n - 1 + 1) : 0;
+	at = n > 1 ? data[0] % n : 0;
 	feed(&whole, text, text + (n - 1), &a);
 	feed(&cut, text, text + at, &b);
 	feed(&cut, text + at, text + (n - 1), &b);
 	must(a.hellos == b.hellos && a.others == b.others && strcmp(a.last, b.last) == 0);
-	feed(&cut, "\n\nbrood 1 fifo-good\n", "\n\nbrood 1 fifo-good\n" + 20, &b);
+	feed(&cut, good, good + sizeof(good) - 1, &b);
 	must(strcmp(b.last, "fifo-good") == 0); /* whatever was before */
 	return 0;
 }
