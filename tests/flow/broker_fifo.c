@@ -475,6 +475,7 @@ static void test_a_thousand(void **state)
 {
 	struct bench *b = *state;
 	struct wire *all = calloc(CROWD, sizeof(*all));
+	Brood__Hello nobody = BROOD__HELLO__INIT;
 	struct rlimit limit;
 	unsigned before = fds_of(b->broker.pid);
 	int left = 0;
@@ -486,10 +487,15 @@ static void test_a_thousand(void **state)
 		print_message("skipped: the limit of open files is too low\n");
 		skip();
 	}
-	for (unsigned i = 0; i < CROWD; i++) /* all hellos are there before any is answered */
+	for (unsigned i = 0; i < CROWD; i++) { /* nobody waits for an answer before all are there */
 		wire_connect(&all[i], b->address);
+		wire_say(&all[i], FRAME_HELLO, &nobody.base, -1);
+	}
 	for (unsigned i = 0; i < CROWD; i++) {
-		hello(&all[i], 0);
+		Brood__HelloOk *ok = wire_expect_body(&all[i], FRAME_HELLO_OK, &brood__hello_ok__descriptor);
+
+		all[i].id = ok->id;
+		guard_free(&ok->base);
 		wire_data(&all[i], b->witness.id, 1, "one of many");
 	}
 	assert_true(fds_of(b->broker.pid) >= 2 * CROWD);
