@@ -590,6 +590,68 @@ static void test_tcp_comes_later(void **state)
 	wire_close(&w);
 }
 
+/* Named pipes, too; whoever has come by them stays. */
+static void test_fifos_come_and_go(void **state)
+{
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	char text[128], why[256];
+	struct address a;
+	struct knock k;
+	struct wire w, other;
+	int in, out;
+
+	(void)state;
+	start("", NULL);
+	snprintf(text, sizeof(text), "fifo:%s", setup.broker.dir);
+	assert_int_equal(address_parse(text, &a, why, sizeof(why)), 0);
+	assert_int_equal(knock(&k, &a, &in, &out), -ENOENT);
+	reload("[broker]\nlisten = fifo:\n");
+	wire_connect(&w, text);
+	wire_hello(&w, &hello);
+	reload("[broker]\nlisten = fifo: tcp://127.0.0.1:0\n"); /* as before */
+	wire_connect(&other, text);
+	wire_hello(&other, &hello);
+	reload("[broker]\n");
+	assert_int_equal(knock(&k, &a, &in, &out), -ENOENT);
+	wire_data(&w, other.id, 1, "still here");
+	wire_expect_data(&other, w.id, "still here");
+	reload("[broker]\nlisten = fifo:\n");
+	wire_leave(&w);
+	wire_connect(&w, text);
+	wire_hello(&w, &hello);
+	wire_leave(&w);
+	wire_leave(&other);
+}
+
+/* Over FIFOs the directory says whose a session is: it counts as over a Unix socket. */
+static void test_sessions_over_fifos_count(void **state)
+{
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	char text[128];
+	struct wire w, other;
+
+	(void)state;
+	start("[broker]\nlisten = fifo:\n[limits]\nsessions-per-user = 1\n", NULL);
+	open_when_possible(&other);
+	wire_leave(&other);
+	snprintf(text, sizeof(text), "fifo:%s", setup.broker.dir);
+	for (int i = 0; i < 2000; i++) { /* until the one before is gone */
+		struct frame f;
+
+		wire_connect(&w, text);
+		wire_say(&w, FRAME_HELLO, &hello.base, -1);
+		assert_int_equal(wire_next(&w, &f, 20000), 1);
+		if (f.kind == FRAME_HELLO_OK)
+			break;
+		wire_close(&w);
+		usleep(10000);
+	}
+	wire_connect(&other, text);
+	wire_expect_refused(&other, "limit.sessions");
+	wire_close(&other);
+	wire_close(&w);
+}
+
 /* Whichever way they come: over TCP as who they say they are, with a ticket, or as a child on its parent's word. */
 static void test_every_session_counts(void **state)
 {
@@ -759,6 +821,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_every_address_answers, begin, end),
 		cmocka_unit_test_setup_teardown(test_who_is_at_the_door, begin, end),
 		cmocka_unit_test_setup_teardown(test_tcp_comes_later, begin, end),
+		cmocka_unit_test_setup_teardown(test_fifos_come_and_go, begin, end),
+		cmocka_unit_test_setup_teardown(test_sessions_over_fifos_count, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_session_counts, begin, end),
 		cmocka_unit_test_setup_teardown(test_times_change, begin, end),
 		cmocka_unit_test_setup_teardown(test_reloads_under_traffic, begin, end),

@@ -360,9 +360,9 @@ static const struct {
 	{ "[broker]\nnode =", "FILE:2: broker.node: \"\" is not a name; use 1 to 63 of a-z 0-9 . _ -\n" },
 	{ "[broker]\ndir = run/x", "FILE:2: broker.dir: \"run/x\" does not begin with /; give an absolute path\n" },
 	{ "[broker]\ndir =", "FILE:2: broker.dir: \"\" does not begin with /; give an absolute path\n" },
-	{ "[broker]\nlisten = unix:x",
-	  "FILE:2: broker.listen: address \"unix:x\": the path is not absolute; write unix:/path/to/socket or "
-	  "tcp://127.0.0.1:7433\n" },
+	{ "[broker]\nlisten = unix:x", "FILE:2: broker.listen: address \"unix:x\": the path is not absolute; write "
+				       "unix:/path/to/socket, fifo:/path/to/directory or "
+				       "tcp://127.0.0.1:7433\n" },
 	{ "[broker]\nlisten = unix:/x, unix:/y", "" /* "/x," is a path */ },
 	{ "[broker]\nlisten = tcp://10.0.0.1:80",
 	  "FILE:2: broker.listen: tcp://10.0.0.1:80: plain TCP would show messages and the cookie to the network; use "
