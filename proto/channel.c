@@ -414,12 +414,12 @@ int channel_take_fd(struct channel *c)
  * Sending.
  */
 
-/* One call, with what the socket being full means: nothing was written. */
+/* One call. A full socket, or a kernel that has no memory for the bytes now, means: nothing was written, try again later. */
 static ssize_t write_some(struct channel *c, struct iovec *iov, int n, const struct parcel *p)
 {
 	ssize_t sent = c->ops->write(c, iov, n, p);
 
-	return sent == -EAGAIN || sent == -EWOULDBLOCK ? 0 : sent;
+	return sent == -EAGAIN || sent == -EWOULDBLOCK || sent == -ENOBUFS || sent == -ENOMEM ? 0 : sent;
 }
 
 static size_t iov_bytes(const struct iovec *iov, int n)
