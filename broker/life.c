@@ -110,6 +110,8 @@ static void take_lost_children(struct life *life, struct process *p, struct proc
 		if (child->state != PROCESS_LOST)
 			continue;
 		registry_relate(child, NULL);
+		if (child->absence)
+			continue; /* one that joined was waited for already */
 		if (child->dying || child->level == 0 || absence_begin(life->absences, child, absence_pidfd(child)) < 0)
 			LIST_INSERT_HEAD(ending, child, sibling);
 	}
