@@ -125,17 +125,25 @@ void session_refuse(struct session *s, const char *name, const char *format, ...
 	session_close(s);
 }
 
-void sessions_goodbye(struct sessions *all, Brood__Parting parting)
+static void say_leaving(struct session *s)
 {
 	char text[] = "the broker is going down";
+
+	say_goodbye(s, s->all->parting, NULL, text);
+}
+
+void sessions_goodbye(struct sessions *all, Brood__Parting parting)
+{
 	struct session *s, *next;
 
+	all->leaving = 1;
+	all->parting = parting;
 	for (s = TAILQ_FIRST(&all->live); s; s = next) {
 		next = TAILQ_NEXT(s, of_state);
-		say_goodbye(s, parting, NULL, text);
+		say_leaving(s);
 	}
 	while ((s = TAILQ_FIRST(&all->fresh))) {
-		say_goodbye(s, parting, NULL, text);
+		say_leaving(s);
 		session_close(s);
 	}
 }
@@ -788,4 +796,6 @@ void session_live(struct session *s, struct process *p)
 	end_greeting(s);
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
+	if (s->all->leaving)
+		say_leaving(s);
 }

@@ -70,6 +70,8 @@ struct sessions {
 	unsigned fds_kept;     /* descriptors that wait in channels */
 	struct event hello_timer;
 	unsigned n; /* of all states */
+	int leaving; /* goodbye was said: an adopted child that comes now hears it, too */
+	Brood__Parting parting;
 	uint64_t refused;
 };
 
