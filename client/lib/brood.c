@@ -266,7 +266,7 @@ void brood_release(brood_peer *p)
 	if (--p->owned > 0)
 		return;
 	if (p->kind == PEER_NAME)
-		peer_retire(p);
+		names_release(p);
 	peer_unref(p);
 }
 

@@ -736,14 +736,11 @@ static void meet_parent(struct brood *h)
 	struct brood_peer *p = h->parent;
 	if (!p || !h->link.parent || p->remote->resolved)
 		return;
-	if (remote_resolve(p->remote, h->link.parent) < 0) {
+	if (names_turn_to(p, h->link.parent) < 0) {
 		struct fault f;
 		fault_set_code(&f, -ENOMEM, "memory", "out of memory for the relation with the parent");
 		link_fail(h, &f);
-		return;
 	}
-	p->ready = 1;
-	event_post(h, p, BROOD_EVENT_READY, NULL);
 }
 
 static void meet_broker(struct brood *h)

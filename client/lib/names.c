@@ -169,12 +169,23 @@ static void make_ready(struct brood_peer *p)
 	event_post(p->h, p, BROOD_EVENT_READY, NULL);
 }
 
+/* Nothing may follow what was said last, though it is asked for under another name. */
+static void report_if_parted(struct remote *waiting, const struct remote *known)
+{
+	struct fault f;
+	if (!known->fin_sent && !known->fin_received)
+		return;
+	fault_set(&f, "peer.left", "it is disconnected");
+	parting_report(waiting, &f);
+}
+
 /* The holder is a process that was known before under its address, or talked to me. */
 static void join_known(struct brood_peer *p, struct remote *known)
 {
 	struct remote *waiting = p->remote;
 	struct brood_peer *before = known->peer;
 	uint64_t first = known->out.next;
+	report_if_parted(waiting, known);
 	request_move(waiting, known);
 	if (remote_move(waiting, known) < 0) {
 		struct fault f;
@@ -182,11 +193,12 @@ static void join_known(struct brood_peer *p, struct remote *known)
 		event_post(p->h, p, BROOD_EVENT_ERROR, &f);
 	}
 	confirm_move(waiting, known, first);
+	known->fin_sent |= waiting->fin_sent;
 	peer_turn_to(p, known);
-	if (before && (before->kind != PEER_PROCESS || before->owned))
-		known->peer = before; /* the nearer relation keeps the events */
-	else if (before)
+	if (before && before->kind == PEER_PROCESS && !before->owned)
 		peer_retire(before);
+	else if (before && p->kind == PEER_NAME)
+		known->peer = before; /* the nearer relation keeps the events */
 }
 
 /* There is no memory to talk to it: as if nobody held the name. */
@@ -199,16 +211,15 @@ static void holder_lost(struct brood_peer *p)
 	parting_report(p->remote, &f);
 }
 
-static void turn_to_holder(struct brood_peer *p, uint64_t id)
+int names_turn_to(struct brood_peer *p, uint64_t id)
 {
 	struct remote *known = remote_find(p->h, id);
 	if (known)
 		join_known(p, known);
-	else if (remote_resolve(p->remote, id) < 0) {
-		holder_lost(p);
-		return;
-	}
+	else if (remote_resolve(p->remote, id) < 0)
+		return -ENOMEM;
 	make_ready(p);
+	return 0;
 }
 
 /* The name has no holder, or another one: what was sent to the old one stays with it. */
@@ -230,6 +241,24 @@ static int leave_holder(struct brood_peer *p)
 	return 0;
 }
 
+static int has_waiting(const struct brood_peer *p)
+{
+	return !p->remote->resolved && !p->remote->ended && outflow_unacknowledged(&p->remote->out) > 0;
+}
+
+/* Nobody has it any more, and nothing waits for a holder any more. */
+static void let_go(struct brood_peer *p)
+{
+	if (!p->owned && !p->closed && !has_waiting(p))
+		peer_retire(p);
+}
+
+void names_release(struct brood_peer *p)
+{
+	(void)peer_set_table(p, NULL, NULL); /* what is told from now on is told to the handle */
+	let_go(p);
+}
+
 static void update_holder(struct brood_peer *p, uint64_t id)
 {
 	if (p->remote->resolved && p->remote->id == id && !p->remote->ended)
@@ -237,7 +266,8 @@ static void update_holder(struct brood_peer *p, uint64_t id)
 	if (p->remote->resolved && leave_holder(p) < 0)
 		return;
 	if (id) {
-		turn_to_holder(p, id);
+		if (names_turn_to(p, id) < 0)
+			holder_lost(p);
 		return;
 	}
 	p->absent = 1;
@@ -247,10 +277,15 @@ static void update_holder(struct brood_peer *p, uint64_t id)
 
 void names_holder(struct brood *h, const Brood__Name *m)
 {
-	struct brood_peer *p;
-	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0)
+	struct brood_peer *p, *next;
+	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
+		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
+		if (is_it)
 			update_holder(p, m->id);
+		next = TAILQ_NEXT(p, entry); /* now: the update may have ended others */
+		if (is_it)
+			let_go(p);
+	}
 }
 
 static void waited_enough(struct timer *t)
@@ -259,6 +294,7 @@ static void waited_enough(struct timer *t)
 	struct fault f;
 	fault_set(&f, "name.unknown", "nobody holds the name %s", p->name);
 	parting_report(p->remote, &f);
+	let_go(p);
 }
 
 void names_wait(struct brood_peer *p)

@@ -13,10 +13,14 @@ void names_announce(struct brood *);
 void names_registered(struct brood *, const Brood__Registered *);
 /* Who holds a watched name now. */
 void names_holder(struct brood *, const Brood__Name *);
+/* This peer, whose process was not known yet, is this one: what waits goes there, and it is READY. 0, -ENOMEM. */
+int names_turn_to(struct brood_peer *, uint64_t id);
 /* 1 while a name is not confirmed. */
 int names_pending(const struct brood *);
 /* Something was sent to a name that nobody holds: it waits for as long as the program said. */
 void names_wait(struct brood_peer *);
+/* The program gave this name back; what it sent there before still finds a holder, or is reported. */
+void names_release(struct brood_peer *);
 void names_free(struct brood *);
 
 /* The implicit peer of a process that talks to me: new, alive, not owned. */
