@@ -411,13 +411,22 @@ static void not_taken(struct remote *r, uint64_t sequence)
 	link_spoil(r->h);
 }
 
+/* The last that had to do with it may have been given back by the item before; who sends is somebody all the same. */
+static int has_peer(struct remote *r)
+{
+	if (r->peer || peer_new(r->h, PEER_PROCESS, r))
+		return 1;
+	link_spoil(r->h);
+	return 0;
+}
+
 /* One item of the open frame. */
 static void step(struct brood *h)
 {
 	struct cursor *c = &h->cursor;
 	struct remote *r = c->remote;
 	struct item it;
-	int rc = r->ended || !r->peer ? 0 : item_next(&c->at, c->end, &it);
+	int rc = r->ended || !has_peer(r) ? 0 : item_next(&c->at, c->end, &it);
 	if (rc < 0)
 		broken(r);
 	if (rc != 1) {
