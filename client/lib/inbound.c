@@ -594,6 +594,7 @@ static void begin_again(struct remote *r)
 	r->hold = REMOTE_OPEN;
 	if (r->forgotten)
 		link_reset(r->h, r, r->in.next); /* that may not have been heard */
+	r->asked = 0;
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);

@@ -356,6 +356,8 @@ static size_t settle_share(struct brood *h, struct batch *b, struct share *s, si
 	inflow_tell(&s->remote->in, s->acknowledge);
 	if (s->bare) {
 		rest = (struct iovec){ b->bare[s->bare - 1] + used, FRAME_HEAD - used };
+		if (s->remote->probe)
+			s->remote->asked = s->remote->out.next;
 		s->remote->probe = 0;
 	} else {
 		outflow_advance(&s->remote->out, used, &rest);

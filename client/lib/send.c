@@ -55,10 +55,14 @@ static int fits(const struct room *room)
 	return outflow_has_room(out, room->cost) && (!room->n_fds || outflow_has_room_for_fds(out, room->n_fds));
 }
 
+/* A long message waits for the acknowledgement of everything, and that includes what was sent since it was asked for. */
 static int has_room(void *data)
 {
 	const struct room *room = data;
-	return !may_send(room->peer) || fits(room);
+	if (!may_send(room->peer) || fits(room))
+		return 1;
+	remote_ask(room->peer->remote);
+	return 0;
 }
 
 static int wait_for_room(struct brood_peer *p, struct room *room)
