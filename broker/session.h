@@ -69,7 +69,7 @@ struct sessions {
 	struct parcel *parcel; /* came with the frame that is being routed, for the session it is put into */
 	unsigned fds_kept;     /* descriptors that wait in channels */
 	struct event hello_timer;
-	unsigned n; /* of all states */
+	unsigned n;  /* of all states */
 	int leaving; /* goodbye was said: an adopted child that comes now hears it, too */
 	Brood__Parting parting;
 	uint64_t refused;

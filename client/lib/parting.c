@@ -116,10 +116,18 @@ static void nobody_waits(struct remote *r)
 		((struct letter *)(void *)((char *)hold - offsetof(struct letter, hold)))->msg.wants_reply = 0;
 }
 
+/* Its last peer was given back, but what it was sent before is reported all the same, to the handle's table. */
+static void find_somebody_to_tell(struct remote *r)
+{
+	if (!r->peer && outflow_unacknowledged(&r->out) > 0)
+		(void)peer_new(r->h, PEER_PROCESS, r);
+}
+
 void parting_gone(struct remote *r, const struct fault *f)
 {
 	if (r->ended)
 		return;
+	find_somebody_to_tell(r);
 	struct brood_peer *p = r->peer ? peer_ref(r->peer) : NULL;
 	remote_ref(r);
 	parting_report(r, f);

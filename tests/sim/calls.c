@@ -858,9 +858,9 @@ int fstat(int fd, struct stat *s)
 		return disk_stat(f->inode, s);
 	memset(s, 0, sizeof(*s));
 	s->st_ino = 1000000 + f->number;
-	s->st_mode = f->kind == FILE_SOCKET || f->kind == FILE_LISTENER ? S_IFSOCK | 0777 :
-		     f->kind == FILE_PIPE			       ? S_IFIFO | 0600 :
-									 S_IFCHR | 0600;
+	s->st_mode = f->kind == FILE_SOCKET || f->kind == FILE_LISTENER ? S_IFSOCK | 0777
+		     : f->kind == FILE_PIPE                             ? S_IFIFO | 0600
+									: S_IFCHR | 0600;
 	return 0;
 }
 
@@ -1043,6 +1043,20 @@ __sighandler_t signal(int signo, __sighandler_t handler)
 /* The product's atexit() and pthread_atfork(), renamed when it was linked: exit handlers are the process's. */
 int sim_atexit(void (*fn)(void));
 int sim_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
+int sim_fprintf(FILE *, const char *format, ...);
+
+/* To standard error, whatever it says. */
+int sim_fprintf(FILE *file, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	(void)file;
+	va_start(args, format);
+	int n = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	trace_text("says", text);
+	return n;
+}
 
 int sim_atexit(void (*fn)(void))
 {

@@ -23,8 +23,8 @@
 enum { CUTS = 1, BROKER_KILLS = 2, BROKER_REPLACED = 4, KILLS = 8, STOPS = 16, JUMPS = 32, LONG = 64 };
 
 struct fate {
-	unsigned faults; /* which kinds happen */
-	uint64_t end;    /* of the first phase */
+	unsigned faults;   /* which kinds happen */
+	uint64_t end;      /* of the first phase */
 	unsigned every_ms; /* about so often */
 	struct task *broker;
 	int broker_wanted;

@@ -498,10 +498,10 @@ static ssize_t socket_read(struct file *f, const struct iovec *iov, int n, struc
 static const char *kind_name(unsigned kind)
 {
 	static const char *const names[256] = {
-		[0x01] = "DATA",    [0x02] = "ACK",     [0x03] = "RESET",  [0x04] = "PROBE",	  [0x10] = "HELLO",
-		[0x11] = "ADOPT",   [0x12] = "REGISTER", [0x13] = "UNREGISTER", [0x14] = "WATCH",	  [0x15] = "DIED",
-		[0x16] = "GOODBYE", [0x20] = "HELLO_OK", [0x22] = "HOLD",   [0x23] = "GO",	  [0x24] = "GONE",
-		[0x25] = "END",     [0x26] = "NAME",    [0x27] = "REGISTERED", [0x28] = "JOINED", [0x30] = "BIRTH",
+		[0x01] = "DATA",    [0x02] = "ACK",      [0x03] = "RESET",      [0x04] = "PROBE",  [0x10] = "HELLO",
+		[0x11] = "ADOPT",   [0x12] = "REGISTER", [0x13] = "UNREGISTER", [0x14] = "WATCH",  [0x15] = "DIED",
+		[0x16] = "GOODBYE", [0x20] = "HELLO_OK", [0x22] = "HOLD",       [0x23] = "GO",     [0x24] = "GONE",
+		[0x25] = "END",     [0x26] = "NAME",     [0x27] = "REGISTERED", [0x28] = "JOINED", [0x30] = "BIRTH",
 	};
 	return names[kind & 255] ? names[kind & 255] : "?";
 }
@@ -514,8 +514,8 @@ static void trace_body(unsigned kind, const uint8_t *bytes, size_t n)
 	if (kind < 0x10 || !world.tracing)
 		return;
 	for (size_t i = 0; i < n && i < 40; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, bytes[i] >= 32 && bytes[i] < 127 ? "%c" : " %02x",
-					 bytes[i]);
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 bytes[i] >= 32 && bytes[i] < 127 ? "%c" : " %02x", bytes[i]);
 	printf("%42s%s\n", "", text);
 }
 

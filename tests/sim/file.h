@@ -10,7 +10,18 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-enum file_kind { FILE_SOCKET, FILE_LISTENER, FILE_PIPE, FILE_COUNTER, FILE_TIMER, FILE_TASK, FILE_EPOLL, FILE_DISK, FILE_NULL, FILE_SINK };
+enum file_kind {
+	FILE_SOCKET,
+	FILE_LISTENER,
+	FILE_PIPE,
+	FILE_COUNTER,
+	FILE_TIMER,
+	FILE_TASK,
+	FILE_EPOLL,
+	FILE_DISK,
+	FILE_NULL,
+	FILE_SINK
+};
 
 /* Told of the body of each DATA frame that a process (not the broker) wrote in one piece. */
 extern void (*file_sees_data)(const uint8_t *body, size_t n);
@@ -61,7 +72,7 @@ struct file {
 	uint64_t end_due;  /* when the end of file is seen */
 	size_t limit;      /* bytes that `in` may have */
 	int can_be_cut;
-	int owner_pid;     /* who made the other end */
+	int owner_pid; /* who made the other end */
 	unsigned number;
 	struct decoder decoder;
 	/* listeners */

@@ -10,7 +10,7 @@
 struct target {
 	int from, to;
 	unsigned n, size;
-	unsigned *entries;           /* accepted, in order */
+	unsigned *entries;          /* accepted, in order */
 	unsigned next[ACTORS_MOST]; /* by receiver: the lowest index that may come next */
 };
 
@@ -131,14 +131,14 @@ static void check_order(const struct entry *e, unsigned entry, int receiver)
 	struct target *t = targets[e->target];
 	unsigned next = t->next[receiver];
 	if (e->index < next)
-		broken("message %u (number %u from actor %d) came to actor %d behind number %u", entry, e->index, t->from,
-		       receiver, next - 1);
+		broken("message %u (number %u from actor %d) came to actor %d behind number %u", entry, e->index,
+		       t->from, receiver, next - 1);
 	if (t->to >= 0 && t->to != receiver)
 		broken("message %u for actor %d came to actor %d", entry, t->to, receiver);
 	for (unsigned i = next; t->to >= 0 && i < e->index && i < t->n; i++)
 		if (!may_be_left_out(&entries[t->entries[i]]))
-			broken("message %u (number %u from actor %d to actor %d) is lost: number %u came", t->entries[i], i,
-			       t->from, receiver, e->index);
+			broken("message %u (number %u from actor %d to actor %d) is lost: number %u came",
+			       t->entries[i], i, t->from, receiver, e->index);
 	t->next[receiver] = e->index + 1;
 }
 

@@ -17,13 +17,13 @@ struct actor { /* one handle */
 	char address[32];
 	enum actor_state state;
 	int ready, failed;
-	int heard; /* something of it has arrived, so its address may be known */
-	int parent;            /* actor that spawned it, or -1 */
-	uint64_t close_began;  /* and how long it took, when it is closed */
+	int heard;            /* something of it has arrived, so its address may be known */
+	int parent;           /* actor that spawned it, or -1 */
+	uint64_t close_began; /* and how long it took, when it is closed */
 	uint64_t close_took;
 	unsigned flush_ms;
-	unsigned missing;      /* messages that were accepted and have not arrived */
-	unsigned reported;     /* ... that came back */
+	unsigned missing;  /* messages that were accepted and have not arrived */
+	unsigned reported; /* ... that came back */
 	unsigned open_requests;
 	int sent_fds, estranged; /* it sent descriptors; it disconnected somebody */
 };
@@ -41,7 +41,7 @@ struct entry { /* one message */
 struct ledger {
 	struct actor actors[ACTORS_MOST];
 	int n_actors;
-	int cut; /* connections break in this run: what was written may be lost with its writer */
+	int cut;     /* connections break in this run: what was written may be lost with its writer */
 	int excused; /* somebody was away so long that he may have been given up */
 };
 

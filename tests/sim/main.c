@@ -26,7 +26,8 @@ extern int __sigaction(int, const struct sigaction *, struct sigaction *); /* th
 static void crashed(int signo)
 {
 	char text[160];
-	int n = snprintf(text, sizeof(text), "seed %llu: a process crashed: signal %d\nreplay: sim --first-seed %llu --seeds 1 --trace\n",
+	int n = snprintf(text, sizeof(text),
+			 "seed %llu: a process crashed: signal %d\nreplay: sim --first-seed %llu --seeds 1 --trace\n",
 			 (unsigned long long)world.seed, signo, (unsigned long long)world.seed);
 	(void)fflush(stdout);
 	simulator_write(text, (size_t)n);
@@ -52,9 +53,12 @@ static int usage(void)
 static int parse(struct request *r, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "first-seed", required_argument, NULL, 'f' }, { "seeds", required_argument, NULL, 's' },
-		{ "trace", no_argument, NULL, 't' },		{ "twice", no_argument, NULL, '2' },
-		{ "plant", required_argument, NULL, 'p' },	{ NULL, 0, NULL, 0 },
+		{ "first-seed", required_argument, NULL, 'f' },
+		{ "seeds", required_argument, NULL, 's' },
+		{ "trace", no_argument, NULL, 't' },
+		{ "twice", no_argument, NULL, '2' },
+		{ "plant", required_argument, NULL, 'p' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)

@@ -14,7 +14,7 @@
 
 #define STACK_SIZE (256u * 1024u)
 #define STACKS_AT 0x300000000000ull
-#define CALLS_MOST 500u /* system calls of one turn */
+#define CALLS_MOST 500u         /* system calls of one turn */
 #define PATIENCE_STEPS 4000000u /* of one run: it does not come to an end */
 
 struct process *current;
@@ -42,7 +42,8 @@ static struct process *owner[IMAGES];
 
 static size_t image_size(enum image_kind kind)
 {
-	return (size_t)(areas[kind][0].end - areas[kind][0].start) + (size_t)(areas[kind][1].end - areas[kind][1].start);
+	return (size_t)(areas[kind][0].end - areas[kind][0].start) +
+	       (size_t)(areas[kind][1].end - areas[kind][1].start);
 }
 
 static void image_save(enum image_kind kind, uint8_t *to)
@@ -249,8 +250,9 @@ static void *stack_of(const struct process *p)
 {
 	static void *stacks[ARENAS];
 	if (!stacks[p->slot])
-		stacks[p->slot] = mmap((void *)(uintptr_t)(STACKS_AT + (uint64_t)p->slot * 2 * STACK_SIZE), STACK_SIZE,
-				       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		stacks[p->slot] =
+			mmap((void *)(uintptr_t)(STACKS_AT + (uint64_t)p->slot * 2 * STACK_SIZE), STACK_SIZE,
+			     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	return stacks[p->slot];
 }
 
@@ -292,8 +294,8 @@ int process_clone(int (*fn)(void *), void *data, struct task **ret)
 	snprintf(child->name, sizeof(child->name), "born.%d", child->task->pid);
 	for (int fd = 0; fd < FDS_MOST; fd++)
 		if (parent->fds[fd].file)
-			child->fds[fd] = (struct descriptor){ file_ref(parent->fds[fd].file),
-							      parent->fds[fd].close_on_exec };
+			child->fds[fd] =
+				(struct descriptor){ file_ref(parent->fds[fd].file), parent->fds[fd].close_on_exec };
 	child->birth = &out;
 	current = child;
 	if (_setjmp(out) == 0) {

@@ -25,7 +25,7 @@
 
 struct workload workload;
 
-struct known { /* a peer */
+struct known {            /* a peer */
 	brood_peer *peer; /* NULL: free */
 	int target;
 	int owned, is_name, is_child;
@@ -54,7 +54,7 @@ struct app {
 	struct kept kept[KEPT_MOST];
 	struct asked asked[ASKED_MOST];
 	unsigned children;
-	size_t large_left; /* bytes of long messages that it may still send */
+	size_t large_left;  /* bytes of long messages that it may still send */
 	uint64_t inherited; /* descriptors that were there before: the life line */
 };
 
@@ -461,8 +461,8 @@ static int on_exit_event(const brood_event *e)
 		return 0;
 	if (!t->ended)
 		broken("EXIT of a child that lives");
-	else if (t->signo ? e->exit->cause != BROOD_SIGNALED || e->exit->signo != t->signo :
-			    e->exit->cause != BROOD_EXITED || e->exit->code != t->code)
+	else if (t->signo ? e->exit->cause != BROOD_SIGNALED || e->exit->signo != t->signo
+			  : e->exit->cause != BROOD_EXITED || e->exit->code != t->code)
 		broken("EXIT says \"%s\", but it was signal %d, code %d", e->exit->text, t->signo, t->code);
 	return 0;
 }
@@ -777,7 +777,8 @@ static int leave(struct app *a)
 	}
 	for (int fd = 3; fd < FDS_MOST; fd++)
 		if (current->fds[fd].file && !(a->inherited & (uint64_t)1 << fd % 64))
-			broken("after brood_close() descriptor %d is open, of kind %d", fd, (int)current->fds[fd].file->kind);
+			broken("after brood_close() descriptor %d is open, of kind %d", fd,
+			       (int)current->fds[fd].file->kind);
 	return 0;
 }
 

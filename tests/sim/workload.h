@@ -12,10 +12,10 @@ enum phase { PHASE_BUSY, PHASE_DRAIN, PHASE_END };
 
 struct workload {
 	enum phase phase;
-	unsigned roles; /* there are apps p0 ... */
+	unsigned roles;                                             /* there are apps p0 ... */
 	int spawns, closes, passes_fds, disconnects, pauses, large; /* which of these happen in this run */
-	int full;       /* the broker may have no room */
-	int ops;        /* of one program */
+	int full;                                                   /* the broker may have no room */
+	int ops;                                                    /* of one program */
 };
 
 extern struct workload workload;

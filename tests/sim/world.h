@@ -13,13 +13,13 @@
 
 /* What a run may do to its processes. Probabilities are one in so many; 0: never. */
 struct weather {
-	unsigned delay_us;    /* bytes become visible up to so much later */
-	unsigned short_one_in; /* a read or write takes only part */
-	unsigned preempt_one_in; /* a system call lets others run first */
-	unsigned emfile_one_in; /* accept() finds no descriptor */
+	unsigned delay_us;        /* bytes become visible up to so much later */
+	unsigned short_one_in;    /* a read or write takes only part */
+	unsigned preempt_one_in;  /* a system call lets others run first */
+	unsigned emfile_one_in;   /* accept() finds no descriptor */
 	unsigned lost_fds_one_in; /* descriptors do not arrive (MSG_CTRUNC) */
-	unsigned enobufs_one_in; /* a write fails for lack of memory */
-	unsigned buffer;      /* bytes that a socket takes */
+	unsigned enobufs_one_in;  /* a write fails for lack of memory */
+	unsigned buffer;          /* bytes that a socket takes */
 };
 
 struct world {
