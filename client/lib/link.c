@@ -311,7 +311,7 @@ static void gather_bare(struct batch *b, struct share *s, unsigned kind, const s
 			   .destination = route->destination,
 			   .stream = route->stream,
 			   .acknowledge = route->acknowledge };
-	f.sequence = kind == FRAME_PROBE ? s->remote->out.next : 0;
+	f.sequence = kind == FRAME_PROBE ? outflow_cursor(&s->remote->out) : 0;
 	frame_write_head(b->bare[b->n_bare], &f);
 	b->iov[b->pieces++] = (struct iovec){ b->bare[b->n_bare], FRAME_HEAD };
 	s->bare = ++b->n_bare;
@@ -357,7 +357,7 @@ static size_t settle_share(struct brood *h, struct batch *b, struct share *s, si
 	if (s->bare) {
 		rest = (struct iovec){ b->bare[s->bare - 1] + used, FRAME_HEAD - used };
 		if (s->remote->probe)
-			s->remote->asked = s->remote->out.next;
+			s->remote->asked = outflow_cursor(&s->remote->out);
 		s->remote->probe = 0;
 	} else {
 		outflow_advance(&s->remote->out, used, &rest);

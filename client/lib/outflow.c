@@ -372,6 +372,14 @@ static uint64_t frame_first(const uint8_t *head)
 	return le64toh(first);
 }
 
+uint64_t outflow_cursor(const struct outflow *o)
+{
+	const struct outflow_block *b = o->at;
+	if (!b || o->at_offset == b->used)
+		return o->next;
+	return b == o->open && o->at_offset == o->open_offset ? o->open_first : frame_first(b->bytes + o->at_offset);
+}
+
 /* The frame at the cursor, if it brings descriptors. */
 static uint8_t *frame_with_fds(const struct outflow *o)
 {

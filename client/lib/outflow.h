@@ -185,6 +185,8 @@ void outflow_rewind(struct outflow *);
 
 /* Of the items accepted, those never handed to the connection. */
 uint64_t outflow_unsent(const struct outflow *);
+/* The first item that was not gathered since the last rewind: what waits for the window has not been sent. */
+uint64_t outflow_cursor(const struct outflow *);
 
 /* Ask for an acknowledgement of everything with the frame that is still open. 1; 0 if all frames are closed. */
 int outflow_mark(struct outflow *);

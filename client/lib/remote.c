@@ -140,7 +140,7 @@ void remote_touch(struct remote *r)
 
 void remote_ask(struct remote *r)
 {
-	if (r->ended || r->probe || r->asked == r->out.next || !outflow_unacknowledged(&r->out))
+	if (r->ended || r->probe || r->asked == outflow_cursor(&r->out) || !outflow_unacknowledged(&r->out))
 		return;
 	r->probe = 1;
 	remote_touch(r);

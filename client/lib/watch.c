@@ -22,6 +22,7 @@ static int look_at(struct remote *r, uint64_t now)
 		r->seen_at = now;
 	} else if (now - r->seen_at >= LOOK_MS) {
 		r->seen_at = now;
+		r->asked = 0; /* whether or not that was asked before */
 		remote_ask(r);
 	}
 	return 1;
