@@ -91,14 +91,20 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void say_how_to_replay(unsigned long long seed)
+{
+	printf("replay: %s --plant %d --first-seed %llu --seeds 1 --trace\n", sim_plant ? "sim_planted" : "sim",
+	       sim_plant, seed);
+}
+
 /* 1: well. */
 static int run(const struct request *r, unsigned long long seed)
 {
 	int well = fate_run(seed, r->tracing);
 	uint64_t hash = world.hash;
 	if (!well) {
-		printf("seed %llu: %s\nreplay: sim --first-seed %llu --seeds 1 --trace%s\n", seed, world.broken, seed,
-		       r->plant ? " --plant N" : "");
+		printf("seed %llu: %s\n", seed, world.broken);
+		say_how_to_replay(seed);
 		return 0;
 	}
 	if (!r->twice)

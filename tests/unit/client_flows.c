@@ -346,6 +346,34 @@ static void full_window_has_asked(void **state)
 	assert_true(asked > e->out.next / 2);
 }
 
+/* What a PROBE tells: not what the window keeps back, or its receiver would miss it. */
+static void cursor_is_what_is_sent_next(void **state)
+{
+	struct ends *e = *state;
+	uint64_t i = 0;
+	assert_int_equal(outflow_cursor(&e->out), 1);
+	while (append(e, ++i) == 0)
+		;
+	for (int more = 0; more < 200; more++) { /* answers need no room */
+		struct item answer = { .kind = ITEM_REPLY, .length = 1000, .total = 1000 };
+		uint8_t *body = outflow_append(&e->out, &answer);
+		assert_non_null(body);
+		memset(body, 0, answer.length);
+	}
+	assert_int_equal(outflow_cursor(&e->out), 1);
+	for (int n = 0; n < 1000; n++)
+		transmit(e, 1u << 20);
+	assert_true(outflow_cursor(&e->out) > 1);
+	assert_true(outflow_cursor(&e->out) < e->out.next);
+	assert_int_equal(outflow_cursor(&e->out), e->out.reached + 1);
+	outflow_rewind(&e->out);
+	assert_int_equal(outflow_cursor(&e->out), 1);
+	assert_int_equal(outflow_acknowledge(&e->out, e->out.reached), 1);
+	for (int n = 0; n < 1000; n++)
+		transmit(e, 1u << 20);
+	assert_int_equal(outflow_cursor(&e->out), e->out.next);
+}
+
 static void one_message_always_fits_an_empty_window(void **state)
 {
 	struct ends *e = *state;
@@ -502,6 +530,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(descriptors_are_bounded_too, begin, end),
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
+		cmocka_unit_test_setup_teardown(cursor_is_what_is_sent_next, begin, end),
 		cmocka_unit_test_setup_teardown(one_message_always_fits_an_empty_window, begin, end),
 		cmocka_unit_test_setup_teardown(long_message_respects_the_window_under_way, begin, end),
 		cmocka_unit_test_setup_teardown(a_window_within_one_block, begin, end),
