@@ -62,8 +62,8 @@ struct remote {
 	struct outflow out;
 	struct inflow in;
 	TAILQ_ENTRY(remote) dirty_entry;
-	int dirty;                               /* in the list of those with something to transmit */
-	int probe;                               /* ask for an acknowledgement of everything */
+	int dirty;      /* in the list of those with something to transmit */
+	int probe;      /* ask for an acknowledgement of everything */
 	uint64_t asked; /* everything before this was asked for, and is answered when it is consumed */
 	unsigned fin_sent : 1, fin_received : 1; /* one side said that it sends no more */
 	unsigned ended : 1;                      /* no frame goes or comes any more */

@@ -133,7 +133,7 @@ static void *take(size_t n, int zero)
 	uint32_t class = class_of(n, &whole);
 	struct block *b = a->free[class];
 	if (b)
-		memcpy(&a->free[class], b + 1, sizeof(b));
+		memcpy(&a->free[class], b + 1, sizeof(void *));
 	else if (!(b = fresh(a, whole, class)))
 		give_up("an arena is full: a process took a gigabyte");
 	b->size = n;
@@ -164,7 +164,7 @@ static void give(void *p)
 	a->use.blocks--;
 	a->use.bytes -= b->size;
 	memset(p, 0xdd, b->size < 512 ? b->size : 512);
-	memcpy(p, &a->free[b->class], sizeof(b));
+	memcpy(p, &a->free[b->class], sizeof(void *));
 	a->free[b->class] = b;
 }
 
