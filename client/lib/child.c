@@ -198,6 +198,8 @@ static void tell_exit(struct child *c)
 	struct fault f;
 	fault_set(&f, "peer.exited", "%s", p->exit.cause == BROOD_SIGNALED ? "it was killed" : "it exited");
 	verdict_describe(c);
+	if (p->remote && c->missing)
+		remote_remember(p->remote); /* what comes of it later is not a stranger's */
 	if (p->remote)
 		parting_gone(p->remote, &f);
 	else
