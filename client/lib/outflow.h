@@ -18,6 +18,7 @@
 #include "frame.h"
 #include "message.h"
 #include "parcel.h"
+#include <string.h>
 #include <sys/queue.h>
 #include <sys/uio.h>
 
@@ -122,13 +123,9 @@ const struct parcel *outflow_parcel(const struct outflow *);
 /* The number of this type name if it is the one used last (0: untyped), else -1. */
 static inline int outflow_same_type(const struct outflow *o, const char *name)
 {
-	const char *last = o->last_name;
 	if (!name || !*name)
 		return 0;
-	for (; *name == *last; name++, last++) /* names are short: this is done before strcmp() was called */
-		if (!*name)
-			return (int)o->last_type;
-	return -1;
+	return strcmp(name, o->last_name) == 0 ? (int)o->last_type : -1;
 }
 
 /*
