@@ -31,6 +31,7 @@ struct known {            /* a peer */
 	int owned, is_name, is_child;
 	int borrowed; /* the parent, or one that joined: known until CLOSE without being owned */
 	int spawned, ready, disconnected, exited, closed, away, paused;
+	int untold; /* it was away when it was found, and the event for that may still come */
 	uint64_t resume_at;
 	int pid;
 };
@@ -81,7 +82,11 @@ static struct known *know(struct app *a, brood_peer *p, int to)
 	struct brood_peer_info i;
 	BROOD_INIT(i);
 	(void)brood_info(p, &i);
-	*k = (struct known){ .peer = p, .target = target_new(a->actor, to), .away = i.state == BROOD_IS_AWAY };
+	*k = (struct known){
+		.peer = p,
+		.target = target_new(a->actor, to),
+	};
+	k->away = k->untold = i.state == BROOD_IS_AWAY;
 	return k;
 }
 
@@ -370,8 +375,10 @@ static int on_away(const brood_event *e)
 	struct app *a = e->data;
 	struct known *k = known_of(a, e->peer);
 	trace("away", k ? (uint64_t)k->target : 0, 0, 0);
-	if (k && k->away)
+	if (k && k->away && !k->untold)
 		broken("AWAY twice");
+	if (k)
+		k->untold = 0;
 	if (k)
 		k->away = 1;
 	return 0;
