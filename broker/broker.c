@@ -1,8 +1,8 @@
 /*
  * broker: owns all the parts, joins them, and turns.
  *
- * One turn is: wait for readiness, let every ready session take one helping, then in this order: read the dead to
- * their end, write to everybody who got something, free what closed, empty the slab, free what ended. Nothing outside
+ * One turn is: ask who is ready, serve them, users in turn, as far as the work of one turn goes, then in this order: read the
+ * dead to their end, write to everybody who got something, free what closed, empty the slab, free what ended. Nothing outside
  * that order writes or frees, which is why everything else may be called from anywhere.
  *
  *   RUNNING ── SIGTERM, or our socket was taken away ──> DRAINING ── all left, or 5 s ──> DONE
@@ -278,23 +278,22 @@ static int make_parts(struct broker *b)
 {
 	int r;
 
-	const struct limits *limits = &b->config->limits;
-
-	quota_init(&b->quota, limits);
-	registry_init(&b->registry, &b->quota, desk_named, NULL);
-	router_init(&b->router, &b->registry, limits, geteuid(), b->identity.first_epoch, b->identity.unclean);
+	accounts_init(&b->accounts, &b->config->limits);
+	registry_init(&b->registry, &b->accounts, desk_named, NULL);
+	router_init(&b->router, &b->registry, geteuid(), b->identity.first_epoch, b->identity.unclean);
 	join_parts(b);
 	b->base = make_base();
 	if (!b->base)
 		return -ENOMEM;
-	absences_init(&b->absences, b->base, limits, b->config->away_ms, &b->router.grace, life_over, &b->life);
+	absences_init(&b->absences, b->base, &b->config->limits, b->config->away_ms, &b->router.grace, life_over,
+		      &b->life);
 	r = assign_events(b);
 	if (r == 0)
 		r = desk_init(&b->desk);
 	if (r == 0)
 		r = start_check(b);
 	if (r == 0)
-		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &b->quota, &desk_ops, &b->desk);
+		r = sessions_init(&b->sessions, b->base, b->log, &b->router, &desk_ops, &b->desk);
 	if (r == 0)
 		r = listeners_init(&b->listeners, b->base, b->log, on_taken, b);
 	return r;
@@ -602,10 +601,15 @@ static void look_at_sessions(struct broker *b)
 		event_del(&b->idle);
 }
 
+static int how_to_wait(const struct broker *b)
+{
+	return sessions_are_busy(&b->sessions) ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE;
+}
+
 void broker_run(struct broker *b)
 {
 	look_at_sessions(b);
-	while (b->state != BROKER_DONE && event_base_loop(b->base, EVLOOP_ONCE) >= 0) {
+	while (b->state != BROKER_DONE && event_base_loop(b->base, how_to_wait(b)) >= 0) {
 		sessions_turn(&b->sessions);
 		look_at_sessions(b);
 	}
@@ -634,7 +638,7 @@ void broker_deinit(struct broker *b)
 	router_deinit(&b->router);
 	forget_talks(b);
 	registry_deinit(&b->registry);
-	quota_deinit(&b->quota);
+	accounts_deinit(&b->accounts);
 	if (b->base) {
 		home_remove(b->home, "tcp");
 		event_base_free(b->base);

@@ -22,7 +22,7 @@ struct broker {
 	struct log *log;
 	struct event_base *base;
 	struct identity identity;
-	struct quota quota;
+	struct accounts accounts;
 	struct registry registry;
 	struct router router;
 	struct life life;

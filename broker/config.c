@@ -534,6 +534,11 @@ static void check_together(struct parse *parse)
 	if (l->queue > l->memory)
 		wrong(parse, "limits.queue-per-receiver",
 		      "it is larger than limits.queue-total; lower it, or raise the other");
+	if (l->notes > l->user_notes)
+		wrong(parse, "limits.answers-per-session",
+		      "it is larger than limits.answers-per-user; lower it, or raise the other");
+	if (l->quantum > l->turn)
+		wrong(parse, "limits.turn-per-user", "it is larger than limits.turn; lower it, or raise the other");
 }
 
 static int load(struct parse *parse, int argc, char **argv)

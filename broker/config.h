@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
-#define SETTINGS 27u /* rows of the table in settings.c */
+#define SETTINGS 30u /* rows of the table in settings.c */
 
 struct origin { /* of a value */
 	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;

@@ -48,9 +48,10 @@ static const char *name_error(int r)
 	}
 }
 
-static void describe_refusal(struct desk *desk, const struct process *p, const char *name, int r, char text[QUOTA_TEXT])
+static void describe_refusal(struct desk *desk, const struct process *p, const char *name, int r,
+			     char text[ACCOUNT_TEXT])
 {
-	const size_t n = QUOTA_TEXT;
+	const size_t n = ACCOUNT_TEXT;
 	const struct process *holder = registry_name_holder(desk->registry, p->uid, name);
 	char id[ID_TEXT];
 
@@ -58,9 +59,9 @@ static void describe_refusal(struct desk *desk, const struct process *p, const c
 		snprintf(text, n, "the name %s is held by %s", name, id_format(holder->id, id));
 	else if (r == -ENOSPC)
 		snprintf(text, n, "process %s has %u names, the most allowed (limits.names-per-process = %" PRIu32 ")",
-			 id_format(p->id, id), p->n_names, desk->registry->quota->limits->names_per_process);
+			 id_format(p->id, id), p->n_names, desk->registry->accounts->limits->names_per_process);
 	else if (r == -EDQUOT)
-		quota_explain(desk->registry->quota, p->uid, QUOTA_NAMES, r, text);
+		account_explain(desk->registry->accounts, p->uid, ACCOUNT_NAMES, r, text);
 	else
 		snprintf(text, n, "the name cannot be taken: %s", strerror(-r));
 }
@@ -68,7 +69,7 @@ static void describe_refusal(struct desk *desk, const struct process *p, const c
 static void say_registered(struct desk *desk, struct process *p, const char *name, int r)
 {
 	Brood__Registered registered = BROOD__REGISTERED__INIT;
-	char echo[2 * NAME_MAX_LENGTH], text[QUOTA_TEXT];
+	char echo[2 * NAME_MAX_LENGTH], text[ACCOUNT_TEXT];
 	const struct error_reason *reason = error_reason(name_error(r));
 
 	registered.name = text_cut(echo, sizeof(echo), name);
@@ -100,7 +101,7 @@ static int must_wait(const struct desk *desk, const struct process *p, const cha
 {
 	return desk->registry->settling && p->id >> 32 >= desk->router->first_epoch && name_is_valid(name) &&
 	       registry_name_holder(desk->registry, p->uid, name) != p &&
-	       desk->n_claims < desk->registry->quota->limits->claims;
+	       desk->n_claims < desk->registry->accounts->limits->claims;
 }
 
 static int claim_later(struct desk *desk, const struct process *p, const char *name)
@@ -205,7 +206,7 @@ static void refuse_watch(const struct desk *desk, struct session *s)
 	session_refuse(s, "limit.watches",
 		       "process %s watches %u names, the most allowed (limits.watches-per-process = %" PRIu32 ")",
 		       id_format(s->process->id, id), s->process->n_watches,
-		       desk->registry->quota->limits->watches_per_process);
+		       desk->registry->accounts->limits->watches_per_process);
 }
 
 static void watch(struct desk *desk, struct session *s, const char *name)

@@ -11,11 +11,15 @@
 #include <stdint.h>
 
 struct limits {
-	size_t memory;      /* bytes that wait in all, above which every sender may have one frame waiting */
-	size_t queue;       /* bytes that wait for one process, shared by its senders, ... */
-	size_t share;       /* ... but at most so many of one sender, ... */
-	size_t share_least; /* ... and at least so many */
-	size_t notes;       /* bytes of the broker's own words that one session may leave unread */
+	size_t memory; /* bytes that wait in all; of one user as many as it leaves free */
+	size_t queue;  /* bytes that wait for one process, shared by its senders, never more than twice that; ... */
+	size_t share;  /* ... but at most so many of one sender, ... */
+	size_t share_least; /* ... and at least so many, if its user has them */
+	size_t notes;       /* bytes of the broker's own words that one session may leave unread, ... */
+	size_t user_notes;  /* ... and all of one user's */
+
+	size_t turn;    /* work done between two looks at who is ready: bytes, and what counts as such */
+	size_t quantum; /* work done for one user before it is the next one's turn */
 
 	/* of one process */
 	uint32_t destinations;
@@ -24,7 +28,7 @@ struct limits {
 	uint32_t id_blocks_per_process; /* the oldest are forgotten */
 
 	/* of one user */
-	uint32_t sessions_per_user;
+	uint32_t sessions_per_user; /* and no more than are free for others */
 	uint32_t names_per_user;
 	uint32_t greetings_per_user;   /* connections that have not said HELLO yet */
 	uint32_t connections_per_user; /* a second, beyond the burst; 0: any number */
@@ -43,7 +47,8 @@ struct limits {
 
 #define LIMITS_DEFAULT                                                                                                 \
 	{                                                                                                              \
-		.memory = 1u << 30, .queue = 32u << 20, .share = 8u << 20, .share_least = 1u << 20, .notes = 8u << 20, \
+		.memory = 512u << 20, .queue = 32u << 20, .share = 8u << 20, .share_least = 256u << 10,                \
+		.notes = 8u << 20, .user_notes = 64u << 20, .turn = 512u << 10, .quantum = 128u << 10,                 \
 		.destinations = 65536, .names_per_process = 256, .watches_per_process = 4096,                          \
 		.id_blocks_per_process = 1024, .sessions_per_user = 65536, .names_per_user = 65536,                    \
 		.greetings_per_user = 65536, .connections_per_user = 0, .connection_burst = 128, .connections = 0,     \

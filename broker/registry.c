@@ -21,9 +21,9 @@ struct watch {
 	LIST_ENTRY(watch) of_name;
 };
 
-void registry_init(struct registry *r, struct quota *quota, registry_named_fn *named, void *data)
+void registry_init(struct registry *r, struct accounts *accounts, registry_named_fn *named, void *data)
 {
-	*r = (struct registry){ .quota = quota, .named = named, .data = data };
+	*r = (struct registry){ .accounts = accounts, .named = named, .data = data };
 }
 
 void registry_deinit(struct registry *r)
@@ -106,7 +106,7 @@ int registry_grant(const struct registry *r, struct process *p, uint64_t first, 
 {
 	struct block *more;
 
-	if (p->n_blocks >= r->quota->limits->id_blocks_per_process)
+	if (p->n_blocks >= r->accounts->limits->id_blocks_per_process)
 		memmove(p->blocks, p->blocks + 1, --p->n_blocks * sizeof(*p->blocks));
 	more = realloc(p->blocks, (p->n_blocks + 1u) * sizeof(*more));
 	if (!more)
@@ -202,14 +202,14 @@ int registry_name_take(struct registry *r, struct process *p, const char *text)
 		return name->holder == p ? 0 : -EADDRINUSE;
 	if (!name_is_valid(text))
 		return -EINVAL;
-	if (p->n_names >= r->quota->limits->names_per_process)
+	if (p->n_names >= r->accounts->limits->names_per_process)
 		return -ENOSPC;
-	error = quota_take(r->quota, p->uid, QUOTA_NAMES);
+	error = account_take(r->accounts, p->uid, ACCOUNT_NAMES);
 	if (error < 0)
 		return error;
 	error = name_get(r, p->uid, text, &name);
 	if (error < 0) {
-		quota_give(r->quota, p->uid, QUOTA_NAMES);
+		account_give(r->accounts, p->uid, ACCOUNT_NAMES);
 		return error;
 	}
 	name->holder = p;
@@ -224,7 +224,7 @@ static void name_drop(struct registry *r, struct process *p, struct name *name)
 	LIST_REMOVE(name, of_holder);
 	name->holder = NULL;
 	p->n_names--;
-	quota_give(r->quota, name->uid, QUOTA_NAMES);
+	account_give(r->accounts, name->uid, ACCOUNT_NAMES);
 	name_tell(r, name);
 	name_free_if_unused(r, name);
 }
@@ -308,7 +308,7 @@ int registry_watch(struct registry *r, struct process *p, const char *text)
 	if (error < 0)
 		return error;
 	if (!watch_find(p, name)) {
-		error = p->n_watches >= r->quota->limits->watches_per_process ? -ENOSPC : 0;
+		error = p->n_watches >= r->accounts->limits->watches_per_process ? -ENOSPC : 0;
 		if (error == 0 && !watch_add(p, name))
 			error = -ENOMEM;
 	}

@@ -7,9 +7,9 @@
 #ifndef BROOD_REGISTRY_H
 #define BROOD_REGISTRY_H
 
+#include "account.h"
 #include "address.h"
 #include "departed.h"
-#include "quota.h"
 #include "sink.h"
 #include "table.h"
 #include <stdint.h>
@@ -82,15 +82,15 @@ typedef void registry_named_fn(void *data, struct process *watcher, const struct
 
 struct registry {
 	struct table processes;
-	struct quota *quota;      /* its limits, and how many names each user has */
-	struct departed departed; /* those that were, and are gone for good */
-	struct name *names;       /* held or watched */
+	struct accounts *accounts; /* their limits, and how many names each user has */
+	struct departed departed;  /* those that were, and are gone for good */
+	struct name *names;        /* held or watched */
 	registry_named_fn *named;
 	void *data;
 	int settling; /* holders may yet come back: that a name has none is not told */
 };
 
-void registry_init(struct registry *, struct quota *, registry_named_fn *, void *data);
+void registry_init(struct registry *, struct accounts *, registry_named_fn *, void *data);
 /* Frees every process, too. */
 void registry_deinit(struct registry *);
 

@@ -2,10 +2,15 @@
  * router: forwards frames without looking into them.
  *
  * A frame costs one comparison (is it the edge of the frame before?), its source is stamped where it lies, and the
- * destination's sink gets a reference to it. Only bytes that a socket did not take are charged to an edge. An edge
- * whose charge is above its share is *held*: the sender hears HOLD once, what it still sends is dropped, and when
- * the charge is below half of the share it hears GO and goes back to its first unacknowledged item. So dropping loses
- * nothing, and a slow receiver costs bounded memory and nobody else's time.
+ * destination's sink gets a reference to it. Only bytes that a socket did not take are charged to an edge, and to the
+ * sender's user. An edge whose charge is above its share is *held*: the sender hears HOLD once, what it still sends is
+ * dropped, and when the charge is below half of the share it hears GO and goes back to its first unacknowledged item. So
+ * dropping loses nothing, and a slow receiver costs bounded memory and nobody else's time.
+ *
+ * A share is the smaller of two: the destination's queue divided by those who fill it, and a part of what the sender's user
+ * may still have waiting. Either shrinks long before anything is full, so that who comes later still finds room. Where
+ * that is not enough (very many edges have something waiting) an edge is held although nothing of its own waits; then
+ * it goes on when its destination's queue has become shorter, which is the one moment at which a list of edges is walked.
  *
  * What a dead process sent is never held, because nobody could send it again. The surprising rule: an edge outlives its
  * sender while its bytes wait, and no edge is freed before router_sweep() at the end of the turn, because sinks keep
@@ -19,13 +24,14 @@
 #include <string.h>
 
 #define AWAITED_UID UINT32_MAX /* nobody's; the true one is known when it is back */
+#define PORT_MEMORY FRAME_MAX  /* what waits for a process takes up more than its bytes: buffers are not full */
 
-void router_init(struct router *r, struct registry *registry, const struct limits *limits, uint32_t owner,
-		 uint32_t first_epoch, int grace)
+void router_init(struct router *r, struct registry *registry, uint32_t owner, uint32_t first_epoch, int grace)
 {
 	memset(r, 0, sizeof(*r));
 	r->registry = registry;
-	r->limits = limits;
+	r->accounts = registry->accounts;
+	r->limits = r->accounts->limits;
 	r->owner = owner;
 	r->first_epoch = first_epoch;
 	r->grace = grace;
@@ -41,16 +47,26 @@ void router_begin(struct router *r)
  * Ports and edges.
  */
 
+static struct port *port_new(struct router *r, struct process *p)
+{
+	struct port *port = calloc(1, sizeof(*port));
+
+	if (port)
+		port->account = account_open(r->accounts, p->uid);
+	if (!port || !port->account) {
+		free(port);
+		return NULL;
+	}
+	port->process = p;
+	port->router = r;
+	LIST_INIT(&port->in);
+	return port;
+}
+
 static struct port *port_get(struct router *r, struct process *p)
 {
-	if (!p->port) {
-		p->port = calloc(1, sizeof(*p->port));
-		if (!p->port)
-			return NULL;
-		p->port->process = p;
-		p->port->router = r;
-		LIST_INIT(&p->port->in);
-	}
+	if (!p->port)
+		p->port = port_new(r, p);
 	return p->port;
 }
 
@@ -64,6 +80,7 @@ static struct edge *edge_new(struct port *from, struct port *to)
 	}
 	e->source = from;
 	e->destination = to;
+	e->account = account_hold(from->account);
 	e->id = to->process->id;
 	LIST_INSERT_HEAD(&to->in, e, of_destination);
 	return e;
@@ -87,17 +104,34 @@ static void edge_leave_source(struct edge *e)
 	e->source = NULL;
 }
 
-static void edge_leave_destination(struct edge *e)
+static void set_held(struct edge *e, unsigned held)
+{
+	e->destination->full -= (e->held & HELD_FULL) != 0;
+	e->destination->full += (held & HELD_FULL) != 0;
+	e->held = (uint8_t)held;
+}
+
+/* n bytes of it wait no longer. */
+static void discharge(struct edge *e, size_t n)
 {
 	struct port *to = e->destination;
 
-	if (!to)
+	to->loaded -= n > 0 && e->queued == n;
+	to->queued -= n;
+	to->router->queued -= n;
+	e->queued -= n;
+	account_uncharge(e->account, n);
+	if (n > 0 && to->queued == 0)
+		account_uncharge(to->account, PORT_MEMORY);
+}
+
+static void edge_leave_destination(struct edge *e)
+{
+	if (!e->destination)
 		return;
 	LIST_REMOVE(e, of_destination);
-	to->loaded -= e->queued > 0;
-	to->queued -= e->queued;
-	to->router->queued -= e->queued;
-	e->queued = 0;
+	discharge(e, e->queued);
+	set_held(e, 0);
 	e->destination = NULL;
 }
 
@@ -118,6 +152,7 @@ void router_sweep(struct router *r)
 		if (e->queued > 0)
 			continue; /* edge_uncharge() will doom it again */
 		edge_leave_destination(e);
+		account_release(e->account);
 		free(e);
 	}
 }
@@ -126,35 +161,76 @@ void router_sweep(struct router *r)
  * Charges.
  */
 
+#define SHARE_LEAST FRAME_MAX /* one frame may wait, whatever else does */
+#define ROOM_PART 8u          /* of what a user may still have waiting, this part may be on one edge */
+
 static size_t edge_share(const struct edge *e)
 {
 	const struct port *to = e->destination;
 	const struct limits *limits = to->router->limits;
-	size_t share = limits->queue / (to->loaded ? to->loaded : 1);
+	size_t share = limits->queue / (to->loaded ? to->loaded : 1), room = account_room(e->account) / ROOM_PART;
 
-	if (to->router->queued > limits->memory)
-		return FRAME_MAX;
+	if (share < limits->share_least)
+		share = limits->share_least;
 	if (share > limits->share)
-		return limits->share;
-	return share > limits->share_least ? share : limits->share_least;
+		share = limits->share;
+	if (share > room)
+		share = room;
+	return share > SHARE_LEAST ? share : SHARE_LEAST;
+}
+
+/* Nothing more may wait for it, whosesoever it is. */
+static int port_is_full(const struct port *to)
+{
+	return to->queued > 2 * to->router->limits->queue ||
+	       (to->queued > FRAME_MAX && accounts_are_full(to->router->accounts));
+}
+
+/* Well below that. */
+static int port_has_room(const struct port *to)
+{
+	return to->queued <= to->router->limits->queue / 2 * 3 &&
+	       (to->queued <= FRAME_MAX / 2 || !accounts_are_full(to->router->accounts));
 }
 
 void edge_charge(struct edge *e, size_t n)
 {
 	struct port *to = e ? e->destination : NULL;
 
-	if (!to)
+	if (!to || n == 0)
 		return;
+	if (to->queued == 0)
+		account_charge(to->account, PORT_MEMORY);
 	to->loaded += e->queued == 0;
-	e->queued += n;
 	to->queued += n;
 	to->router->queued += n;
+	e->queued += n;
+	account_charge(e->account, n);
 }
 
 static void edge_go(struct edge *e)
 {
-	e->held = 0;
+	set_held(e, 0);
 	note_about(e->source->process->sink, FRAME_GO, 0, e->id);
+}
+
+static int edge_has_room(const struct edge *e)
+{
+	return e->queued < edge_share(e) / 2;
+}
+
+/* Those that were held because it was full. Some may have to wait for themselves. */
+static void port_go(struct port *to)
+{
+	struct edge *e;
+
+	LIST_FOREACH (e, &to->in, of_destination) {
+		if (!(e->held & HELD_FULL))
+			continue;
+		set_held(e, (e->held & ~HELD_FULL) | HELD_BUSY);
+		if (e->source && e->held == HELD_BUSY && edge_has_room(e))
+			edge_go(e);
+	}
 }
 
 void edge_uncharge(void *tag, size_t n)
@@ -164,28 +240,27 @@ void edge_uncharge(void *tag, size_t n)
 
 	if (!to)
 		return;
-	e->queued -= n;
-	to->queued -= n;
-	to->router->queued -= n;
-	to->loaded -= e->queued == 0;
+	discharge(e, n);
 	if (!e->source && e->queued == 0)
 		edge_doom(to->router, e);
-	else if (e->source && e->held == HELD_BUSY && e->queued < edge_share(e) / 2)
+	else if (e->source && e->held == HELD_BUSY && edge_has_room(e))
 		edge_go(e);
+	if (to->full > 0 && port_has_room(to))
+		port_go(to);
 }
 
 /*
  * Who may, and who is there.
  */
 
-static int is_almighty(const struct router *r, uint32_t uid)
+int router_is_almighty(const struct router *r, uint32_t uid)
 {
 	return uid == 0 || uid == r->owner;
 }
 
 int router_may_users(const struct router *r, uint32_t a, uint32_t b)
 {
-	return a == b || is_almighty(r, a) || is_almighty(r, b);
+	return a == b || router_is_almighty(r, a) || router_is_almighty(r, b);
 }
 
 int router_may(const struct router *r, const struct process *a, const struct process *b)
@@ -271,9 +346,11 @@ static int edge_of(struct router *r, struct process *from, const struct frame *f
 /* Tell the sender to wait, unless it knows. */
 static void edge_hold(struct router *r, struct edge *e, unsigned why)
 {
-	if (e->held & why)
+	unsigned knows = e->held & (why == HELD_AWAY ? HELD_AWAY : HELD_BUSY | HELD_FULL);
+
+	set_held(e, e->held | why);
+	if (knows)
 		return;
-	e->held |= (uint8_t)why;
 	r->holds++;
 	note_about(e->source->process->sink, FRAME_HOLD, why == HELD_AWAY ? FRAME_AWAY : 0, e->id);
 }
@@ -281,13 +358,17 @@ static void edge_hold(struct router *r, struct edge *e, unsigned why)
 /* 1 if there is a reason to drop the frame. */
 static int edge_is_shut(struct router *r, struct edge *e, const struct process *from)
 {
-	if (!e->destination->process->sink)
+	if (!e->destination->process->sink) {
 		edge_hold(r, e, HELD_AWAY);
-	else if (!from->dying && e->queued > edge_share(e))
-		edge_hold(r, e, HELD_BUSY);
-	if (!e->destination->process->sink)
 		return 1;
-	return e->held != 0 && !from->dying;
+	}
+	if (from->dying)
+		return 0;
+	if (port_is_full(e->destination))
+		edge_hold(r, e, HELD_FULL);
+	else if (e->queued > edge_share(e))
+		edge_hold(r, e, HELD_BUSY);
+	return e->held != 0;
 }
 
 /* What is dropped is counted item by item, so that a parent can learn that something its child said is missing. */
@@ -326,6 +407,7 @@ static void stamp(const struct frame *f, uint64_t source)
 int router_route(struct router *r, struct process *from, const struct frame *f)
 {
 	struct edge *e = from->port ? from->port->last : NULL;
+	const struct port *to;
 	int error;
 
 	if (!e || e->id != f->destination || f->destination_node != 0) {
@@ -341,7 +423,8 @@ int router_route(struct router *r, struct process *from, const struct frame *f)
 	stamp(f, from->id);
 	from->port->frames_in++;
 	from->port->bytes_in += f->size;
-	if ((e->queued > FRAME_MAX || e->held || !e->destination->process->sink) && edge_is_shut(r, e, from)) {
+	to = e->destination;
+	if ((to->queued > FRAME_MAX || e->held || !to->process->sink) && edge_is_shut(r, e, from)) {
 		remember_dropped(e, f);
 		return 0;
 	}
@@ -375,11 +458,24 @@ static void edge_recheck(struct router *r, struct edge *e)
 	edge_end(r, e);
 }
 
+/* It was awaited, and now its user is known. */
+static void port_reaccount(struct router *r, struct port *port)
+{
+	struct account *account = account_open(r->accounts, port->process->uid);
+
+	if (!account)
+		return;                 /* what it sends counts as nobody's, which is bounded too */
+	account_release(port->account); /* nothing is charged to it: nothing waits for one without a connection */
+	port->account = account;
+}
+
 void router_attach(struct router *r, struct process *p, struct sink *sink)
 {
 	struct edge *e, *next;
 	uint32_t at = 0;
 
+	if (p->port && p->port->account->uid != p->uid)
+		port_reaccount(r, p->port);
 	r->n_awaited -= p->state == PROCESS_AWAITED;
 	p->state = PROCESS_LIVE;
 	p->sink = sink;
@@ -390,19 +486,16 @@ void router_attach(struct router *r, struct process *p, struct sink *sink)
 	}
 	/* It begins again with all its destinations: whoever has to be held hears it again. */
 	while (p->port && (e = table_next(&p->port->out, &at)))
-		e->held = 0;
+		set_held(e, 0);
 }
 
 static void edge_detach(struct router *r, struct edge *e)
 {
-	struct port *to = e->destination;
-
 	if (!e->source) {
 		edge_end(r, e);
 		return;
 	}
-	to->router->queued -= e->queued;
-	e->queued = 0;
+	discharge(e, e->queued);
 	edge_hold(r, e, HELD_AWAY);
 }
 
@@ -416,8 +509,6 @@ void router_detach(struct router *r, struct process *p)
 		next = LIST_NEXT(e, of_destination);
 		edge_detach(r, e);
 	}
-	if (p->port)
-		p->port->queued = p->port->loaded = 0;
 }
 
 struct ending {
@@ -449,6 +540,7 @@ static void port_end(const struct ending *ending, struct port *port)
 		edge_doom(ending->router, e);
 	}
 	table_deinit(&port->out);
+	account_release(port->account);
 	free(port);
 }
 

@@ -7,14 +7,15 @@
 #ifndef BROOD_ROUTER_H
 #define BROOD_ROUTER_H
 
+#include "account.h"
 #include "brood.pb-c.h"
 #include "frame.h"
-#include "limit.h"
 #include "registry.h"
 
 struct edge {
 	struct port *source;      /* NULL: it is gone, its last bytes still wait */
 	struct port *destination; /* NULL: gone */
+	struct account *account;  /* of the sender's user */
 	uint64_t id;              /* the destination's */
 	size_t queued;
 	uint64_t last; /* on stream 0: the latest sequence of an item seen */
@@ -26,17 +27,20 @@ struct edge {
 LIST_HEAD(edge_list, edge);
 SLIST_HEAD(doomed_list, edge);
 
-#define HELD_BUSY 0x1u
+#define HELD_BUSY 0x1u /* more than its share waits */
 #define HELD_AWAY 0x2u
+#define HELD_FULL 0x4u /* more waits for the destination, or in the broker, than may at all */
 
 struct port { /* what the router keeps of a process that sent or was sent something */
 	struct process *process;
 	struct router *router;
-	struct edge *last; /* the edge of the latest frame */
-	struct table out;  /* edges by destination id */
+	struct account *account; /* of its user */
+	struct edge *last;       /* the edge of the latest frame */
+	struct table out;        /* edges by destination id */
 	struct edge_list in;
 	size_t queued;   /* bytes that wait for this process ... */
 	uint32_t loaded; /* ... and on how many edges */
+	uint32_t full;   /* edges to it with HELD_FULL */
 	uint32_t nobody_helping;
 	uint64_t nobody; /* in that helping it was told that nobody has this id */
 	uint64_t frames_in, frames_out, bytes_in, bytes_out;
@@ -44,6 +48,7 @@ struct port { /* what the router keeps of a process that sent or was sent someth
 
 struct router {
 	struct registry *registry;
+	struct accounts *accounts; /* the registry's, and their limits */
 	const struct limits *limits;
 	uint32_t owner;       /* user whose processes may talk to everybody; root's may, too */
 	uint32_t first_epoch; /* ids below are of earlier runs */
@@ -52,11 +57,10 @@ struct router {
 	uint32_t helping, death; /* counters that tell one from the other */
 	struct doomed_list doomed;
 	uint64_t frames, bytes, holds;
-	size_t queued;
+	size_t queued; /* bytes that wait */
 };
 
-void router_init(struct router *, struct registry *, const struct limits *, uint32_t owner, uint32_t first_epoch,
-		 int grace);
+void router_init(struct router *, struct registry *, uint32_t owner, uint32_t first_epoch, int grace);
 /* Frees all edges and ports; the processes stay. */
 void router_deinit(struct router *);
 
@@ -86,6 +90,8 @@ struct process *router_await(struct router *, uint64_t id);
 /* 1 if the id is of an earlier run and the time of grace has not passed. */
 int router_awaits(const struct router *, uint64_t id);
 
+/* 1 for root and the broker's own user. */
+int router_is_almighty(const struct router *, uint32_t uid);
 /* 1 if these two may see and write to each other. */
 int router_may(const struct router *, const struct process *, const struct process *);
 /* 1 if processes of these two users may, though they are not related. */

@@ -1,7 +1,12 @@
 /*
  * session: reads frames, hands them to the router or the desk, and writes what others put into it.
  *
- * Reading: one helping per session and turn, so nobody starves. Writing: whatever was put during the turn is a list of
+ * Serving: a session that has something to read, or room for what it could not be sent, waits in the schedule, and a turn
+ * serves as many as its work allows, users in turn. A session is served one helping, so nobody starves. If many wait, who
+ * is reported ready again is not watched until it was served, so a thousand of them cost nothing meanwhile; and one of
+ * these that took much is not asked whether there is more, but waits again at once.
+ *
+ * Writing: whatever was put during the turn is a list of
  * pieces in an outbox, and the end of the turn writes each dirty session once. What a socket does not take is copied to
  * its channel and charged to the edges it came by; from then on everything queues up behind it until the socket
  * has room. So in the common case bytes are copied by the kernel only.
@@ -27,6 +32,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +40,19 @@
 #include <unistd.h>
 
 #define SLAB_SIZE (4 * SLAB_HELPING)
-#define REQUESTS_MOST (1024u * 1024u)      /* unread bytes above which it may send no requests */
+#define WRITE_MOST (1024u * 1024u)    /* of what was kept, at a time: less would keep it longer, and be copied more */
+#define REQUESTS_MOST (1024u * 1024u) /* unread bytes above which it may send no requests */
 #define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
 #define FDS_SHARE 2u                       /* one in so many of the broker's descriptors may wait to be passed on */
+#define CROWD 32u                          /* so many may be reported ready again and again; more are not watched */
+#define LIGHT_MOST 4096u                   /* more than that in one helping makes a session a heavy one */
+#define WORK_FRAME 64u                     /* what takes as long as copying so many bytes: a frame to be routed, ... */
+#define WORK_CONTROL 4096u                 /* ... one for the broker itself, ... */
+#define WORK_WRITE 1024u                   /* ... another session to be written to */
 #define LINGER_MOST 64                     /* discarded pieces of input at the end of a TCP connection */
+
+#define READY_READ 0x1u
+#define READY_WRITE 0x2u
 
 /*
  * Closing.
@@ -55,7 +70,7 @@ static struct session_list *list_of(struct session *s)
 static void end_greeting(struct session *s)
 {
 	if (s->greets)
-		quota_give(s->all->quota, s->charged, QUOTA_GREETINGS);
+		account_give(s->account->all, s->account->uid, ACCOUNT_GREETINGS);
 	s->greets = 0;
 }
 
@@ -63,7 +78,7 @@ static void uncharge(struct session *s)
 {
 	end_greeting(s);
 	if (s->counts)
-		quota_give(s->all->quota, s->charged, QUOTA_SESSIONS);
+		account_give(s->account->all, s->account->uid, ACCOUNT_SESSIONS);
 	s->counts = 0;
 }
 
@@ -79,6 +94,8 @@ void session_close(struct session *s)
 	if (s->writing)
 		event_del(s->writable);
 	s->writing = 0;
+	s->ready = s->muted = 0;
+	schedule_remove(&s->all->schedule, &s->waiter);
 	if (s->process)
 		s->all->ops->ended(s->all->data, s);
 	s->process = NULL;
@@ -194,9 +211,11 @@ static void session_put(struct sink *sink, struct edge *edge, const uint8_t *byt
 		return;
 	if (!s->out) {
 		s->out = outbox_lend(&s->all->outboxes);
+		s->all->work += WORK_WRITE;
 		if (s->out)
 			STAILQ_INSERT_TAIL(&s->all->dirty, s, of_dirty);
 	}
+	s->all->work += edge ? 0 : n;
 	if (s->out)
 		r = edge ? put_frame(s, edge, bytes, n) : outbox_copy(s->out, bytes, n);
 	/* Bytes are missing now, so nothing more may go out; its senders will hear what became of it. */
@@ -204,7 +223,51 @@ static void session_put(struct sink *sink, struct edge *edge, const uint8_t *byt
 		session_exhaust(s);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *data);
+/*
+ * Being ready.
+ */
+
+static struct event *event_of(struct session *s, unsigned what)
+{
+	return what == READY_READ ? &s->readable : s->writable;
+}
+
+/* It has something to read, or room for what waits. */
+static void is_ready(struct session *s, unsigned what)
+{
+	if (s->ready & what && s->all->schedule.n > CROWD) {
+		event_del(event_of(s, what));
+		s->muted |= (uint8_t)what;
+	}
+	s->ready |= (uint8_t)what;
+	schedule_add(&s->all->schedule, &s->waiter, &s->account->lane);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *data)
+{
+	(void)fd;
+	(void)what;
+	is_ready(data, READY_READ);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *data)
+{
+	(void)fd;
+	(void)what;
+	is_ready(data, READY_WRITE);
+}
+
+/* It was served while its event was off: it waits at once, as there is likely to be more, or is watched again. */
+static void wait_again(struct session *s, unsigned what, int more)
+{
+	if (more) {
+		s->ready |= (uint8_t)what;
+		return;
+	}
+	s->muted &= (uint8_t)~what;
+	if (event_add(event_of(s, what), NULL) < 0)
+		session_close(s);
+}
 
 static void wait_for_room(struct session *s)
 {
@@ -253,23 +316,36 @@ static size_t notes_waiting(const struct session *s)
 	return s->channel.kept_bytes + s->channel.kept_fds * CHANNEL_FD_BYTES - (port ? port->queued : 0);
 }
 
-static void refuse_answers(struct session *s)
+static void account_notes(struct session *s, size_t notes)
 {
-	size_t waiting = notes_waiting(s);
+	s->account->notes += notes - s->notes;
+	s->notes = (uint32_t)notes;
+}
 
-	session_refuse(s, "limit.answers",
-		       "%zu bytes of the broker's answers wait to be read, more than allowed "
-		       "(limits.answers-per-session = %zu)",
-		       waiting, s->all->quota->limits->notes);
+/* 1 if the broker's own words may wait. */
+static int may_wait(struct session *s)
+{
+	const struct limits *limits = s->all->limits;
+
+	account_notes(s, notes_waiting(s));
+	if (s->notes > limits->notes)
+		session_refuse(s, "limit.answers",
+			       "%" PRIu32 " bytes of the broker's answers wait to be read, more than allowed "
+			       "(limits.answers-per-session = %zu)",
+			       s->notes, limits->notes);
+	else if (s->notes > 0 && s->account->notes > limits->user_notes)
+		session_refuse(s, "limit.answers",
+			       "%zu bytes of the broker's answers wait to be read by user %" PRIu32
+			       ", more than allowed (limits.answers-per-user = %zu)",
+			       s->account->notes, s->account->uid, limits->user_notes);
+	return s->state != SESSION_CLOSING;
 }
 
 static void keep_unsent(struct session *s, struct outbox *out, size_t sent)
 {
 	if (keep_rest(s, out, sent) < 0)
 		session_close(s);
-	else if (notes_waiting(s) > s->all->quota->limits->notes)
-		refuse_answers(s);
-	else if (channel_wants_write(&s->channel))
+	else if (channel_wants_write(&s->channel) && may_wait(s))
 		wait_for_room(s);
 }
 
@@ -328,7 +404,7 @@ static ssize_t write_outbox(struct session *s, struct outbox *out)
 static int drain(struct session *s, channel_left_fn *left)
 {
 	unsigned fds = s->channel.kept_fds;
-	int r = channel_drain(&s->channel, left);
+	int r = channel_drain_some(&s->channel, left, WRITE_MOST);
 
 	s->all->fds_kept -= fds - s->channel.kept_fds;
 	return r;
@@ -361,27 +437,39 @@ static void sessions_flush(struct sessions *all)
 	}
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *data)
+/* It may send requests again. */
+static void unhold(struct session *s)
 {
-	struct session *s = data;
+	if (!s->held || s->channel.kept_bytes >= REQUESTS_MOST / 2)
+		return;
+	s->held = 0;
+	note_about(&s->sink, FRAME_GO, 0, FRAME_BROKER);
+}
 
-	(void)fd;
-	(void)what;
+static void stop_writing(struct session *s)
+{
+	event_del(s->writable);
+	s->writing = 0;
+	s->muted &= (uint8_t)~READY_WRITE;
+}
+
+static void write_kept(struct session *s)
+{
+	size_t before = s->channel.kept_bytes;
+
 	if (drain(s, edge_uncharge) < 0) {
 		/* It can be read to its end at most. */
-		event_del(s->writable);
-		s->writing = 0;
+		stop_writing(s);
 		session_exhaust(s);
 		return;
 	}
-	if (s->held && s->channel.kept_bytes < REQUESTS_MOST / 2) {
-		s->held = 0;
-		note_about(&s->sink, FRAME_GO, 0, FRAME_BROKER);
-	}
-	if (!channel_wants_write(&s->channel)) {
-		event_del(s->writable);
-		s->writing = 0;
-	}
+	s->all->work += before - s->channel.kept_bytes + WORK_WRITE;
+	account_notes(s, notes_waiting(s));
+	unhold(s);
+	if (!channel_wants_write(&s->channel))
+		stop_writing(s);
+	else if (s->muted & READY_WRITE)
+		wait_again(s, READY_WRITE, before - s->channel.kept_bytes >= WRITE_MOST);
 }
 
 /*
@@ -403,7 +491,7 @@ static void request(struct session *s, const struct frame *f)
 /* The others are for connections. */
 static int too_many_wait(const struct sessions *all, unsigned more)
 {
-	unsigned long most = all->quota->limits->descriptors;
+	unsigned long most = all->limits->descriptors;
 
 	if (most == 0)
 		most = (unsigned long)sysconf(_SC_OPEN_MAX) / FDS_SHARE;
@@ -443,7 +531,7 @@ static void out_of_memory(struct session *s)
 static void refuse_destination(struct session *s)
 {
 	char id[ID_TEXT];
-	uint32_t most = s->all->quota->limits->destinations;
+	uint32_t most = s->all->limits->destinations;
 
 	session_refuse(s, "limit.destinations",
 		       "process %s writes to %" PRIu32
@@ -472,7 +560,10 @@ static void routed(struct session *s, const struct frame *f)
 
 static void take_frame(struct session *s, const struct frame *f)
 {
-	if (s->state == SESSION_LIVE && frame_is_routed(f->kind))
+	int is_routed = frame_is_routed(f->kind);
+
+	s->all->work += is_routed && f->destination != FRAME_BROKER ? WORK_FRAME : WORK_CONTROL;
+	if (s->state == SESSION_LIVE && is_routed)
 		routed(s, f);
 	else if (s->state == SESSION_LIVE || f->kind == FRAME_HELLO)
 		s->all->ops->control(s->all->data, s, f);
@@ -510,8 +601,8 @@ static void take_frames(struct session *s)
 		refuse_bytes(s, r);
 }
 
-/* 1: a helping was taken. 0: nothing there now. -1: the end, or it was refused. */
-static int read_helping(struct session *s)
+/* Above 0: so many bytes were taken. 0: nothing there now. -1: the end, or it was refused. */
+static ssize_t read_helping(struct session *s)
 {
 	ssize_t got;
 
@@ -521,8 +612,9 @@ static int read_helping(struct session *s)
 	}
 	got = channel_read(&s->channel);
 	if (got > 0) {
+		s->all->work += (size_t)got;
 		take_frames(s);
-		return s->state == SESSION_CLOSING ? -1 : 1;
+		return s->state == SESSION_CLOSING ? -1 : got;
 	}
 	if (got == -EAGAIN)
 		return 0;
@@ -534,14 +626,32 @@ static int read_helping(struct session *s)
 	return -1;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *data)
+static void read_ready(struct session *s)
 {
-	struct session *s = data;
+	ssize_t got = read_helping(s);
 
-	(void)fd;
-	(void)what;
-	if (read_helping(s) < 0)
+	if (got > 0)
+		s->waiter.heavy = got > (ssize_t)LIGHT_MOST;
+	if (got < 0)
 		session_close(s);
+	else if (s->muted & READY_READ)
+		wait_again(s, READY_READ, got > (ssize_t)LIGHT_MOST);
+}
+
+/* What it waited for, once. */
+static void serve(struct session *s)
+{
+	unsigned ready = s->ready;
+	uint64_t before = s->all->work;
+
+	s->ready = 0;
+	if (ready & READY_WRITE && s->writing)
+		write_kept(s);
+	if (ready & READY_READ && s->state != SESSION_CLOSING)
+		read_ready(s);
+	schedule_charge(&s->all->schedule, &s->account->lane, s->all->work - before);
+	if (s->ready)
+		schedule_add(&s->all->schedule, &s->waiter, &s->account->lane);
 }
 
 static void exhaust(struct session *s)
@@ -560,7 +670,7 @@ static void exhaust(struct session *s)
 /* Milliseconds until its deadline, not above 0 if it has passed. */
 static int32_t hello_left(const struct session *s)
 {
-	return (int32_t)(s->since_ms + s->all->quota->limits->hello_ms - (uint32_t)clock_ms());
+	return (int32_t)(s->since_ms + s->all->limits->hello_ms - (uint32_t)clock_ms());
 }
 
 static void arm_hello_timer(struct sessions *all)
@@ -583,7 +693,7 @@ static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 	(void)what;
 	while ((s = TAILQ_FIRST(&all->fresh)) && hello_left(s) <= 0)
 		session_refuse(s, "hello.timeout", "no HELLO came within %" PRIu32 " ms (limits.hello-timeout)",
-			       all->quota->limits->hello_ms);
+			       all->limits->hello_ms);
 	arm_hello_timer(all);
 }
 
@@ -594,13 +704,14 @@ void sessions_relimit(struct sessions *all)
 }
 
 int sessions_init(struct sessions *all, struct event_base *base, struct log *log, struct router *router,
-		  struct quota *quota, const struct session_ops *ops, void *data)
+		  const struct session_ops *ops, void *data)
 {
 	memset(all, 0, sizeof(*all));
 	all->base = base;
 	all->log = log;
 	all->router = router;
-	all->quota = quota;
+	all->limits = router->limits;
+	schedule_init(&all->schedule, all->limits);
 	all->ops = ops;
 	all->data = data;
 	outbox_pool_init(&all->outboxes);
@@ -632,6 +743,8 @@ static void session_free(struct session *s)
 		linger(s->channel.in_fd);
 	s->all->fds_kept -= s->channel.kept_fds;
 	channel_deinit(&s->channel);
+	account_notes(s, 0);
+	account_release(s->account);
 	s->all->n--;
 	free(s);
 }
@@ -668,18 +781,49 @@ void sessions_deinit(struct sessions *all)
 	slab_deinit(&all->slab);
 }
 
-void sessions_turn(struct sessions *all)
+static struct session *session_of_waiter(struct waiter *w)
+{
+	return (struct session *)(void *)((char *)w - offsetof(struct session, waiter));
+}
+
+static void serve_ready(struct sessions *all)
+{
+	struct waiter *w;
+
+	schedule_begin(&all->schedule);
+	while ((w = schedule_next(&all->schedule)))
+		serve(session_of_waiter(w));
+}
+
+/* As many of the dead as are one turn's work. */
+static void exhaust_some(struct sessions *all, uint64_t end)
 {
 	struct session *s;
 
+	while (all->work < end && (s = TAILQ_FIRST(&all->exhausting))) {
+		all->work += WORK_CONTROL;
+		exhaust(s);
+	}
+}
+
+void sessions_turn(struct sessions *all)
+{
+	uint64_t end;
+
+	serve_ready(all);
+	end = all->work + all->limits->turn;
 	do {
-		while ((s = TAILQ_FIRST(&all->exhausting)))
-			exhaust(s);
+		exhaust_some(all, end);
 		sessions_flush(all);
-	} while (!TAILQ_EMPTY(&all->exhausting) || !STAILQ_EMPTY(&all->dirty));
+	} while ((!TAILQ_EMPTY(&all->exhausting) && all->work < end) || !STAILQ_EMPTY(&all->dirty));
 	reap(all);
 	slab_reset(&all->slab);
 	router_sweep(all->router);
+}
+
+int sessions_are_busy(const struct sessions *all)
+{
+	return all->schedule.n > 0 || !TAILQ_EMPTY(&all->exhausting);
 }
 
 /*
@@ -689,8 +833,11 @@ void sessions_turn(struct sessions *all)
 struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum process_transport transport, uint32_t uid)
 {
 	struct session *s = calloc(1, sizeof(*s));
+	struct account *account = account_open(all->router->accounts, uid);
 
-	if (!s) {
+	if (!s || !account) {
+		account_release(account);
+		free(s);
 		close(in_fd);
 		if (out_fd != in_fd)
 			close(out_fd);
@@ -701,6 +848,7 @@ struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum pr
 	s->uid = uid;
 	s->transport = (uint8_t)transport;
 	s->since_ms = (uint32_t)clock_ms();
+	s->account = account;
 	channel_init(&s->channel, in_fd, out_fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
 	if (transport == TRANSPORT_TCP)
@@ -716,51 +864,88 @@ struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum pr
 	return s;
 }
 
-static void refuse_quota(struct session *s, uint32_t uid, enum quota_kind kind, int error)
+/* What r says was refused to its user. */
+static void refuse_one_more(struct session *s, enum account_kind kind, int r)
 {
 	static const char *const names[] = {
-		[QUOTA_SESSIONS] = "limit.sessions", [QUOTA_GREETINGS] = "limit.greetings"
+		[ACCOUNT_SESSIONS] = "limit.sessions", [ACCOUNT_GREETINGS] = "limit.greetings"
 	};
-	char text[QUOTA_TEXT];
+	const struct account *a = s->account;
+	char text[ACCOUNT_TEXT];
 
-	quota_explain(s->all->quota, uid, kind, error, text);
-	session_refuse(s,
-		       error == -ENOMEM   ? "broker.full"
-		       : error == -EAGAIN ? "limit.rate"
-					  : names[kind],
-		       "%s", error == -ENOMEM ? "the broker has no memory left" : text);
+	if (r == -ENOMEM)
+		session_refuse(s, "broker.full", "the broker has no memory left");
+	else
+		session_refuse(s, r == -EAGAIN ? "limit.rate" : names[kind], "%s",
+			       account_explain(a->all, a->uid, kind, r, text));
+}
+
+/* One user's many must not keep the others out. The broker's own user and root look after themselves. */
+static int leaves_enough(struct session *s)
+{
+	const struct account *a = s->account;
+	uint32_t set = s->all->limits->connections, most = set ? set : (uint32_t)sysconf(_SC_OPEN_MAX);
+
+	if (a->uid == ACCOUNT_NOBODY || router_is_almighty(s->all->router, a->uid) || !account_has_its_part(a, most))
+		return 1;
+	session_refuse(s, "limit.sessions",
+		       "user %" PRIu32 " has %" PRIu32
+		       " sessions, and has to leave as many to others (limits.sessions = %" PRIu32 "%s)",
+		       a->uid, a->has[ACCOUNT_SESSIONS], most, set ? "" : ", the limit of open files");
+	return 0;
+}
+
+/* 0, or -ENOMEM. */
+static int change_account(struct session *s, uint32_t uid)
+{
+	struct account *account = account_open(s->account->all, uid);
+	int waits = s->waiter.lane != NULL;
+
+	if (!account)
+		return -ENOMEM;
+	schedule_remove(&s->all->schedule, &s->waiter);
+	account_notes(s, 0);
+	account_release(s->account);
+	s->account = account;
+	if (waits)
+		schedule_add(&s->all->schedule, &s->waiter, &account->lane);
+	return 0;
 }
 
 int session_charge(struct session *s, uint32_t uid)
 {
-	int r;
+	int r = 0;
 
-	if (s->counts && s->charged == uid)
+	if (s->counts && s->account->uid == uid)
 		return 1;
 	uncharge(s);
-	s->charged = uid;
-	r = quota_take(s->all->quota, uid, QUOTA_SESSIONS);
+	if (s->account->uid != uid)
+		r = change_account(s, uid);
+	if (r == 0 && !leaves_enough(s))
+		return 0;
+	if (r == 0)
+		r = account_take(s->account->all, uid, ACCOUNT_SESSIONS);
 	s->counts = r == 0;
 	if (r < 0)
-		refuse_quota(s, uid, QUOTA_SESSIONS, r);
+		refuse_one_more(s, ACCOUNT_SESSIONS, r);
 	return r == 0;
 }
 
 void session_admit(struct session *s)
 {
-	uint32_t uid = s->transport == TRANSPORT_TCP ? QUOTA_NOBODY : s->uid;
-	int r = quota_knock(s->all->quota, uid, clock_ms());
+	struct account *a = s->account;
+	int r = account_knock(a->all, a->uid, clock_ms());
 
 	if (r < 0) {
-		refuse_quota(s, uid, QUOTA_SESSIONS, r);
+		refuse_one_more(s, ACCOUNT_SESSIONS, r);
 		return;
 	}
-	if (!session_charge(s, uid))
+	if (!session_charge(s, a->uid))
 		return;
-	r = quota_take(s->all->quota, uid, QUOTA_GREETINGS);
+	r = account_take(a->all, a->uid, ACCOUNT_GREETINGS);
 	s->greets = r == 0;
 	if (r < 0)
-		refuse_quota(s, uid, QUOTA_GREETINGS, r);
+		refuse_one_more(s, ACCOUNT_GREETINGS, r);
 }
 
 #ifndef SO_PEERPIDFD

@@ -7,10 +7,10 @@
 #ifndef BROOD_SESSION_H
 #define BROOD_SESSION_H
 
+#include "account.h"
 #include "channel.h"
 #include "log.h"
 #include "outbox.h"
-#include "quota.h"
 #include "registry.h"
 #include "router.h"
 #include "sink.h"
@@ -30,17 +30,21 @@ struct session {
 	struct outbox *out; /* while it is dirty */
 	TAILQ_ENTRY(session) of_state;
 	STAILQ_ENTRY(session) of_dirty;
-	uint32_t since_ms;  /* when it came; the lower half of the clock, which is enough for its order */
-	uint32_t charged;   /* the user it counts as one of, if it is counted */
-	uint32_t uid;       /* whom the kernel says it is */
-	uint8_t state;      /* enum session_state */
-	uint8_t transport;  /* enum process_transport */
-	uint8_t writing;    /* waits for room in its socket */
-	uint8_t held;       /* was told to send no requests for now */
-	uint8_t exhausting; /* will be read to its end, then closed */
-	uint8_t refused;    /* closed by us for a reason */
-	uint8_t counts;     /* as a session of that user, ... */
-	uint8_t greets;     /* ... and as one that has not said HELLO */
+	struct waiter waiter;    /* to be served */
+	struct account *account; /* of its user; ACCOUNT_NOBODY's while that is not known */
+	uint32_t notes;          /* bytes of the broker's own that wait in the channel, as counted in the account */
+	uint32_t since_ms;       /* when it came; the lower half of the clock, which is enough for its order */
+	uint32_t uid;            /* whom the kernel says it is */
+	uint8_t state;           /* enum session_state */
+	uint8_t transport;       /* enum process_transport */
+	uint8_t writing;         /* waits for room in its socket */
+	uint8_t ready;           /* READY_...: what it will be served for */
+	uint8_t muted;           /* READY_...: of which the event is off, because it waits for that already */
+	uint8_t held;            /* was told to send no requests for now */
+	uint8_t exhausting;      /* will be read to its end, then closed */
+	uint8_t refused;         /* closed by us for a reason */
+	uint8_t counts;          /* as a session in the account, ... */
+	uint8_t greets;          /* ... and as one that has not said HELLO */
 };
 
 TAILQ_HEAD(session_list, session);
@@ -59,15 +63,17 @@ struct sessions {
 	struct event_base *base;
 	struct log *log;
 	struct router *router;
-	struct quota *quota; /* and limits */
+	const struct limits *limits;
 	const struct session_ops *ops;
 	void *data;
 	struct slab slab;
 	struct outbox_pool outboxes;
 	struct session_list fresh, live, exhausting, closing;
 	STAILQ_HEAD(, session) dirty;
-	struct parcel *parcel; /* came with the frame that is being routed, for the session it is put into */
-	unsigned fds_kept;     /* descriptors that wait in channels */
+	struct schedule schedule; /* those that are ready */
+	uint64_t work;            /* done so far: bytes, and what counts as such */
+	struct parcel *parcel;    /* came with the frame that is being routed, for the session it is put into */
+	unsigned fds_kept;        /* descriptors that wait in channels */
 	struct event hello_timer;
 	unsigned n;  /* of all states */
 	int leaving; /* goodbye was said: an adopted child that comes now hears it, too */
@@ -76,14 +82,16 @@ struct sessions {
 };
 
 /* -ENOMEM. */
-int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, struct quota *,
-		  const struct session_ops *, void *data);
+int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, const struct session_ops *,
+		  void *data);
 /* Closes all without a word; what ended() does is done before. Half-built is fine. */
 void sessions_deinit(struct sessions *);
-/* The end of a turn: read the dead to their end, write to everybody, free what closed. */
+/* A turn: serve who is ready, read the dead to their end, write to everybody, free what closed. */
 void sessions_turn(struct sessions *);
 /* The limits have changed. */
 void sessions_relimit(struct sessions *);
+/* 1 if there is more to do than one turn could: do not wait before the next. */
+int sessions_are_busy(const struct sessions *);
 /* Tell everybody that the broker is going. Those that have not said HELLO are closed. */
 void sessions_goodbye(struct sessions *, Brood__Parting);
 

@@ -644,9 +644,11 @@ static void drop_sent_runs(struct channel *c, size_t sent, channel_left_fn *left
 		drop_runs(c);
 }
 
-int channel_drain(struct channel *c, channel_left_fn *left)
+int channel_drain_some(struct channel *c, channel_left_fn *left, size_t most)
 {
-	while (c->kept_bytes > 0) {
+	size_t end = c->kept_bytes > most ? c->kept_bytes - most : 0;
+
+	while (c->kept_bytes > end) {
 		struct iovec iov[DRAIN_PIECES];
 		size_t bytes = next_call_bytes(c);
 		int n = next_pieces(c, iov, &bytes);
@@ -661,6 +663,11 @@ int channel_drain(struct channel *c, channel_left_fn *left)
 			break;
 	}
 	return 0;
+}
+
+int channel_drain(struct channel *c, channel_left_fn *left)
+{
+	return channel_drain_some(c, left, SIZE_MAX);
 }
 
 /* Keep what is left of iov behind the first `done` bytes. */

@@ -96,6 +96,8 @@ typedef void channel_left_fn(void *tag, size_t bytes);
  * 0, or negative errno. What channel_deinit() throws away is not told.
  */
 int channel_drain(struct channel *, channel_left_fn *left);
+/* The same, no more than this and one call's worth. */
+int channel_drain_some(struct channel *, channel_left_fn *left, size_t most);
 
 /* Bytes wait to be written: ask for writability. */
 static inline int channel_wants_write(const struct channel *c)

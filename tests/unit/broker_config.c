@@ -336,6 +336,10 @@ static const struct {
 	  "limits.queue-per-sender: it is larger than limits.queue-per-receiver; lower it, or raise the other\n" },
 	{ "[limits]\nqueue-per-receiver = 2G\n",
 	  "limits.queue-per-receiver: it is larger than limits.queue-total; lower it, or raise the other\n" },
+	{ "[limits]\nanswers-per-user = 7M\n",
+	  "limits.answers-per-session: it is larger than limits.answers-per-user; lower it, or raise the other\n" },
+	{ "[limits]\nturn-per-user = 513K\n",
+	  "limits.turn-per-user: it is larger than limits.turn; lower it, or raise the other\n" },
 	/* counts */
 	{ "[limits]\nnames-per-process = 0",
 	  "FILE:2: limits.names-per-process: 0 is out of range; give a value from 1 to 65535\n" },

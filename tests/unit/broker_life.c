@@ -24,7 +24,7 @@ struct ear { /* a sink that remembers the kinds it got */
 };
 
 static struct bench {
-	struct quota quota;
+	struct accounts accounts;
 	struct registry registry;
 	struct router router;
 	struct log log;
@@ -73,9 +73,9 @@ static int begin(void **state)
 {
 	(void)state;
 	memset(&bench, 0, sizeof(bench));
-	quota_init(&bench.quota, &limits);
-	registry_init(&bench.registry, &bench.quota, named, NULL);
-	router_init(&bench.router, &bench.registry, &limits, 500, EPOCH, 1);
+	accounts_init(&bench.accounts, &limits);
+	registry_init(&bench.registry, &bench.accounts, named, NULL);
+	router_init(&bench.router, &bench.registry, 500, EPOCH, 1);
 	log_init(&bench.log, STDERR_FILENO, LOG_ERROR);
 	bench.base = event_base_new();
 	absences_init(&bench.absences, bench.base, &limits, 1000, &bench.router.grace, life_over, &bench.life);
@@ -92,7 +92,7 @@ static int end(void **state)
 	event_base_free(bench.base);
 	router_deinit(&bench.router);
 	registry_deinit(&bench.registry);
-	quota_deinit(&bench.quota);
+	accounts_deinit(&bench.accounts);
 	return 0;
 }
 

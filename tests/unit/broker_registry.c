@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct limits limits;
-static struct quota quota;
+static struct accounts accounts;
 static char told[1024]; /* what watchers heard: "watcher:name=holder " */
 
 static void named(void *data, struct process *watcher, const struct name *name)
@@ -33,8 +33,8 @@ static int begin(void **state)
 	static char data[] = "data";
 
 	limits = (struct limits)LIMITS_DEFAULT;
-	quota_init(&quota, &limits);
-	registry_init(&r, &quota, named, data);
+	accounts_init(&accounts, &limits);
+	registry_init(&r, &accounts, named, data);
 	told[0] = '\0';
 	*state = &r;
 	return 0;
@@ -43,7 +43,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	registry_deinit(*state);
-	quota_deinit(&quota);
+	accounts_deinit(&accounts);
 	return 0;
 }
 

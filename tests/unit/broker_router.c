@@ -26,7 +26,7 @@ struct fake {
 static const struct limits limits = LIMITS_DEFAULT;
 
 struct bench {
-	struct quota quota;
+	struct accounts accounts;
 	struct registry registry;
 	struct router router;
 	struct fake fakes[8];
@@ -77,9 +77,9 @@ static int begin(void **state)
 	static const uint32_t users[] = { 1000, 1000, 1000, 1000, 1001, OWNER, 0 };
 	struct bench *b = calloc(1, sizeof(*b));
 
-	quota_init(&b->quota, &limits);
-	registry_init(&b->registry, &b->quota, named, NULL);
-	router_init(&b->router, &b->registry, &limits, OWNER, EPOCH, 1);
+	accounts_init(&b->accounts, &limits);
+	registry_init(&b->registry, &b->accounts, named, NULL);
+	router_init(&b->router, &b->registry, OWNER, EPOCH, 1);
 	for (unsigned i = 0; i < 7; i++) {
 		b->fakes[i].sink.put = fake_put;
 		b->p[i] = registry_add(&b->registry, ID(i + 1), users[i]);
@@ -95,7 +95,9 @@ static int end(void **state)
 
 	router_deinit(&b->router);
 	registry_deinit(&b->registry);
-	quota_deinit(&b->quota);
+	assert_int_equal(b->accounts.memory, 0);
+	assert_int_equal(b->accounts.by_uid.count, 0); /* nobody holds on to one */
+	accounts_deinit(&b->accounts);
 	free(b);
 	return 0;
 }
@@ -239,21 +241,139 @@ static void test_share_shrinks_with_the_number_of_senders(void **state)
 	assert_got(b, 0, "GO(2) ");
 }
 
-/* When the whole broker is full, a frame each is all there is. */
-static void test_total(void **state)
+/* A user may have as much waiting as is free: what is on one edge is the less the more there is on the others. */
+static void test_users_room(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1), *huge = edge_between(b, 2, 3), *theirs = edge_between(b, 4, 5);
+
+	edge_charge(huge, limits.memory / 2 - (16u << 20)); /* 32 MiB of room, an eighth of it for each */
+	edge_charge(e, 4u << 20);
+	say(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");   /* its own bytes count as well, twice */
+	edge_uncharge(huge, 16u << 20); /* now an eighth is 7 MiB */
+	edge_uncharge(e, 1);
+	assert_got(b, 0, "");
+	edge_uncharge(e, 1u << 20);
+	assert_got(b, 0, "GO(2) ");
+	/* Another user's edge has what is free for that one. */
+	edge_charge(huge, 16u << 20);
+	edge_charge(theirs, 8u << 20);
+	say(b, 4, 5);
+	assert_got(b, 5, "data<-5 ");
+	edge_charge(theirs, 1);
+	say(b, 4, 5);
+	assert_got(b, 4, "HOLD(6) ");
+	edge_uncharge(theirs, (8u << 20) + 1);
+	edge_uncharge(huge, limits.memory / 2 - (16u << 20));
+	edge_uncharge(e, (3u << 20) - 1);
+}
+
+/* Whatever the others do, one frame may wait. */
+static void test_a_frame_each(void **state)
 {
 	struct bench *b = *state;
 	struct edge *e = edge_between(b, 0, 1), *huge = edge_between(b, 2, 3);
 
-	edge_charge(e, FRAME_MAX + 1);
+	edge_charge(huge, limits.memory / 2);
+	edge_charge(e, FRAME_MAX);
 	say(b, 0, 1);
 	assert_got(b, 1, "data<-1 ");
-	edge_charge(huge, limits.memory);
+	edge_charge(e, 1);
 	say(b, 0, 1);
 	assert_got(b, 0, "HOLD(2) ");
-	edge_uncharge(huge, limits.memory);
+	edge_uncharge(e, FRAME_MAX / 2 + 1);
+	assert_got(b, 0, "");
 	edge_uncharge(e, 1);
 	assert_got(b, 0, "GO(2) ");
+}
+
+/*
+ * When the queue of a destination is twice what it should be, all are held, also those of whom nothing waits, and go on when
+ * there is room again.
+ */
+static void test_a_full_destination(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1), *other = edge_between(b, 2, 1);
+
+	(void)e;
+	edge_charge(other, 2 * limits.queue);
+	say(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	edge_charge(other, 1);
+	say(b, 0, 1);
+	say(b, 0, 1);
+	say(b, 2, 1);
+	assert_got(b, 1, "");
+	assert_got(b, 0, "HOLD(2) ");
+	assert_got(b, 2, "HOLD(2) ");
+	assert_int_equal(b->p[1]->port->full, 2);
+	say(b, 0, 3); /* to others */
+	assert_got(b, 3, "data<-1 ");
+	edge_uncharge(other, limits.queue / 2);
+	assert_got(b, 0, "");
+	edge_uncharge(other, 1);
+	assert_got(b, 0, "GO(2) ");
+	assert_got(b, 2, ""); /* it has to wait for its own */
+	assert_int_equal(b->p[1]->port->full, 0);
+	say(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	edge_uncharge(other, 3 * (limits.queue / 2));
+	assert_got(b, 2, "GO(2) ");
+}
+
+/* When the whole broker is full, nothing may wait behind a frame that waits already, whosesoever it is. */
+static void test_total(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e = edge_between(b, 0, 1), *huge = edge_between(b, 2, 3), *other = edge_between(b, 5, 1);
+
+	edge_charge(huge, limits.memory + 1);
+	edge_charge(other, FRAME_MAX);
+	say(b, 0, 1);
+	assert_got(b, 1, "data<-1 ");
+	edge_charge(other, 1);
+	say(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	edge_uncharge(other, FRAME_MAX / 2);
+	assert_got(b, 0, "");
+	edge_uncharge(other, 1);
+	assert_got(b, 0, "GO(2) ");
+	/* Or when the broker is not full any more. */
+	edge_charge(other, FRAME_MAX);
+	say(b, 0, 1);
+	assert_got(b, 0, "HOLD(2) ");
+	edge_uncharge(huge, limits.memory / 2);
+	edge_uncharge(other, 1);
+	assert_got(b, 0, "GO(2) ");
+	(void)e;
+}
+
+/* Who was held because the destination was full and is then lost, or begins again, or ends, leaves no trace. */
+static void test_full_and_gone(void **state)
+{
+	struct bench *b = *state;
+	struct edge *other = edge_between(b, 2, 1);
+
+	edge_charge(other, 2 * limits.queue + 1);
+	say(b, 0, 1);
+	say(b, 3, 1);
+	say(b, 5, 1);
+	assert_int_equal(b->p[1]->port->full, 3);
+	router_detach(&b->router, b->p[0]);
+	router_attach(&b->router, b->p[0], &b->fakes[0].sink);
+	assert_int_equal(b->p[1]->port->full, 2);
+	router_end(&b->router, b->p[3], BROOD__WHY__WHY_LEFT, NULL);
+	router_sweep(&b->router);
+	assert_int_equal(b->p[1]->port->full, 1);
+	b->fakes[5].got[0] = '\0';
+	router_detach(&b->router, b->p[1]);
+	assert_got(b, 5, "HOLD(2,away) ");
+	assert_int_equal(b->router.queued, 0);
+	router_attach(&b->router, b->p[1], &b->fakes[1].sink);
+	assert_got(b, 5, "GO(2) ");
+	assert_int_equal(b->p[1]->port->full, 0);
 }
 
 static void test_the_dead_are_never_held(void **state)
@@ -426,6 +546,7 @@ static void test_earlier_runs_are_awaited(void **state)
 	assert_int_equal(b->router.n_awaited, 0);
 	assert_got(b, 0, "GO(9) ");
 	assert_got(b, 4, "GONE(9,4) ");
+	assert_int_equal(p->port->account->uid, 1000);
 	route(b, 0, OLD(9), 1, 1);
 	assert_got(b, 7, "data<-1 ");
 	b->router.grace = 0;
@@ -457,7 +578,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nobody_is_told_once_per_helping, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold_and_go, begin, end),
 		cmocka_unit_test_setup_teardown(test_share_shrinks_with_the_number_of_senders, begin, end),
+		cmocka_unit_test_setup_teardown(test_users_room, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_frame_each, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_full_destination, begin, end),
 		cmocka_unit_test_setup_teardown(test_total, begin, end),
+		cmocka_unit_test_setup_teardown(test_full_and_gone, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_dead_are_never_held, begin, end),
 		cmocka_unit_test_setup_teardown(test_lost_and_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_resumed_sender_is_told_again, begin, end),

@@ -648,6 +648,24 @@ static void kept_bytes_go_in_order_and_are_told(void **state)
 	tear_down();
 }
 
+/* What is kept can be sent in portions: so much, and the rest of the call that completed it. */
+static void a_portion_of_what_is_kept(void **state)
+{
+	static uint8_t bytes[1000];
+
+	(void)state;
+	set_up();
+	for (int i = 0; i < 3; i++) /* each is a call, because of its descriptor */
+		assert_int_equal(channel_keep(&there, bytes, sizeof(bytes), tag(1), dup(STDERR_FILENO)), 0);
+	assert_int_equal(channel_drain_some(&there, NULL, 0), 0);
+	assert_int_equal(there.kept_bytes, 3000);
+	assert_int_equal(channel_drain_some(&there, NULL, 1), 0);
+	assert_int_equal(there.kept_bytes, 2000);
+	assert_int_equal(channel_drain_some(&there, NULL, 1001), 0);
+	assert_int_equal(there.kept_bytes, 0);
+	tear_down();
+}
+
 static void many_runs_and_partial_writes_add_up(void **state)
 {
 	static uint8_t bytes[50000], got[50000];
@@ -1045,6 +1063,7 @@ int main(void)
 		cmocka_unit_test(descriptors_that_nobody_takes_are_closed),
 		cmocka_unit_test(a_descriptor_too_many_does_not_stop_its_frame),
 		cmocka_unit_test(kept_bytes_go_in_order_and_are_told),
+		cmocka_unit_test(a_portion_of_what_is_kept),
 		cmocka_unit_test(many_runs_and_partial_writes_add_up),
 		cmocka_unit_test(descriptors_find_their_frame_however_it_is_cut),
 		cmocka_unit_test(descriptors_of_no_frame_end_it),
