@@ -98,7 +98,7 @@ void absences_deinit(struct absences *all)
 /* No kernel vouches for the number. */
 static int says_its_pid(const struct process *p)
 {
-	return p->transport == TRANSPORT_TCP || p->transport == TRANSPORT_FIFO;
+	return transport_is_net(p->transport) || p->transport == TRANSPORT_FIFO;
 }
 
 int absence_pidfd(const struct process *p)

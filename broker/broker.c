@@ -11,6 +11,7 @@
  */
 #include "broker.h"
 #include "clock.h"
+#include "error.h"
 #include "notify.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -174,6 +175,13 @@ static struct event_base *make_base(void)
 	return base;
 }
 
+static enum process_transport transport_of(enum address_kind kind)
+{
+	if (kind == ADDRESS_TLS)
+		return TRANSPORT_TLS;
+	return kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP;
+}
+
 static void on_taken(void *data, int fd, enum address_kind kind)
 {
 	struct broker *b = data;
@@ -185,7 +193,9 @@ static void on_taken(void *data, int fd, enum address_kind kind)
 		close(fd);
 		return;
 	}
-	s = session_new(&b->sessions, fd, fd, kind == ADDRESS_UNIX ? TRANSPORT_UNIX : TRANSPORT_TCP, peer.uid);
+	s = session_new(&b->sessions, fd, fd, transport_of(kind), peer.uid);
+	if (s && kind == ADDRESS_TLS)
+		session_secure(s, b->tls);
 	if (s)
 		session_admit(s);
 }
@@ -374,35 +384,72 @@ static int listen_as_told(struct broker *b, char *why, size_t n)
 }
 
 /* The first of those that this configuration wants; "": none. */
-static const char *tcp_text(const struct broker *b, const struct config *config)
+static const char *text_of(const struct broker *b, const struct config *config, enum address_kind kind)
 {
 	for (unsigned i = 0; i < b->listeners.n; i++) {
 		const struct listener *one = &b->listeners.all[i];
 
-		if (one->address.kind == ADDRESS_TCP && (one->inherited || is_listed(config, &one->asked)))
+		if (one->address.kind == kind && (one->inherited || is_listed(config, &one->asked)))
 			return one->text;
 	}
 	return "";
 }
 
-/* TCP needs the cookie, and a place where scripts find the port. */
-static int publish_tcp(struct broker *b, const struct config *config, char *why, size_t n)
+/* A place where scripts find the port. */
+static int publish(struct broker *b, const char *file, const char *text, char *why, size_t n)
 {
-	const char *text = tcp_text(b, config);
 	char line[ADDRESS_TEXT + 1];
 	int r;
 
 	if (text[0] == '\0') {
-		home_remove(b->home, "tcp");
+		home_remove(b->home, file);
 		return 0;
 	}
-	r = identity_open_cookie(&b->identity, why, n);
-	if (r < 0)
-		return r;
 	snprintf(line, sizeof(line), "%s\n", text);
-	r = home_write(b->home, "tcp", line, strlen(line));
+	r = home_write(b->home, file, line, strlen(line));
 	if (r < 0)
-		snprintf(why, n, "file %s/tcp: %s; choose another directory with --dir", b->home->path, strerror(-r));
+		snprintf(why, n, "file %s/%s: %s; choose another directory with --dir", b->home->path, file,
+			 strerror(-r));
+	return r;
+}
+
+/* TCP needs the cookie; TLS does for clients without a certificate. */
+static int publish_net(struct broker *b, const struct config *config, char *why, size_t n)
+{
+	const char *tcp = text_of(b, config, ADDRESS_TCP), *tls = text_of(b, config, ADDRESS_TLS);
+	int r = tcp[0] || tls[0] ? identity_open_cookie(&b->identity, config->token_file, why, n) : 0;
+
+	if (r == 0)
+		r = publish(b, "tcp", tcp, why, n);
+	return r == 0 ? publish(b, "tls", tls, why, n) : r;
+}
+
+/*
+ * Certificates.
+ */
+
+static const char *path_or_null(const char *path)
+{
+	return path[0] ? path : NULL;
+}
+
+/* What these settings say counts from now on, all of it or nothing. 0, or negative errno with `why`. */
+static int load_tls(struct broker *b, const struct config *c, char *why, size_t n)
+{
+	const struct tls_files files = { path_or_null(c->tls.ca), path_or_null(c->tls.certificate),
+					 path_or_null(c->tls.key), path_or_null(c->tls.crl) };
+	enum tls_clients clients = files.ca ? c->tls.clients : TLS_CLIENTS_NONE;
+	struct tls_fault fault;
+	int r = 0;
+
+	if (!files.certificate)
+		return 0;
+	if (b->tls)
+		r = tls_reload(b->tls, &files, clients, &fault);
+	else if (!(b->tls = tls_server(&files, clients, &fault)))
+		r = -EINVAL;
+	if (r < 0)
+		snprintf(why, n, "%s: %s; %s", fault.name, fault.text, error_reason(fault.name)->hint);
 	return r;
 }
 
@@ -419,10 +466,12 @@ static void name_addresses(struct broker *b)
  */
 static int listen_everywhere(struct broker *b, char *why, size_t n)
 {
-	int r = listen_as_told(b, why, n);
+	int r = load_tls(b, b->config, why, n);
 
 	if (r == 0)
-		r = publish_tcp(b, b->config, why, n);
+		r = listen_as_told(b, why, n);
+	if (r == 0)
+		r = publish_net(b, b->config, why, n);
 	if (r == 0 && b->inherited == 0)
 		r = listen_at_home(b, why, n);
 	name_addresses(b);
@@ -487,7 +536,9 @@ static int listen_more(struct broker *b, const struct config *fresh, char *why, 
 	for (unsigned i = 0; r == 0 && i < fresh->n_listen; i++)
 		r = listen_there(b, &fresh->listen[i], why, n);
 	if (r == 0)
-		r = publish_tcp(b, fresh, why, n);
+		r = load_tls(b, fresh, why, n);
+	if (r == 0)
+		r = publish_net(b, fresh, why, n);
 	if (r < 0)
 		listen_less(b, fresh, b->config);
 	return r;
@@ -504,6 +555,7 @@ static void apply(struct broker *b, struct config *fresh)
 	b->log->level = fresh->level;
 	absences_allow(&b->absences, fresh->away_ms);
 	sessions_relimit(&b->sessions);
+	sessions_review(&b->sessions);
 	event_del(&b->idle); /* the end of the turn begins it again, with the new time */
 	log_say(b->log, LOG_RELOAD_DONE, FIELD_NUMBER("files", fresh->n_files));
 }
@@ -633,6 +685,7 @@ void broker_deinit(struct broker *b)
 	rendezvous_close(&b->rendezvous);
 	listeners_deinit(&b->listeners);
 	sessions_deinit(&b->sessions);
+	tls_context_free(b->tls);
 	desk_deinit(&b->desk);
 	absences_deinit(&b->absences);
 	router_deinit(&b->router);
@@ -641,6 +694,7 @@ void broker_deinit(struct broker *b)
 	accounts_deinit(&b->accounts);
 	if (b->base) {
 		home_remove(b->home, "tcp");
+		home_remove(b->home, "tls");
 		event_base_free(b->base);
 	}
 	if (b->check_fd > 0)

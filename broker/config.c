@@ -524,7 +524,19 @@ static void default_node(struct config *c)
 static void check_together(struct parse *parse)
 {
 	const struct limits *l = &parse->config->limits;
+	const struct config_tls *tls = &parse->config->tls;
 
+	for (unsigned i = 0; i < parse->config->n_listen; i++)
+		if (parse->config->listen[i].kind == ADDRESS_TLS && (!tls->certificate[0] || !tls->key[0])) {
+			wrong(parse, "broker.listen",
+			      "TLS needs a certificate and its key; give tls-cert and tls-key, which are made by: "
+			      "brood "
+			      "cert server");
+			break;
+		}
+	if (tls->clients == TLS_CLIENTS_REQUIRED && !tls->ca[0])
+		wrong(parse, "broker.tls-client",
+		      "certificates of clients need a CA to be checked by; give tls-ca, or take another value");
 	if (l->share_least > l->share)
 		wrong(parse, "limits.queue-per-sender-least",
 		      "it is larger than limits.queue-per-sender; lower it, or raise the other");
@@ -566,6 +578,7 @@ static void begin(struct config *c, int argc, char **argv)
 	memset(c, 0, sizeof(*c));
 	c->level = LOG_INFO;
 	c->away_ms = AWAY_MS;
+	c->tls.clients = TLS_CLIENTS_OPTIONAL;
 	c->limits = (struct limits)LIMITS_DEFAULT;
 	c->argc = argc;
 	c->argv = argv;

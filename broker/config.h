@@ -8,11 +8,12 @@
 #include "address.h"
 #include "limit.h"
 #include "log.h"
+#include "tls.h"
 #include <limits.h>
 #include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
-#define SETTINGS 30u /* rows of the table in settings.c */
+#define SETTINGS 36u /* rows of the table in settings.c */
 
 struct origin { /* of a value */
 	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;
@@ -30,6 +31,11 @@ struct config {
 	char node[NAME_MAX_LENGTH + 1];
 	enum log_level level;
 	struct limits limits;
+	struct config_tls { /* absolute paths; "": none */
+		char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX], crl[PATH_MAX];
+		enum tls_clients clients;
+	} tls;
+	char token_file[PATH_MAX]; /* absolute; "": the cookie in the directory */
 
 	struct origin origins[SETTINGS]; /* in the table's order */
 	char file[PATH_MAX];             /* what is read first; "" if there is no place for one */

@@ -156,7 +156,8 @@ struct entry { /* of a Listing, with its texts */
 };
 
 static const char *const transports[] = {
-	[TRANSPORT_UNIX] = "unix", [TRANSPORT_TCP] = "tcp", [TRANSPORT_CHILD] = "child", [TRANSPORT_FIFO] = "fifo"
+	[TRANSPORT_UNIX] = "unix",   [TRANSPORT_TCP] = "tcp",   [TRANSPORT_TLS] = "tls",
+	[TRANSPORT_CHILD] = "child", [TRANSPORT_FIFO] = "fifo",
 };
 
 static void entry_fill(struct entry *entry, struct process *p, uint64_t now)

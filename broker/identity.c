@@ -110,10 +110,33 @@ int identity_open(struct identity *id, const struct home *home, uint32_t now, ch
 	return r < 0 ? fail(r, "key", why, n) : 0;
 }
 
-int identity_open_cookie(struct identity *id, char *why, size_t n)
+/* A secret that somebody made for several brokers, or that clients find in a place of their own. */
+static int read_cookie(struct identity *id, const char *path, char *why, size_t n)
+{
+	char line[COOKIE_TEXT + 2];
+	ssize_t got = home_read(id->home, path, line, sizeof(line));
+
+	if (got == COOKIE_TEXT + 1 && line[COOKIE_TEXT] == '\n')
+		got--;
+	if (got == COOKIE_TEXT) {
+		memcpy(id->cookie, line, COOKIE_TEXT);
+		return 0;
+	}
+	snprintf(why, n, "token file %s: %s", path,
+		 got == -EPERM ? "it is not a plain file that only we may read; change that with chown and chmod 600"
+		 : got < 0     ? "it cannot be read; check the path, or leave --token-file out"
+			   : "it does not hold 64 characters; copy the cookie of a broker, or: openssl rand -hex 32");
+	return got < 0 ? (int)got : -EBADMSG;
+}
+
+int identity_open_cookie(struct identity *id, const char *elsewhere, char *why, size_t n)
 {
 	char line[COOKIE_TEXT + 1];
-	int r = open_secret(id->home, "cookie", line, sizeof(line), make_cookie);
+	int r;
+
+	if (elsewhere[0])
+		return read_cookie(id, elsewhere, why, n);
+	r = open_secret(id->home, "cookie", line, sizeof(line), make_cookie);
 
 	if (r < 0)
 		return fail(r, "cookie", why, n);

@@ -24,8 +24,8 @@ struct identity {
 
 /* Read or make epoch and key. now: in seconds. 0, or negative errno with the file in `why`. */
 int identity_open(struct identity *, const struct home *, uint32_t now, char *why, size_t n);
-/* Read or make the cookie. Likewise. */
-int identity_open_cookie(struct identity *, char *why, size_t n);
+/* Read or make the cookie; or read it from a file elsewhere. Likewise. */
+int identity_open_cookie(struct identity *, const char *elsewhere, char *why, size_t n);
 /* This run ends and leaves nobody behind who could come back. */
 void identity_close(struct identity *);
 

@@ -142,8 +142,8 @@ static int take_one(struct listener *one)
 
 	if (fd < 0)
 		return 0;
-	if (one->address.kind == ADDRESS_TCP)
-		dial_tune(fd, ADDRESS_TCP);
+	if (one->address.kind != ADDRESS_UNIX)
+		dial_tune(fd, one->address.kind);
 	one->all->taken(one->all->data, fd, one->address.kind);
 	return 1;
 }
@@ -176,7 +176,7 @@ static int begin(struct listeners *l)
 	struct listener *one = &l->all[l->n];
 
 	one->all = l;
-	address_format(&one->address.sockaddr, one->address.length, one->text, sizeof(one->text));
+	address_text(&one->address, one->text, sizeof(one->text));
 	remember_file(one);
 	event_assign(&one->readable, l->base, one->fd, EV_READ | EV_PERSIST, on_readable, one);
 	if (event_add(&one->readable, NULL) < 0) {
@@ -203,14 +203,14 @@ int listener_add(struct listeners *l, const struct address *address, char *why, 
 	if (r >= 0) {
 		*one = (struct listener){ .fd = r, .asked = *address, .address = *address };
 		r = 0;
-		/* A Unix socket was bound under another name first, so only TCP is asked. */
-		if (address->kind == ADDRESS_TCP)
+		/* A Unix socket was bound under another name first, so it is not asked. */
+		if (address->kind != ADDRESS_UNIX)
 			r = bound_address(one->fd, &one->address);
 		r = r < 0 ? r : begin(l);
 	}
 	if (r < 0)
 		snprintf(why, n, "cannot listen on %s: %s; stop what uses it, or choose another address",
-			 address_format(&address->sockaddr, address->length, text, sizeof(text)), strerror(-r));
+			 address_text(address, text, sizeof(text)), strerror(-r));
 	return r;
 }
 

@@ -28,7 +28,13 @@ enum process_state {
 	PROCESS_AWAITED /* of an earlier run of this broker, not back yet; only the id is known */
 };
 
-enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_CHILD, TRANSPORT_FIFO };
+enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_CHILD, TRANSPORT_FIFO };
+
+/* The kernel does not say who is at the other end, and passes no descriptors. */
+static inline int transport_is_net(enum process_transport t)
+{
+	return t == TRANSPORT_TCP || t == TRANSPORT_TLS;
+}
 
 #define TITLE_SIZE 24u /* with its NUL; longer titles are cut */
 

@@ -20,6 +20,9 @@
  * their edge, so that a sender is held before they become many. Where they cannot go (TCP, FIFOs, too many in all) the frame goes
  * on without FRAME_FDS, and its receiver refuses the message.
  *
+ * TLS is the channel's affair. It is seen here in two places only: a handshake that fails is a refusal with a reason, and
+ * what was read may ask to write. The time for a HELLO includes the handshake.
+ *
  * Ending: session_close() marks, the end of the turn frees. A session whose socket refuses to be written to is first
  * read to its end: its last words count although nobody can answer.
  */
@@ -275,7 +278,7 @@ static void wait_for_room(struct session *s)
 		return;
 	if (!s->writable) {
 		/* Its first time: now a local one gets the larger buffer that most connections never need. */
-		if (s->transport != TRANSPORT_TCP)
+		if (!transport_is_net((enum process_transport)s->transport))
 			dial_tune(s->channel.out_fd, s->transport == TRANSPORT_FIFO ? ADDRESS_FIFO : ADDRESS_UNIX);
 		s->writable = event_new(s->all->base, s->channel.out_fd, EV_WRITE | EV_PERSIST, on_writable, s);
 	}
@@ -587,6 +590,16 @@ static void refuse_bytes(struct session *s, int error)
 			       "a frame has an unknown kind, or descriptors came that belong to no frame");
 }
 
+/* Who does not speak TLS is told so without: it has shown nothing, and is shown nothing. */
+static void refuse_tls(struct session *s, const struct tls_fault *seen)
+{
+	const struct tls_fault fault = *seen;
+
+	if (strcmp(fault.name, "tls.plain") == 0)
+		channel_expose(&s->channel);
+	session_refuse(s, fault.name, "%s", fault.text);
+}
+
 static void take_frames(struct session *s)
 {
 	struct frame f;
@@ -618,7 +631,9 @@ static ssize_t read_helping(struct session *s)
 	}
 	if (got == -EAGAIN)
 		return 0;
-	if (got == -EPROTO || got == -EMSGSIZE)
+	if (tls_failure(&s->channel))
+		refuse_tls(s, tls_failure(&s->channel));
+	else if (got == -EPROTO || got == -EMSGSIZE)
 		refuse_bytes(s, (int)got);
 	else if (got < 0)
 		log_say(s->all->log, LOG_SESSION_BROKEN, FIELD_ID("id", s->process ? s->process->id : 0),
@@ -636,6 +651,8 @@ static void read_ready(struct session *s)
 		session_close(s);
 	else if (s->muted & READY_READ)
 		wait_again(s, READY_READ, got > (ssize_t)LIGHT_MOST);
+	if (got >= 0 && s->state != SESSION_CLOSING && channel_wants_write(&s->channel))
+		wait_for_room(s); /* reading may make something to write: an answer of a handshake */
 }
 
 /* What it waited for, once. */
@@ -739,7 +756,8 @@ static void session_free(struct session *s)
 	event_del(&s->readable);
 	if (s->writable)
 		event_free(s->writable);
-	if (s->transport == TRANSPORT_TCP)
+	channel_end(&s->channel);
+	if (transport_is_net((enum process_transport)s->transport))
 		linger(s->channel.in_fd);
 	s->all->fds_kept -= s->channel.kept_fds;
 	channel_deinit(&s->channel);
@@ -851,7 +869,7 @@ struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum pr
 	s->account = account;
 	channel_init(&s->channel, in_fd, out_fd, &all->slab);
 	s->channel.most = FRAME_HELLO_MAX;
-	if (transport == TRANSPORT_TCP)
+	if (transport_is_net(transport))
 		s->channel.takes_fds = 0;
 	event_assign(&s->readable, all->base, in_fd, EV_READ | EV_PERSIST, on_readable, s);
 	TAILQ_INSERT_TAIL(&all->fresh, s, of_state);
@@ -946,6 +964,24 @@ void session_admit(struct session *s)
 	s->greets = r == 0;
 	if (r < 0)
 		refuse_one_more(s, ACCOUNT_GREETINGS, r);
+}
+
+void session_secure(struct session *s, struct tls_context *context)
+{
+	if (tls_accept(context, &s->channel) < 0)
+		session_close(s);
+}
+
+void sessions_review(struct sessions *all)
+{
+	struct session *s, *next;
+	struct tls_fault why;
+
+	for (s = TAILQ_FIRST(&all->live); s; s = next) {
+		next = TAILQ_NEXT(s, of_state);
+		if (tls_check_again(&s->channel, &why) < 0)
+			session_refuse(s, why.name, "%s", why.text);
+	}
 }
 
 #ifndef SO_PEERPIDFD

@@ -14,6 +14,7 @@
 #include "registry.h"
 #include "router.h"
 #include "sink.h"
+#include "tls.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
@@ -102,6 +103,10 @@ int session_pidfd(const struct session *);
  * room in epoll.
  */
 struct session *session_new(struct sessions *, int in_fd, int out_fd, enum process_transport, uint32_t uid);
+/* Put TLS under a session that was just made. Without memory it is closed. */
+void session_secure(struct session *, struct tls_context *);
+/* After a reload of certificates: close those whose own would not pass any more. */
+void sessions_review(struct sessions *);
 /* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
 void session_admit(struct session *);
 /* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */

@@ -26,6 +26,11 @@
 		.section = "limits", .key = (name), .type = SETTING_SIZE, .offset = AT(limits.member),                 \
 		.least = (from), .most = (to), .help = (text)                                                          \
 	}
+#define FILE_AT(name, member, is_fixed, text)                                                                          \
+	{                                                                                                              \
+		.section = "broker", .key = (name), .type = SETTING_FILE, .offset = AT(member), .fixed = (is_fixed),   \
+		.help = (text)                                                                                         \
+	}
 #define COUNT(name, member, from, to, text)                                                                            \
 	{                                                                                                              \
 		.section = "limits", .key = (name), .type = SETTING_COUNT, .offset = AT(limits.member),                \
@@ -53,8 +58,8 @@ const struct setting settings[SETTINGS] = {
 	{ .section = "broker",
 	  .key = "listen",
 	  .type = SETTING_ADDRESSES,
-	  .help = "Also listen there: unix:/path, tcp://127.0.0.1:PORT, or fifo: for named pipes, separated by "
-		  "blanks." },
+	  .help = "Also listen there: unix:/path, tcp://127.0.0.1:PORT, tls://0.0.0.0:PORT, or fifo: for named pipes; "
+		  "separated by blanks." },
 	{ .section = "broker",
 	  .key = "away",
 	  .type = SETTING_DURATION,
@@ -77,6 +82,18 @@ const struct setting settings[SETTINGS] = {
 	  .type = SETTING_LEVEL,
 	  .offset = AT(level),
 	  .help = "What is logged, and all that is more important." },
+
+	FILE_AT("tls-cert", tls.certificate, 0, "For TLS: our certificate, and those between it and the CA."),
+	FILE_AT("tls-key", tls.key, 0, "For TLS: its key, which only we may read."),
+	FILE_AT("tls-ca", tls.ca, 0, "For TLS: the CA of clients that show a certificate."),
+	FILE_AT("tls-crl", tls.crl, 0, "For TLS: the certificates that the CA has revoked."),
+	{ .section = "broker",
+	  .key = "tls-client",
+	  .type = SETTING_CLIENTS,
+	  .offset = AT(tls.clients),
+	  .help = "For TLS: whether a client shows a certificate; without tls-ca none does." },
+	FILE_AT("token-file", token_file, 1,
+		"The secret of TCP and TLS clients without a certificate; if not set, DIR/cookie."),
 
 	SIZE("queue-per-receiver", queue, MIB, 64 * GIB, "Bytes that may wait for one process, shared by its senders."),
 	SIZE("queue-per-sender", share, 256 * KIB, 64 * GIB,
@@ -281,6 +298,32 @@ static int take_directory(const struct setting *s, struct config *c, const char 
 	return 0;
 }
 
+/* "" takes back what a layer below says. */
+static int take_path(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	if (strlen(text) >= PATH_MAX)
+		return refuse(why, n, "\"%.40s\" is too long; give the path of a file", text);
+	if (text[0] && text[0] != '/')
+		return refuse(why, n, "\"%.60s\" does not begin with /; give an absolute path", text);
+	strcpy(place_of(s, c), text);
+	return 0;
+}
+
+static const char *const modes[] = {
+	[TLS_CLIENTS_NONE] = "none", [TLS_CLIENTS_OPTIONAL] = "optional", [TLS_CLIENTS_REQUIRED] = "required"
+};
+
+static int take_clients(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		if (strcmp(text, modes[i]) != 0)
+			continue;
+		*(enum tls_clients *)place_of(s, c) = (enum tls_clients)i;
+		return 0;
+	}
+	return refuse(why, n, "\"%.60s\" is none of these; use required, optional or none", text);
+}
+
 static const char *const levels[] = { "error", "warn", "info", "debug" };
 
 static int take_level(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
@@ -313,8 +356,13 @@ static int take_address(struct config *c, const char *text, char *why, size_t n)
 	if (a->kind == ADDRESS_TCP && !a->loopback)
 		return refuse(why, n,
 			      "%.80s: plain TCP would show messages and the cookie to the network; use "
-			      "tcp://127.0.0.1:PORT, and a tunnel such as ssh -L for other hosts",
+			      "tls:// for other hosts, or tcp://127.0.0.1:PORT with a tunnel such as ssh -L",
 			      text);
+	if (a->kind == ADDRESS_TLS && a->length == 0)
+		return refuse(
+			why, n,
+			"%.80s: a name may stand for several addresses; give the number, such as tls://0.0.0.0:PORT",
+			text);
 	for (unsigned i = 0; i < c->n_listen; i++)
 		if (address_equal(a, &c->listen[i]))
 			return refuse(why, n, "%.120s is there already; give every address once", text);
@@ -356,6 +404,10 @@ int setting_take(const struct setting *s, struct config *c, const char *value, c
 		return take_addresses(c, value, why, n);
 	case SETTING_LEVEL:
 		return take_level(s, c, value, why, n);
+	case SETTING_FILE:
+		return take_path(s, c, value, why, n);
+	case SETTING_CLIENTS:
+		return take_clients(s, c, value, why, n);
 	default:
 		return take_number(s, c, value, why, n);
 	}
@@ -373,7 +425,7 @@ static char *format_addresses(const struct config *c, char *to, size_t n)
 	for (unsigned i = 0; i < c->n_listen && used + 1 < n; i++) {
 		if (i > 0)
 			to[used++] = ' ';
-		address_format(&c->listen[i].sockaddr, c->listen[i].length, to + used, n - used);
+		address_text(&c->listen[i], to + used, n - used);
 		used += strlen(to + used);
 	}
 	return to;
@@ -386,12 +438,16 @@ char *setting_format(const struct setting *s, const struct config *c, char *to, 
 	switch (s->type) {
 	case SETTING_NAME:
 	case SETTING_DIRECTORY:
+	case SETTING_FILE:
 		snprintf(to, n, "%s", (const char *)place);
 		return to;
 	case SETTING_ADDRESSES:
 		return format_addresses(c, to, n);
 	case SETTING_LEVEL:
 		snprintf(to, n, "%s", levels[*(const enum log_level *)place]);
+		return to;
+	case SETTING_CLIENTS:
+		snprintf(to, n, "%s", modes[*(const enum tls_clients *)place]);
 		return to;
 	case SETTING_SIZE:
 		return number_format(s, *(const size_t *)place, to, n);
@@ -406,6 +462,8 @@ char *setting_range(const struct setting *s, char *to, size_t n)
 					     [SETTING_DIRECTORY] = "the path of a directory",
 					     [SETTING_ADDRESSES] = "addresses, 8 at most",
 					     [SETTING_LEVEL] = "error, warn, info or debug",
+					     [SETTING_FILE] = "the absolute path of a file",
+					     [SETTING_CLIENTS] = "required, optional or none",
 					     [SETTING_DURATION] = "a duration ",
 					     [SETTING_SIZE] = "a size ",
 					     [SETTING_COUNT] = "a number " };

@@ -12,6 +12,8 @@ enum setting_type {
 	SETTING_DIRECTORY, /* char[PATH_MAX] */
 	SETTING_ADDRESSES, /* config.listen and n_listen */
 	SETTING_LEVEL,     /* enum log_level */
+	SETTING_FILE,      /* char[PATH_MAX], absolute */
+	SETTING_CLIENTS,   /* enum tls_clients */
 	SETTING_DURATION,  /* uint32_t, milliseconds */
 	SETTING_SIZE,      /* size_t, bytes */
 	SETTING_COUNT      /* uint32_t */

@@ -1,8 +1,9 @@
 /*
  * welcome: who is this, and may it be who it says?
  *
- * Three ways in. A connection that shows nothing gets a new id; over Unix the kernel says whose it is, over TCP the
- * cookie says it is the broker's own user, over FIFOs the directory does. A ticket proves an id: a child that was not adopted, or a process that
+ * Three ways in. A connection that shows nothing gets a new id; over Unix the kernel says whose it is, over TLS the
+ * client's certificate may, over TCP, or TLS without one, the cookie says it is the broker's own user, over FIFOs the
+ * directory does. A ticket proves an id: a child that was not adopted, or a process that
  * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
  * everything, and may say it only of ids we gave it and of its own user.
  *
@@ -13,6 +14,7 @@
 #include "welcome.h"
 #include "body.h"
 #include "note.h"
+#include "principal.h"
 #include "text.h"
 #include <errno.h>
 #include <string.h>
@@ -28,6 +30,26 @@ struct claim { /* what a HELLO says and shows */
 };
 
 #define DENY(s, ...) (session_refuse((s), "hello.denied", __VA_ARGS__), 0)
+
+/*
+ * Whose a connection is by itself, as the kernel or a certificate says. 1: *uid. 0: nobody says. -1: it was refused. A
+ * certificate may be of use for TLS only if it names a user here, so that nobody believes to be one and is another.
+ */
+static int proven(const struct welcome *w, struct session *s, uint32_t *uid)
+{
+	char principal[2 * TLS_USER_MOST], why[224] = "the certificate names no user, or more than one, as brood:USER";
+	int r;
+
+	*uid = s->uid;
+	if (!transport_is_net((enum process_transport)s->transport))
+		return 1;
+	r = tls_peer(&s->channel, principal, sizeof(principal));
+	if (r == 1)
+		r = principal_uid(principal, w->node, uid, why, sizeof(why)) == 0 ? 1 : -1;
+	if (r < 0)
+		session_refuse(s, "tls.user", "%s", why);
+	return r < 0 ? -1 : r;
+}
 
 /*
  * The answer.
@@ -58,9 +80,11 @@ static int mint(struct welcome *w, const struct process *p, const struct claim *
 	return 1;
 }
 
-/* Where it, and its children, find us again. */
+/* Where it, and its children, find us again. Under what name somebody came by TLS only they know. */
 static const char *address_for(const struct welcome *w, const struct process *p)
 {
+	if (p->transport == TRANSPORT_TLS)
+		return "";
 	if (p->transport == TRANSPORT_TCP)
 		return w->tcp_address;
 	return p->transport == TRANSPORT_FIFO ? w->fifo_address : w->unix_address;
@@ -185,11 +209,17 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	const Brood__Hello *hello = claim->hello;
 	struct ticket *t = &claim->ticket;
 	struct session *s = claim->session;
+	uint32_t uid;
+	int known;
 
 	if (!identity_check(w->identity, hello->ticket.data, hello->ticket.len, t))
 		return DENY(s, "the ticket is not genuine");
-	if (s->transport != TRANSPORT_TCP && t->uid != s->uid)
-		return DENY(s, "the ticket is of uid %u, the connection of uid %u", t->uid, s->uid);
+	known = proven(w, s, &uid);
+	if (known < 0)
+		return 0;
+	/* Root's certificate serves its children of other users, who have no own. */
+	if (known && t->uid != uid && (uid != 0 || s->transport == TRANSPORT_UNIX))
+		return DENY(s, "the ticket is of uid %u, the connection of uid %u", t->uid, uid);
 	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id)
 		return DENY(s, "the ticket is for an id that is not of its block");
 	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
@@ -316,10 +346,15 @@ static int check_stranger(struct welcome *w, struct claim *claim)
 {
 	struct session *s = claim->session;
 	char name[80];
+	int known;
 
-	if (s->transport == TRANSPORT_TCP && !holds_cookie(w, claim))
-		return DENY(s, "over TCP a HELLO needs the cookie of this broker, or a ticket");
-	claim->uid = s->transport == TRANSPORT_TCP ? w->router->owner : s->uid;
+	known = proven(w, s, &claim->uid);
+	if (known < 0)
+		return 0;
+	if (!known && !holds_cookie(w, claim))
+		return DENY(s, "without a certificate a HELLO needs the cookie of this broker, or a ticket");
+	if (!known)
+		claim->uid = w->router->owner;
 	if (!session_charge(s, claim->uid))
 		return 0;
 	if (claim->hello->parent[0] == '\0')

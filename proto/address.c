@@ -20,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define FORMS "write unix:/path/to/socket, fifo:/path/to/directory or tcp://127.0.0.1:7433"
+#define FORMS "write unix:/path/to/socket, fifo:/path/to/directory, tcp://127.0.0.1:7433 or tls://host:7433"
 
 __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, const char *format, ...)
 {
@@ -107,28 +107,63 @@ static int split_host(char *text, char **host, char **port, int *six)
 	return 1;
 }
 
-static int parse_tcp(const char *text, struct address *ret, char *why, size_t n)
+/*
+ * Labels of letters, digits and dashes, with dots between them; one may be at the end. What is not ASCII is written as
+ * xn--. The last label is no number: that would be a mistyped address.
+ */
+static int is_host_name(const char *host)
 {
-	char copy[INET6_ADDRSTRLEN + 16], *host, *port;
-	int six;
+	size_t n = 0;
+	int number = 1;
+
+	for (; *host; host += n + (host[n] == '.')) {
+		n = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-");
+		if (n == 0 || host[0] == '-' || host[n - 1] == '-' || (host[n] && host[n] != '.'))
+			return 0;
+		number = strspn(host, "0123456789") == n;
+	}
+	return !number;
+}
+
+/* "localhost" is this host, whatever the resolver thinks; for TLS also as it is written elsewhere. */
+static const char *number_of(const char *host, enum address_kind kind)
+{
+	if (kind == ADDRESS_TLS && (strcasecmp(host, "localhost") == 0 || strcasecmp(host, "localhost.") == 0))
+		return "127.0.0.1";
+	return host;
+}
+
+/* TCP takes numbers only, TLS names too: those are in its certificates. */
+static int parse_net(enum address_kind kind, const char *text, struct address *ret, char *why, size_t n)
+{
+	char copy[ADDRESS_HOST], *host, *port;
+	const char *scheme = kind == ADDRESS_TLS ? "tls" : "tcp";
+	int six, known;
 	long number;
 
-	if (strlen(text) >= sizeof(copy))
-		return refuse(why, n, "address \"tcp://%s\": too long for a numeric host and a port; " FORMS, text);
+	if (strlen(text) >= (kind == ADDRESS_TLS ? sizeof(copy) : INET6_ADDRSTRLEN + 16))
+		return refuse(why, n, "address \"%s://%s\": it is too long for a host and a port", scheme, text);
 	memcpy(copy, text, strlen(text) + 1);
 	if (!split_host(copy, &host, &port, &six))
-		return refuse(why, n, "address \"tcp://%s\": there is no port; " FORMS, text);
+		return refuse(why, n, "address \"%s://%s\": there is no port; " FORMS, scheme, text);
 	number = parse_port(port);
 	if (number < 0)
-		return refuse(why, n, "address \"tcp://%s\": \"%s\" is not a port; use a number from 0 to 65535", text,
-			      port);
-	if (!(six ? set_ip6 : set_ip4)(host, (uint16_t)number, ret))
+		return refuse(why, n, "address \"%s://%s\": \"%s\" is not a port; use a number from 0 to 65535", scheme,
+			      text, port);
+	known = (six ? set_ip6 : set_ip4)(number_of(host, kind), (uint16_t)number, ret);
+	if (!known && kind == ADDRESS_TCP)
 		return refuse(
 			why, n,
 			"address \"tcp://%s\": \"%s\" is not a numeric address, and host names are not looked up; "
 			"write the number, as in tcp://127.0.0.1:7433 or tcp://[::1]:7433",
 			text, host);
-	ret->kind = ADDRESS_TCP;
+	if (!known && (six || !is_host_name(host)))
+		return refuse(why, n, "address \"tls://%s\": \"%s\" is neither a host's name nor a number; " FORMS,
+			      text, host);
+	if (kind == ADDRESS_TLS)
+		memcpy(ret->host, host, strlen(host) + 1);
+	ret->port = (uint16_t)number;
+	ret->kind = kind;
 	return 0;
 }
 
@@ -140,7 +175,9 @@ int address_parse(const char *text, struct address *ret, char *why, size_t n)
 	if (strncmp(text, "fifo:", 5) == 0)
 		return parse_path("fifo:", AF_UNSPEC, text + 5, ret, why, n);
 	if (strncmp(text, "tcp://", 6) == 0)
-		return parse_tcp(text + 6, ret, why, n);
+		return parse_net(ADDRESS_TCP, text + 6, ret, why, n);
+	if (strncmp(text, "tls://", 6) == 0)
+		return parse_net(ADDRESS_TLS, text + 6, ret, why, n);
 	return refuse(why, n, "address \"%s\": unknown kind; " FORMS, text);
 }
 
@@ -186,7 +223,15 @@ char *address_format(const struct sockaddr_storage *sa, socklen_t length, char *
 
 int address_equal(const struct address *a, const struct address *b)
 {
-	return a->length == b->length && memcmp(&a->sockaddr, &b->sockaddr, a->length) == 0;
+	return a->kind == b->kind && a->length == b->length && memcmp(&a->sockaddr, &b->sockaddr, a->length) == 0;
+}
+
+char *address_text(const struct address *a, char *to, size_t n)
+{
+	address_format(&a->sockaddr, a->length, to, n);
+	if (a->kind == ADDRESS_TLS && strncmp(to, "tcp:", 4) == 0)
+		memcpy(to, "tls:", 4);
+	return to;
 }
 
 char *id_format(uint64_t id, char to[ID_TEXT])

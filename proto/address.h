@@ -1,6 +1,6 @@
 /*
- * address: where a broker listens ("unix:/path", "fifo:/directory", "tcp://127.0.0.1:7433"), what a process is called
- * ("65f2a1b0.3": epoch in hex, counter in decimal), and which names are legal.
+ * address: where a broker listens ("unix:/path", "fifo:/directory", "tcp://127.0.0.1:7433", "tls://broker.example:7433"),
+ * what a process is called ("65f2a1b0.3": epoch in hex, counter in decimal), and which names are legal.
  *
  * A process id is 64 bits: broker epoch in the upper 32, counter in the lower. Counter 0 is never given out, and ids
  * below 2^32 are not processes: 0 is the broker.
@@ -12,26 +12,33 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum address_kind { ADDRESS_UNIX = 1, ADDRESS_TCP, ADDRESS_FIFO };
+enum address_kind { ADDRESS_UNIX = 1, ADDRESS_TCP, ADDRESS_TLS, ADDRESS_FIFO };
+
+#define ADDRESS_HOST 108u
 
 struct address {
 	enum address_kind kind;
 	struct sockaddr_storage sockaddr;
-	socklen_t length;
-	int loopback; /* TCP: an address of this host only */
+	socklen_t length;        /* 0: the host is a name that was not looked up */
+	int loopback;            /* TCP, TLS: an address of this host only */
+	uint16_t port;           /* of these */
+	char host[ADDRESS_HOST]; /* TLS: as written, which is what a certificate must be for */
 };
 
 /*
  * Parse a broker's address. 0, or -EINVAL with the reason in `why` (at most n bytes, one line: what, why, next), also
- * for schemes this version does not know. "localhost" is 127.0.0.1; other host names are not looked up.
+ * for schemes this version does not know. "localhost" is 127.0.0.1; other host names are for TLS only, and dial() looks
+ * them up.
  */
 int address_parse(const char *text, struct address *ret, char *why, size_t n);
 
 /* FIFO: the broker's directory, as long as the address lives. */
 const char *address_directory(const struct address *);
 
-/* Write a bound or parsed socket address as text. Returns to. */
+/* Write a bound or parsed socket address as text, TLS as TCP. Returns to. */
 char *address_format(const struct sockaddr_storage *, socklen_t, char *to, size_t n);
+/* The same of an address whose kind is known. */
+char *address_text(const struct address *, char *to, size_t n);
 
 /* 1 if both are the same place. */
 int address_equal(const struct address *, const struct address *);

@@ -33,12 +33,6 @@
 #define DRAIN_MOST (512u * 1024u) /* bytes offered to the socket in one call */
 #define DRAIN_PIECES 16           /* and the most pieces */
 
-struct channel_ops {
-	ssize_t (*read)(struct channel *, struct iovec *, int n);
-	ssize_t (*write)(struct channel *, struct iovec *, int n, const struct parcel *);
-	int passes_fds;
-};
-
 /*
  * Sockets.
  */
@@ -154,7 +148,7 @@ static ssize_t socket_write(struct channel *c, struct iovec *iov, int n, const s
 	return sent < 0 ? -errno : sent;
 }
 
-static const struct channel_ops socket_ops = { socket_read, socket_write, 1 };
+static const struct channel_ops socket_ops = { .read = socket_read, .write = socket_write, .passes_fds = 1 };
 
 /*
  * Named pipes.
@@ -176,7 +170,7 @@ static ssize_t pipe_write(struct channel *c, struct iovec *iov, int n, const str
 	return quiet_writev(c->out_fd, iov, n);
 }
 
-static const struct channel_ops pipe_ops = { pipe_read, pipe_write, 0 };
+static const struct channel_ops pipe_ops = { .read = pipe_read, .write = pipe_write };
 
 /*
  * Life.
@@ -189,16 +183,42 @@ static int is_socket(int fd)
 	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+static const struct channel_ops *bare_ops(const struct channel *c)
+{
+	return is_socket(c->in_fd) ? &socket_ops : &pipe_ops;
+}
+
 void channel_init(struct channel *c, int in_fd, int out_fd, struct slab *slab)
 {
 	memset(c, 0, sizeof(*c));
 	c->in_fd = in_fd;
 	c->out_fd = out_fd;
-	c->ops = is_socket(in_fd) ? &socket_ops : &pipe_ops;
+	c->ops = bare_ops(c);
 	c->slab = slab;
 	c->most = FRAME_MAX;
 	c->takes_fds = c->ops->passes_fds;
 	STAILQ_INIT(&c->kept);
+}
+
+void channel_secure(struct channel *c, const struct channel_ops *ops, void *state)
+{
+	c->ops = ops;
+	c->state = state;
+	c->takes_fds = ops->passes_fds;
+}
+
+void channel_expose(struct channel *c)
+{
+	if (c->ops->free)
+		c->ops->free(c);
+	c->state = NULL;
+	c->ops = bare_ops(c);
+}
+
+void channel_end(struct channel *c)
+{
+	if (c->ops->end)
+		c->ops->end(c);
 }
 
 static void close_fds(struct channel *c)
@@ -234,6 +254,8 @@ void channel_deinit(struct channel *c)
 {
 	if (!c->slab)
 		return;
+	channel_end(c);
+	channel_expose(c);
 	close_fds(c);
 	drop_runs(c);
 	slab_give_all(c->slab, &c->kept);
@@ -647,7 +669,10 @@ static void drop_sent_runs(struct channel *c, size_t sent, channel_left_fn *left
 int channel_drain_some(struct channel *c, channel_left_fn *left, size_t most)
 {
 	size_t end = c->kept_bytes > most ? c->kept_bytes - most : 0;
+	int r = c->ops->flush ? c->ops->flush(c) : 0;
 
+	if (r < 0)
+		return r;
 	while (c->kept_bytes > end) {
 		struct iovec iov[DRAIN_PIECES];
 		size_t bytes = next_call_bytes(c);

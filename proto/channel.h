@@ -10,6 +10,9 @@
  * must wait; channel_drain() writes kept bytes when the socket is ready. Every kept run has a tag (the broker's edges)
  * that is told when its bytes left. While anything is kept, channel_write() writes nothing: order is never broken.
  *
+ * A channel may be secured: then other operations, with a state of their own, stand between it and the descriptor. Their
+ * rules are with `struct channel_ops`.
+ *
  * Descriptors travel as the parcel of one frame, on Unix sockets. Those of the frame that channel_next() showed last are
  * there to be taken; if nobody does, the next call closes them.
  */
@@ -31,9 +34,33 @@ struct channel_run { /* kept bytes that belong together */
 /* What a kept descriptor counts as to the tag of its run, beside its frame's bytes: it is scarcer than they are. */
 #define CHANNEL_FD_BYTES 65536u
 
+struct channel;
+
+/*
+ * How bytes get in and out. All but read and write may be NULL.
+ *
+ * The rule for read: what it does not hand out must be in the descriptor, which stays readable. Loops wait for that and
+ * for nothing else, so operations that decrypt may not keep decrypted bytes, nor the news that these have ended.
+ */
+struct channel_ops {
+	/* Bytes, 0 at the end, -EAGAIN, or what broke. The pieces are never smaller than a quarter of a helping in all. */
+	ssize_t (*read)(struct channel *, struct iovec *, int n);
+	/* Bytes taken, -EAGAIN, or what broke. */
+	ssize_t (*write)(struct channel *, struct iovec *, int n, const struct parcel *);
+	/* Write what was taken and has not left yet. 0, or what broke. */
+	int (*flush)(struct channel *);
+	/* Writability is of use now. NULL: whenever bytes are kept. */
+	int (*wants_write)(const struct channel *);
+	/* Tell the other end that nothing more comes, if that is possible without waiting. */
+	void (*end)(struct channel *);
+	void (*free)(struct channel *); /* the state */
+	int passes_fds;
+};
+
 struct channel {
 	int in_fd, out_fd; /* the same for sockets */
 	const struct channel_ops *ops;
+	void *state; /* of a secured one's operations */
 	struct slab *slab;
 	size_t most;   /* longest frame accepted */
 	int takes_fds; /* 1 for sockets at first. 0, as it must be for TCP: none pass, and the kernel drops what comes */
@@ -54,6 +81,13 @@ struct channel {
 void channel_init(struct channel *, int in_fd, int out_fd, struct slab *);
 /* Close the descriptors, also received and unsent ones, and give all buffers back. Twice is fine. */
 void channel_deinit(struct channel *);
+
+/* From now on these operations, with this state, which is the channel's. Before anything was read or written. */
+void channel_secure(struct channel *, const struct channel_ops *, void *state);
+/* Back to the bare descriptor, for a last word to somebody who speaks no other way. */
+void channel_expose(struct channel *);
+/* Say that nothing more comes, as far as this kind of channel has words for it. channel_deinit() does so too. */
+void channel_end(struct channel *);
 
 /*
  * One helping. Above 0: so many bytes came. 0: end of file. -EAGAIN: nothing there. -ENOBUFS: slab_reset() first.
@@ -99,10 +133,10 @@ int channel_drain(struct channel *, channel_left_fn *left);
 /* The same, no more than this and one call's worth. */
 int channel_drain_some(struct channel *, channel_left_fn *left, size_t most);
 
-/* Bytes wait to be written: ask for writability. */
+/* Bytes wait to be written: ask for writability. Reading may change it: a handshake ends, an answer is due. */
 static inline int channel_wants_write(const struct channel *c)
 {
-	return c->kept_bytes > 0;
+	return c->ops && c->ops->wants_write ? c->ops->wants_write(c) : c->kept_bytes > 0;
 }
 
 /*

@@ -1,7 +1,7 @@
 /*
  * dial: makes the sockets between clients and brokers.
  *
- * Nothing here waits. A connect either succeeds, fails, or is pending until the socket becomes writable. The
+ * Nothing here waits, but the system's resolver for a name. A connect either succeeds, fails, or is pending until the socket becomes writable. The
  * surprising rule: a listening Unix socket is bound under a temporary name, gets its mode while nobody can connect yet
  * (it does not listen), and only then is renamed to its path. So the path always leads to a broker that answers, and
  * replacing an old socket leaves no moment without one.
@@ -9,6 +9,7 @@
 #include "dial.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -43,11 +44,34 @@ static int close_with(int fd, int error)
 	return error;
 }
 
-int dial(const struct address *a, int *pending)
+static int resolver_error(int error)
+{
+	if (error == EAI_MEMORY)
+		return -ENOMEM;
+	return error == EAI_SYSTEM && errno ? -errno : -EHOSTUNREACH;
+}
+
+static int look_up(struct address *a)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo *found;
+	char port[8];
+	int r;
+
+	snprintf(port, sizeof(port), "%u", a->port);
+	r = getaddrinfo(a->host, port, &hints, &found);
+	if (r != 0)
+		return resolver_error(r);
+	memcpy(&a->sockaddr, found->ai_addr, found->ai_addrlen);
+	a->length = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int connect_to(const struct address *a, int *pending)
 {
 	int fd = socket_for(a);
 
-	*pending = 0;
 	if (fd < 0)
 		return fd;
 	if (connect(fd, (const struct sockaddr *)&a->sockaddr, a->length) == 0)
@@ -58,6 +82,15 @@ int dial(const struct address *a, int *pending)
 		return fd;
 	}
 	return close_with(fd, -errno);
+}
+
+int dial(const struct address *a, int *pending)
+{
+	struct address found = *a;
+	int r = a->length == 0 ? look_up(&found) : 0;
+
+	*pending = 0;
+	return r < 0 ? r : connect_to(&found, pending);
 }
 
 int dial_result(int fd)

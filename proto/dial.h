@@ -7,7 +7,9 @@
 #include "address.h"
 
 /*
- * Begin to connect. A descriptor; *pending is 1 if it becomes writable when connected (then ask dial_result()).
+ * Begin to connect. A host's name (TLS) is looked up first, by the system's resolver: the one thing here that waits. Of
+ * several addresses the first is taken. -EHOSTUNREACH: there is none.
+ * A descriptor; *pending is 1 if it becomes writable when connected (then ask dial_result()).
  * -EAGAIN: the listener's queue is full, try again later. Else negative errno.
  */
 int dial(const struct address *, int *pending);
@@ -17,7 +19,7 @@ int dial_result(int fd);
 /* Bind and listen. Unix sockets are bound under a temporary name and renamed over `path`, mode 0600. */
 int dial_listen(const struct address *, int backlog);
 
-/* What a connection needs (either side): TCP_NODELAY, keepalive, TCP_USER_TIMEOUT for TCP; larger buffers for Unix
+/* What a connection needs (either side): TCP_NODELAY, keepalive, TCP_USER_TIMEOUT for TCP and TLS; larger buffers for Unix
  * sockets and pipes. */
 void dial_tune(int fd, enum address_kind);
 

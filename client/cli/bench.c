@@ -19,7 +19,7 @@
 static const char help[] = "Example:\n"
 			   "  brood bench --only one-way,pool\n"
 			   "\n"
-			   "Usage: brood bench [--via unix|fifo|tcp] [--seconds S] [--rounds N] [--only NAME,...]\n"
+			   "Usage: brood bench [--via unix|fifo|tcp|tls] [--seconds S] [--rounds N] [--only NAME,...]\n"
 			   "\n"
 			   "Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
 			   "stands its floor, measured in the same rounds: a minimal relay between the same\n"
@@ -27,7 +27,7 @@ static const char help[] = "Example:\n"
 			   "Values are medians of the rounds.\n"
 			   "\n"
 			   "  --via TRANSPORT  how the processes reach the broker, and the relay: unix (default),\n"
-			   "                   fifo, tcp\n"
+			   "                   fifo, tcp, tls\n"
 			   "  --seconds S      length of one measurement (default: 0.5)\n"
 			   "  --rounds N       rounds, 1 to 99 (default: 5)\n"
 			   "  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
@@ -187,7 +187,7 @@ int cli_bench(struct cli *cli, int argc, char **argv)
 	}
 	plan.json = cli->json;
 	if (via < 0)
-		return cli_usage("bench", "--via wants unix, fifo or tcp");
+		return cli_usage("bench", "--via wants unix, fifo, tcp or tls");
 	plan.via = (enum via)via;
 	if (role)
 		return play_role(role, argv + optind, plan.via);

@@ -11,7 +11,6 @@
 #include "timings.h"
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 

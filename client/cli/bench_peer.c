@@ -121,7 +121,7 @@ static int take_message(const brood_event *ev)
 int bench_peer_worker(void)
 {
 	brood *b;
-	struct peer p = { .raw = { -1, -1 }, .buffer = malloc(BENCH_ROOM) };
+	struct peer p = { .raw = RAW_NONE, .buffer = malloc(BENCH_ROOM) };
 	if (!p.buffer ||
 	    brood_connect(&b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = take_message), .data = &p)) < 0)
 		return 1;

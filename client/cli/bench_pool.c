@@ -112,7 +112,7 @@ static int floor_init(struct floor *f, struct bench *m)
 	*f = (struct floor){ .epoll = epoll_create1(EPOLL_CLOEXEC), .wire = bench_wire_size(SIZE, 1) };
 	int rc = f->epoll < 0 ? -errno : 0;
 	for (unsigned i = 0; i < BENCH_WORKERS; i++)
-		f->lines[i].raw = (struct raw){ -1, -1 };
+		f->lines[i].raw = RAW_NONE;
 	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
 		rc = line_init(&f->lines[i], m, i, f->epoll);
 	return rc;

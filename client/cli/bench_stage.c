@@ -37,12 +37,17 @@ static pid_t pid_of(brood_peer *peer)
 	return brood_info(peer, &info) == 0 ? info.pid : 0;
 }
 
-static int start_relay(struct bench *m, enum via via)
+/* Over TLS it has the broker's certificate, which nobody else of ours may show. */
+static int start_relay(struct bench *m)
 {
 	brood_peer *relay;
+	char crt[TESTBED_PATH + 32], key[TESTBED_PATH + 32];
 	const char *place = testbed_path(&m->bed, "relay", m->relay_place);
-	const char *const *argv = BROOD_ARGV(m->self, "bench", "--via", via_name(via), "--role", "relay", place);
-	int rc = brood_spawn(m->bed.keeper, &relay, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+	const char *const *argv = BROOD_ARGV(m->self, "bench", "--via", via_name(m->bed.via), "--role", "relay", place);
+	snprintf(crt, sizeof crt, "BROOD_TLS_CERT=%s", m->bed.certificate);
+	snprintf(key, sizeof key, "BROOD_TLS_KEY=%s", m->bed.key);
+	int rc = brood_spawn(m->bed.keeper, &relay, argv,
+			     BROOD_SPAWN(.flags = BROOD_PLAIN, .env_add = BROOD_ARGV(crt, key)));
 	if (rc < 0)
 		return rc;
 	m->relay = pid_of(relay);
@@ -71,10 +76,11 @@ static int start_workers(struct bench *m)
 	return rc;
 }
 
-static int connect_to_broker(struct bench *m, enum via via)
+static int connect_to_broker(struct bench *m)
 {
-	const char *address = via == VIA_UNIX ? m->bed.address : m->bed.also;
-	const char *token = via == VIA_TCP ? m->bed.token : NULL;
+	const struct testbed *t = &m->bed;
+	const char *address = t->via == VIA_UNIX ? t->address : t->also;
+	const char *token = t->via == VIA_TCP || t->via == VIA_TLS ? t->token : NULL;
 	/* Somebody must take the events of the children: they are skipped here, and requests end in their callbacks. */
 	return brood_connect(&m->b, address, BROOD_OPTIONS(.on = BROOD_ON(0), .token_file = token));
 }
@@ -90,12 +96,12 @@ int bench_init(struct bench *m, double seconds, enum via via)
 	if (rc < 0)
 		return rc;
 	m->broker = pid_of(m->bed.process);
-	rc = start_relay(m, via);
+	rc = start_relay(m);
 	if (rc < 0) {
 		fprintf(stderr, "brood bench: %s\n", brood_last_error(m->bed.keeper)->text);
 		return rc;
 	}
-	rc = connect_to_broker(m, via);
+	rc = connect_to_broker(m);
 	if (rc == 0)
 		rc = start_workers(m);
 	if (rc < 0)

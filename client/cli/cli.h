@@ -54,5 +54,6 @@ int cli_send(struct cli *, int argc, char **argv);
 int cli_request(struct cli *, int argc, char **argv);
 int cli_conform(struct cli *, int argc, char **argv);
 int cli_bench(struct cli *, int argc, char **argv);
+int cli_cert(struct cli *, int argc, char **argv);
 
 #endif

@@ -20,8 +20,9 @@ static const char more[] =
 	"\n"
 	"`brood COMMAND --help` tells more about one. Every command takes --json and --address.\n"
 	"\n"
-	"ADDRESS is unix:/path, fifo:/directory or tcp://127.0.0.1:port. Without it: the channel given by\n"
-	"the parent, $BROOD_ADDRESS, the system's broker if /run/brood exists, else this user's private broker.\n"
+	"ADDRESS is unix:/path, fifo:/directory, tcp://127.0.0.1:port or tls://host:port. Without it: the\n"
+	"channel given by the parent, $BROOD_ADDRESS, the system's broker if /run/brood exists, else this\n"
+	"user's private broker.\n"
 	"\n"
 	"Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong arguments.\n"
 	"`brood run` and `brood worker` end as their program does.\n";
@@ -38,6 +39,7 @@ static const struct command {
 	{ "pipe", cli_pipe, "messages as lines in named pipes, for shell scripts" },
 	{ "send", cli_send, "send a message to a process" },
 	{ "request", cli_request, "ask a process and print its answer" },
+	{ "cert", cli_cert, "make keys and certificates for tls://" },
 	{ "conform", cli_conform, "test a client written in another language" },
 	{ "bench", cli_bench, "measure speed, beside a plain relay" },
 };

@@ -41,38 +41,38 @@ static int listen_unix(int fd, const char *place)
 }
 
 /* The port's number appears in the file at once and whole, by renaming. */
-static int publish_port(const char *place, unsigned port)
+static int publish_port(const char *place, unsigned port, enum via via)
 {
 	char temporary[256];
 	snprintf(temporary, sizeof temporary, "%s.new", place);
 	FILE *f = fopen(temporary, "we");
 	if (!f)
 		return -errno;
-	fprintf(f, "%u\n", port);
+	fprintf(f, "%u%s\n", port, via == VIA_TLS ? " tls" : "");
 	if (fclose(f) == EOF || rename(temporary, place) < 0)
 		return -errno;
 	return 0;
 }
 
-static int listen_tcp(int fd, const char *place)
+static int listen_tcp(int fd, const char *place, enum via via)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof in;
 	if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 64) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&in, &size) < 0)
 		return -errno;
-	return publish_port(place, ntohs(in.sin_port));
+	return publish_port(place, ntohs(in.sin_port), via);
 }
 
 #define NAME 128         /* bytes of a hello over FIFOs: a path, then zeros */
 #define PIPE_ROOM 262144 /* as brood's own */
 
-static int listen_socket(const char *place, int tcp)
+static int listen_socket(const char *place, enum via via)
 {
-	int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(via == VIA_UNIX ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	int rc = tcp ? listen_tcp(fd, place) : listen_unix(fd, place);
+	int rc = via == VIA_UNIX ? listen_unix(fd, place) : listen_tcp(fd, place, via);
 	if (rc == 0)
 		return fd;
 	close(fd);
@@ -87,9 +87,13 @@ static int listen_fifo(const char *place)
 	return fd < 0 ? -errno : fd;
 }
 
-int raw_listen(const char *place, enum via via)
+int raw_listen(struct raw_listener *l, const char *place, enum via via)
 {
-	return via == VIA_FIFO ? listen_fifo(place) : listen_socket(place, via == VIA_TCP);
+	*l = (struct raw_listener){ .fd = -1, .via = via };
+	if (via == VIA_TLS && !(l->tls = raw_tls_server()))
+		return -EOPNOTSUPP;
+	l->fd = via == VIA_FIFO ? listen_fifo(place) : listen_socket(place, via);
+	return l->fd < 0 ? l->fd : 0;
 }
 
 /* What brood gives its own: large buffers for Unix, no delay for TCP. */
@@ -117,7 +121,7 @@ static int accept_fifo(int listener, struct raw *ret)
 	if (read(listener, name, sizeof name) != sizeof name)
 		return -EPROTO;
 	name[NAME - 1] = '\0';
-	*ret = (struct raw){ open_end(name, ".up", O_RDONLY), open_end(name, ".down", O_WRONLY) };
+	*ret = (struct raw){ open_end(name, ".up", O_RDONLY), open_end(name, ".down", O_WRONLY), NULL };
 	if (ret->in < 0 || ret->out < 0 || write(ret->out, "", 1) != 1)
 		return -errno;
 	(void)fcntl(ret->in, F_SETPIPE_SZ, PIPE_ROOM);
@@ -125,20 +129,22 @@ static int accept_fifo(int listener, struct raw *ret)
 	return 0;
 }
 
-int raw_accept(int listener, enum via via, struct raw *ret)
+int raw_accept(const struct raw_listener *l, struct raw *ret)
 {
-	if (via == VIA_FIFO)
-		return accept_fifo(listener, ret);
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (l->via == VIA_FIFO)
+		return accept_fifo(l->fd, ret);
+	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	tune(fd);
-	*ret = (struct raw){ fd, fd };
-	return 0;
+	*ret = (struct raw){ fd, fd, NULL };
+	return l->tls ? raw_tls_accept(l->tls, fd, &ret->tls) : 0;
 }
 
 void raw_end(struct raw *r)
 {
+	if (r->tls)
+		raw_tls_end(r->tls);
 	if (r->in == r->out)
 		shutdown(r->out, SHUT_WR);
 	else if (r->out >= 0)
@@ -149,11 +155,13 @@ void raw_end(struct raw *r)
 
 void raw_close(struct raw *r)
 {
-	if (r->in >= 0)
+	if (r->tls)
+		raw_tls_free(r->tls);
+	else if (r->in >= 0)
 		close(r->in);
 	if (r->out >= 0 && r->out != r->in)
 		close(r->out);
-	*r = (struct raw){ -1, -1 };
+	*r = RAW_NONE;
 }
 
 static int dial_unix(const char *place)
@@ -171,14 +179,16 @@ static int dial_unix(const char *place)
 	return rc;
 }
 
-static int dial_tcp(const char *place)
+static int dial_tcp(const char *place, int *secure)
 {
+	char word[4] = "";
 	unsigned port = 0;
 	FILE *f = fopen(place, "re");
-	int n = f ? fscanf(f, "%u", &port) : 0;
+	int n = f ? fscanf(f, "%u %3s", &port, word) : 0;
 	if (f)
 		fclose(f);
-	if (n != 1)
+	*secure = strcmp(word, "tls") == 0;
+	if (n < 1)
 		return -ENOENT;
 	struct sockaddr_in in = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -228,7 +238,7 @@ static int dial_fifo(const char *place, struct raw *ret)
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(name, sizeof name, "%s.%d.%u", place, (int)getpid(), number++);
 	int rc = make_fifo(name, ".up") < 0 || make_fifo(name, ".down") < 0 ? -errno : 0;
-	*ret = (struct raw){ open_end(name, ".down", O_RDONLY), -1 };
+	*ret = (struct raw){ open_end(name, ".down", O_RDONLY), -1, NULL };
 	int hold = open_end(name, ".up", O_RDONLY);
 	ret->out = open_end(name, ".up", O_WRONLY);
 	if (rc == 0)
@@ -249,12 +259,15 @@ static int dial_once(const char *place, struct raw *ret)
 		return -errno;
 	if (S_ISFIFO(st.st_mode))
 		return dial_fifo(place, ret);
-	int fd = S_ISSOCK(st.st_mode) ? dial_unix(place) : dial_tcp(place);
+	int secure = 0, fd = S_ISSOCK(st.st_mode) ? dial_unix(place) : dial_tcp(place, &secure);
 	if (fd < 0)
 		return fd;
 	tune(fd);
-	*ret = (struct raw){ fd, fd };
-	return 0;
+	*ret = (struct raw){ fd, fd, NULL };
+	int rc = secure ? raw_tls_dial(fd, &ret->tls) : 0;
+	if (rc < 0)
+		*ret = RAW_NONE;
+	return rc;
 }
 
 int raw_dial(const char *place, struct raw *ret)
@@ -269,19 +282,37 @@ int raw_dial(const char *place, struct raw *ret)
 	return rc;
 }
 
+/* ---- both ways --------------------------------------------------------------------------------------------------- */
+
 ssize_t raw_take(const struct raw *r, void *bytes, size_t n)
 {
+	if (r->tls)
+		return raw_tls_take(r->tls, bytes, n);
 	return r->in == r->out ? recv(r->in, bytes, n, MSG_DONTWAIT) : read(r->in, bytes, n);
 }
 
 ssize_t raw_give(const struct raw *r, const void *bytes, size_t n)
 {
+	if (r->tls)
+		return raw_tls_give(r->tls, bytes, n);
 	return r->in == r->out ? send(r->out, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(r->out, bytes, n);
+}
+
+int raw_flush(const struct raw *r)
+{
+	return r->tls ? raw_tls_flush(r->tls) : 0;
+}
+
+int raw_wants_room(const struct raw *r, int more)
+{
+	return r->tls ? raw_tls_wants_room(r->tls, more) : more;
 }
 
 int raw_write(const struct raw *r, const void *bytes, size_t n)
 {
 	const char *from = bytes;
+	if (r->tls)
+		return raw_tls_write(r->tls, bytes, n);
 	while (n > 0) {
 		ssize_t done = r->in == r->out ? send(r->out, from, n, MSG_NOSIGNAL) : write(r->out, from, n);
 		if (done < 0 && errno == EINTR)
@@ -297,6 +328,8 @@ int raw_write(const struct raw *r, const void *bytes, size_t n)
 long raw_some(const struct raw *r, void *bytes, size_t n, int poll_first)
 {
 	struct pollfd p = { .fd = r->in, .events = POLLIN };
+	if (r->tls)
+		return raw_tls_some(r->tls, bytes, n);
 	for (;;) {
 		if (poll_first && poll(&p, 1, -1) < 0 && errno != EINTR)
 			return -errno;

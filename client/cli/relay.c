@@ -6,6 +6,8 @@
  * a pipe with a buffer of 256 KiB and two states: empty, then its source is watched for reading; or pending, then only
  * its target is watched, for writing. That is all the back-pressure there is, and it is enough.
  *
+ * With TLS it decrypts what comes and encrypts it again: then the floor is what OpenSSL and the kernel need.
+ *
  * The end of a pair is also the end of the turn: the events that follow may be of the same pair, and those of the
  * others are reported again.
  */
@@ -32,8 +34,8 @@ struct side {
 };
 
 struct relay {
-	int epoll, listener;
-	enum via via;
+	int epoll;
+	struct raw_listener listener;
 	struct side *single; /* has no other side yet, and is not watched */
 };
 
@@ -50,7 +52,7 @@ static void watch_one(int epoll, struct side *s, int fd, uint32_t events, uint32
 static void watch(int epoll, struct side *s)
 {
 	uint32_t in = s->begin == s->end && !s->eof ? EPOLLIN : 0;
-	uint32_t out = s->other->begin != s->other->end ? EPOLLOUT : 0;
+	uint32_t out = raw_wants_room(&s->raw, s->other->begin != s->other->end) ? EPOLLOUT : 0;
 	if (s->is_socket)
 		in |= out;
 	else
@@ -91,7 +93,7 @@ static void drain(struct side *s)
 		else
 			s->begin += (size_t)n;
 	}
-	if (s->eof && !s->closed) {
+	if (raw_flush(&s->other->raw) != -EAGAIN && s->eof && !s->closed) {
 		raw_end(&s->other->raw);
 		s->closed = 1;
 	}
@@ -99,16 +101,13 @@ static void drain(struct side *s)
 
 static void turn(int epoll, struct side *s, uint32_t events)
 {
-	size_t mine = s->end - s->begin, theirs = s->other->end - s->other->begin;
-	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && mine == 0 && !s->eof)
+	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && s->begin == s->end && !s->eof)
 		fill(s);
 	drain(s);
 	if (events & EPOLLOUT)
 		drain(s->other);
-	if (mine != s->end - s->begin || theirs != s->other->end - s->other->begin || s->eof) {
-		watch(epoll, s);
-		watch(epoll, s->other);
-	}
+	watch(epoll, s);
+	watch(epoll, s->other);
 }
 
 static int finished(const struct side *s)
@@ -123,7 +122,7 @@ static struct side *side_new(const struct relay *r)
 	struct side *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	if (raw_accept(r->listener, r->via, &s->raw) == 0) {
+	if (raw_accept(&r->listener, &s->raw) == 0) {
 		s->is_socket = s->raw.in == s->raw.out;
 		return s;
 	}
@@ -193,9 +192,9 @@ static int take_events(struct relay *r, const struct epoll_event *events, int n)
 
 int relay_pairs(const char *place, enum via via)
 {
-	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC), .listener = raw_listen(place, via), .via = via };
+	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC) };
 	struct epoll_event events[EVENTS];
-	if (r.epoll < 0 || r.listener < 0 || add(r.epoll, r.listener, EPOLLIN, NULL) < 0)
+	if (r.epoll < 0 || raw_listen(&r.listener, place, via) < 0 || add(r.epoll, r.listener.fd, EPOLLIN, NULL) < 0)
 		return 1;
 	while (take_events(&r, events, epoll_wait(r.epoll, events, EVENTS, -1)) == 0)
 		;

@@ -7,6 +7,7 @@
  * here.
  */
 #include "testbed.h"
+#include "tls_load.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +21,11 @@
 
 #define PATIENCE_MS 5000
 #define STEP_MS 5
+#define SERVER "server-127.0.0.1" /* what files of its certificate are called */
 
 static char to_remove[sizeof((struct testbed *)NULL)->directory];
 
-static const char *const vias[] = { [VIA_UNIX] = "unix", [VIA_FIFO] = "fifo", [VIA_TCP] = "tcp" };
+static const char *const vias[] = { [VIA_UNIX] = "unix", [VIA_FIFO] = "fifo", [VIA_TCP] = "tcp", [VIA_TLS] = "tls" };
 
 const char *via_name(enum via via)
 {
@@ -80,7 +82,9 @@ static unsigned free_port(void)
 /* Everything that a broker or a bench puts there. Safe in a signal handler. */
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "sock", "cookie", "epoch", "fifo", "key", "lock", "log", "relay", "floor", "tcp" };
+	static const char *const names[] = { "sock",   "cookie", "epoch",       "fifo",       "key", "lock",
+					     "log",    "relay",  "floor",       "tcp",        "tls", "ca.crt",
+					     "ca.key", "ca.crl", SERVER ".crt", SERVER ".key" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlinkat(fd, names[i], 0);
@@ -103,7 +107,7 @@ static void remove_at_signal(const struct testbed *t)
 		sigaction(signals[i], &action, NULL);
 }
 
-static int make_directory(struct testbed *t, enum via via)
+static int make_directory(struct testbed *t)
 {
 	const char *parent = getenv("TMPDIR");
 	int n = snprintf(t->directory, sizeof t->directory, "%s/brood.XXXXXX", parent && parent[0] ? parent : "/tmp");
@@ -114,17 +118,39 @@ static int make_directory(struct testbed *t, enum via via)
 	remove_at_signal(t);
 	snprintf(t->address, sizeof t->address, "unix:%s/sock", t->directory);
 	testbed_path(t, "cookie", t->token);
-	if (via == VIA_TCP)
-		snprintf(t->also, sizeof t->also, "tcp://127.0.0.1:%u", free_port());
-	if (via == VIA_FIFO)
+	testbed_path(t, SERVER ".crt", t->certificate);
+	testbed_path(t, SERVER ".key", t->key);
+	if (t->via == VIA_FIFO)
 		snprintf(t->also, sizeof t->also, "fifo:%s", t->directory);
+	if (t->via == VIA_TCP || t->via == VIA_TLS)
+		snprintf(t->also, sizeof t->also, "%s://127.0.0.1:%u", vias[t->via], free_port());
+	return 0;
+}
+
+/* An authority, and a certificate for the broker and for the relay beside it. */
+static int make_certificates(const struct testbed *t)
+{
+	struct certify_order order = { CERTIFY_SERVER, t->directory, "127.0.0.1", 2 };
+	struct tls_fault why;
+	char base[PATH_MAX], path[TESTBED_PATH];
+	const struct tls_api *tls = tls_load(&why);
+	if (!tls || tls->make_ca(t->directory, 2, &why) < 0 || tls->certify(&order, base, &why) < 0) {
+		fprintf(stderr, "brood: %s\n", why.text);
+		return -EOPNOTSUPP;
+	}
+	setenv("BROOD_TLS_CA", testbed_path(t, "ca.crt", path), 1);
+	unsetenv("BROOD_TLS_CERT");
+	unsetenv("BROOD_TLS_KEY");
+	unsetenv("BROOD_TLS_CRL");
 	return 0;
 }
 
 static int spawn_broker(struct testbed *t)
 {
 	const char *listen = t->also[0] ? "--listen" : NULL; /* NULL ends the list */
-	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->also);
+	const char *flag = t->via == VIA_TLS ? "--tls-cert" : NULL;
+	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->also,
+					     flag, t->certificate, "--tls-key", t->key);
 	return brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 }
 
@@ -186,10 +212,12 @@ int testbed_await_end(struct testbed *t, int timeout_ms)
 
 int testbed_init(struct testbed *t, enum via via)
 {
-	*t = (struct testbed){ 0 };
+	*t = (struct testbed){ .via = via };
 	int rc = find_broker(t);
 	if (rc == 0)
-		rc = make_directory(t, via);
+		rc = make_directory(t);
+	if (rc == 0 && via == VIA_TLS)
+		rc = make_certificates(t);
 	if (rc == 0)
 		rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
 	if (rc == 0)

@@ -8,8 +8,8 @@
 
 #define TESTBED_PATH 108 /* room for a Unix socket's path */
 
-enum via { VIA_UNIX, VIA_FIFO, VIA_TCP };
-/* "unix", "fifo", "tcp". And back, or -1. */
+enum via { VIA_UNIX, VIA_FIFO, VIA_TCP, VIA_TLS };
+/* "unix", "fifo", "tcp", "tls". And back, or -1. */
 const char *via_name(enum via);
 int via_parse(const char *name);
 
@@ -17,15 +17,19 @@ struct testbed {
 	char directory[64];
 	char broker[4096];          /* the program: $BROOD_BROKER, or broodd beside this program */
 	char address[TESTBED_PATH]; /* "unix:..." */
-	char also[TESTBED_PATH];    /* "fifo:...", "tcp://127.0.0.1:port", "" unless asked for */
-	char token[TESTBED_PATH];   /* the cookie file, for TCP */
-	brood *keeper;              /* starts plain programs; speaks to no broker */
-	brood_peer *process;        /* the broker's, of keeper */
+	enum via via;               /* how else it is reached */
+	char also[TESTBED_PATH];    /* "fifo:...", "tcp://127.0.0.1:port", "tls://127.0.0.1:port"; "" for VIA_UNIX */
+	char token[TESTBED_PATH];   /* the cookie file, for TCP and TLS */
+	char certificate[TESTBED_PATH]; /* the broker's, for TLS */
+	char key[TESTBED_PATH];         /* its key */
+	brood *keeper;                  /* starts plain programs; speaks to no broker */
+	brood_peer *process;            /* the broker's, of keeper */
 };
 
 /*
- * Start the broker, on a Unix socket and what else is asked for. 0: its socket is there. Else negative errno after a message to
- * stderr. In any case testbed_deinit() ends it, and whatever else keeper started, and removes the directory.
+ * Start the broker, on a Unix socket and what else is asked for. 0: its socket is there. Else negative errno after a
+ * message to stderr. In any case testbed_deinit() ends it, and whatever else keeper started, and removes the directory.
+ * For VIA_TLS it has certificates of its own, and $BROOD_TLS_CA of this process names their authority.
  */
 int testbed_init(struct testbed *, enum via);
 void testbed_deinit(struct testbed *);

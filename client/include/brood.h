@@ -175,7 +175,7 @@ struct brood_options {
 	unsigned reconnect_ms; /* try so long to get back to a broker that is lost; default 120,000 */
 	size_t window_bytes;   /* most bytes in flight to one peer; default 4 MiB; one message always fits */
 	const char *
-		token_file; /* tcp: the broker's cookie file; default $BROOD_TOKEN_FILE, else beside this user's broker */
+		token_file; /* tcp, tls: the broker's cookie file; default $BROOD_TOKEN_FILE, else (tcp) beside this user's */
 };
 
 #define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
@@ -188,10 +188,12 @@ struct brood_options {
  * Handle events: READY when connected, ERROR when that is hopeless, and calls that need the broker give -ENOTCONN from
  * then on. A connection that is lost, because the broker was killed, replaced, or could not be reached for a while, is
  * AWAY and comes BACK under the same address, with names, parent, children and all messages; what is sent meanwhile waits.
- * address: "unix:/path", "tcp://127.0.0.1:7433", "fifo:/directory" (of a broker of this user), or NULL: the channel that my parent gave me, else $BROOD_ADDRESS, else
+ * address: "unix:/path", "tcp://127.0.0.1:7433", "tls://host:7433", "fifo:/directory" (of a broker of this user), or NULL:
+ * the channel that my parent gave me, else $BROOD_ADDRESS, else
  * the system's broker if /run/brood exists, else this user's private broker, which is started if it does not run and
  * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker
- * before something needs it; programs started with BROOD_PLAIN never do.
+ * before something needs it; programs started with BROOD_PLAIN never do. For tls:// the environment has what is trusted
+ * (BROOD_TLS_CA) and who I am (BROOD_TLS_CERT, BROOD_TLS_KEY); its host is looked up by the system, which waits.
  * -EINVAL (a struct's size), -ENOMEM, -EMFILE; a bad address is an ERROR event, with text. Since 0.1, as all below.
  */
 BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, const struct brood_options *);

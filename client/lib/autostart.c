@@ -6,58 +6,22 @@
  * folder, a build tree included, starts the broker it was built with, and not one that happens to be installed.
  */
 #include "autostart.h"
-#include <dlfcn.h>
+#include "beside.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
 
 extern char **environ;
-
-/*
- * The file that contains this code: 0, or negative if it cannot be told. Where that is the program itself, the linker
- * knows only argv[0], which may be anything; the kernel knows better.
- */
-static int own_file(char *to, size_t n)
-{
-	static const char here;
-	Dl_info mine, program;
-	if (dladdr(&here, &mine) && dladdr((void *)getauxval(AT_ENTRY), &program) &&
-	    mine.dli_fbase != program.dli_fbase) {
-		int length = snprintf(to, n, "%s", mine.dli_fname);
-		return length < 0 || (size_t)length >= n ? -ENAMETOOLONG : 0;
-	}
-	ssize_t length = readlink("/proc/self/exe", to, n - 1);
-	if (length < 0)
-		return -errno;
-	to[length] = '\0';
-	return 0;
-}
-
-static int find_beside(char *to, size_t n)
-{
-	static const char there[] = "/../bin/broodd";
-	if (getauxval(AT_SECURE)) /* whoever started us may have chosen where we are */
-		return -EPERM;
-	int rc = own_file(to, n);
-	char *slash = rc < 0 ? NULL : strrchr(to, '/');
-	if (!slash || to[0] != '/')
-		return -ENOENT;
-	if ((size_t)(slash - to) + sizeof there > n)
-		return -ENAMETOOLONG;
-	memcpy(slash, there, sizeof there);
-	return access(to, X_OK) < 0 ? -errno : 0;
-}
 
 int autostart_find(char *to, size_t n)
 {
 	const char *wish = secure_getenv("BROOD_BROKER");
 	if (!wish || !*wish) {
-		if (find_beside(to, n) == 0)
+		if (beside_find("/../bin/broodd", X_OK, to, n) == 0)
 			return 0;
 		wish = BROOD_BROODD_PATH;
 	}

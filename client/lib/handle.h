@@ -15,6 +15,7 @@
 #ifndef BROOD_HANDLE_H
 #define BROOD_HANDLE_H
 
+#include "address.h"
 #include "channel.h"
 #include "fault.h"
 #include "inflow.h"
@@ -23,6 +24,7 @@
 #include "spawn.h"
 #include "ticket.h"
 #include "timer.h"
+#include "tls_load.h"
 #include "tombstone.h"
 #include <brood.h>
 #include <pthread.h>
@@ -195,10 +197,13 @@ struct link {
 	struct slab slab;
 	int slab_made;
 	char address[128]; /* of the broker, as text */
-	int address_kind;
-	int inherited; /* the channel came from my parent */
-	int given;     /* the program itself said where the broker is */
-	int fixed;     /* it did, or its environment: that stays the address */
+	int address_kind, loopback;
+	char host[ADDRESS_HOST];       /* TLS: who must be there */
+	const struct tls_api *tls_api; /* loaded at the first tls:// */
+	struct tls_context *tls;       /* NULL: not needed so far */
+	int inherited;                 /* the channel came from my parent */
+	int given;                     /* the program itself said where the broker is */
+	int fixed;                     /* it did, or its environment: that stays the address */
 	int autostart, started;
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */

@@ -10,6 +10,9 @@
  * Over FIFOs `source` is the descriptor that I read and `outlet` the other one. CONNECTING is not needed there: what is
  * written before the broker has come is read by it then (knock.h).
  *
+ * For tls:// a file is loaded, once, and with it comes what it trusts, from the environment. A handshake that fails for a
+ * reason of TLS ends the link at once: trying again would not help.
+ *
  * The surprising rule is in link_pump(): nothing is written while an older rest is kept by the channel, so at most one
  * frame is ever copied; everything else stays where it is, in the outflows.
  */
@@ -178,6 +181,8 @@ void link_deinit(struct brood *h)
 	disconnect(h);
 	if (l->slab_made)
 		slab_deinit(&l->slab);
+	if (l->tls)
+		l->tls_api->context_free(l->tls);
 	free(l->token_file);
 	free(l->parent_name);
 }
@@ -442,10 +447,15 @@ void link_retry(struct brood *h, struct remote *r)
 
 /* ---- greeting ---------------------------------------------------------------------------------------------------- */
 
-/* The cookie of a TCP broker: proof that I may read its directory. Bytes, or 0. */
+/*
+ * The cookie of a TCP broker: proof that I may read its directory. Bytes, or 0. For TLS it must have been named: another
+ * host's broker is not shown this host's secret.
+ */
 static size_t read_cookie(const struct link *l, uint8_t *to, size_t n)
 {
 	char path[160], directory[96];
+	if (!l->token_file && l->address_kind == ADDRESS_TLS)
+		return 0;
 	if (!l->token_file && !address_private_directory(directory, sizeof(directory)))
 		return 0;
 	if (!l->token_file)
@@ -473,14 +483,14 @@ static void say_hello(struct brood *h, unsigned ids)
 	hello.pid = (uint32_t)getpid();
 	hello.title = program_invocation_short_name;
 	hello.ids = ids;
-	if (l->address_kind != ADDRESS_UNIX) /* there the broker sees it */
-		hello.pid_space = pid_space();
+	if (l->address_kind != ADDRESS_UNIX && (l->address_kind != ADDRESS_TLS || l->loopback))
+		hello.pid_space = pid_space(); /* over others the broker sees it, or cannot */
 	hello.level = !(h->flags & BROOD_NO_RECONNECT);
 	if (l->parent_name && !l->id)
 		hello.parent = l->parent_name;
 	if (l->ticket_size)
 		hello.ticket = (ProtobufCBinaryData){ l->ticket_size, l->ticket };
-	else if (l->address_kind == ADDRESS_TCP)
+	else if (l->address_kind == ADDRESS_TCP || l->address_kind == ADDRESS_TLS)
 		hello.cookie = (ProtobufCBinaryData){ read_cookie(l, cookie, sizeof(cookie)), cookie };
 	l->asked_ids = 1;
 	link_control(h, FRAME_HELLO, &hello.base, -1);
@@ -503,8 +513,12 @@ static void greet(struct brood *h, int in_fd, int out_fd)
 	l->readable = 0; /* a pipe that its writer has not opened yet would show an end */
 	l->enlarged = 0;
 	channel_init(&l->channel, in_fd, out_fd, &l->slab);
-	if (l->address_kind == ADDRESS_TCP)
+	if (l->address_kind != ADDRESS_UNIX)
 		l->channel.takes_fds = 0;
+	if (l->address_kind == ADDRESS_TLS && !l->inherited && l->tls_api->connect(l->tls, &l->channel, l->host) < 0) {
+		fail(h, "memory", "out of memory for TLS", -ENOMEM);
+		return;
+	}
 	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	if (!l->inherited)
 		say_hello(h, CHILD_IDS);
@@ -549,6 +563,8 @@ static const char *why_not_reached(const struct link *l, int code)
 	if (l->address_kind == ADDRESS_FIFO && code == -EPERM)
 		return "its directory must be yours alone (chmod 700, no symbolic link) and is not, so the broker is "
 		       "not trusted";
+	if (code == -EHOSTUNREACH && l->host[0])
+		return "the broker's host is not known, or cannot be reached,";
 	return "cannot reach the broker";
 }
 
@@ -586,6 +602,35 @@ static void knock_now(struct brood *h, const struct address *a)
 	greet(h, in_fd, out_fd);
 }
 
+/* A setting that a program with more rights than its user does not take from him. "" is none. */
+static const char *setting(const char *name)
+{
+	const char *value = secure_getenv(name);
+	return value && *value ? value : NULL;
+}
+
+/* What I trust and who I am, for tls://. 0, or the link has failed. */
+static int open_tls(struct brood *h)
+{
+	struct link *l = &h->link;
+	struct tls_files files = { setting("BROOD_TLS_CA"), setting("BROOD_TLS_CERT"), setting("BROOD_TLS_KEY"),
+				   setting("BROOD_TLS_CRL") };
+	struct tls_fault why;
+	struct fault f;
+	/* A child of another user than its parent: its ticket says who it is, where the broker wants no certificate. */
+	if (l->ticket_size && files.key && access(files.key, R_OK) < 0 && errno == EACCES)
+		files.certificate = files.key = NULL;
+	if (!l->tls_api)
+		l->tls_api = tls_load(&why);
+	if (l->tls_api && !l->tls)
+		l->tls = l->tls_api->client(&files, &why);
+	if (l->tls)
+		return 0;
+	fault_set(&f, why.name, "%s: %s", l->address, why.text);
+	link_fail(h, &f);
+	return -1;
+}
+
 static void dial_now(struct brood *h)
 {
 	struct link *l = &h->link;
@@ -603,6 +648,10 @@ static void dial_now(struct brood *h)
 		knock_now(h, &a);
 		return;
 	}
+	l->loopback = a.loopback;
+	memcpy(l->host, a.host, sizeof(l->host));
+	if (a.kind == ADDRESS_TLS && open_tls(h) < 0)
+		return;
 	int fd = dial(&a, &pending);
 	if (fd < 0) {
 		dial_failed(h, fd);
@@ -899,10 +948,25 @@ int link_next(struct brood *h)
 	return rc == 1;
 }
 
+/* The reason is TLS, and it will be the same the next time. A cut is no such reason. */
+static int tls_failed(struct brood *h)
+{
+	struct link *l = &h->link;
+	const struct tls_fault *seen = l->tls ? l->tls_api->failure(&l->channel) : NULL;
+	struct fault f;
+	if (!seen || (strcmp(seen->name, "tls.cut") == 0 && l->resuming))
+		return 0;
+	fault_set(&f, seen->name, "%s: %s", l->address, seen->text);
+	link_fail(h, &f);
+	return 1;
+}
+
 /* The connection ended. */
 static void ended(struct brood *h, int code)
 {
 	struct link *l = &h->link;
+	if (tls_failed(h))
+		return;
 	if (l->state == LINK_LEAVING && h->stopping) {
 		fail(h, "broker.stopping", "the broker has stopped", 0);
 		return;
@@ -938,6 +1002,8 @@ int link_read(struct brood *h)
 		return 0;
 	l->readable = 0;
 	ssize_t n = channel_read(&l->channel);
+	if (l->tls)
+		update_interest(h); /* a handshake may have ended, and HELLO waits */
 	if (n > 0) {
 		if (l->knock.rendezvous >= 0)
 			stop_knocking(h, 1);

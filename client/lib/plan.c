@@ -77,21 +77,41 @@ static int same_key(const char *a, const char *b)
 	return n == key_length(b) && memcmp(a, b, n) == 0;
 }
 
-static int is_replaced(const char *entry, const char *const *add)
+/* Whom a child trusts is whom I trust, also if its environment is made by hand: over TLS it has to connect by itself. */
+static const char *const trust[] = { "BROOD_TLS_CA", "BROOD_TLS_CERT", "BROOD_TLS_KEY", "BROOD_TLS_CRL" };
+#define TRUST (sizeof(trust) / sizeof(*trust))
+
+static int is_named(const char *key, const char *const *list)
 {
-	for (; add && *add; add++)
-		if (same_key(entry, *add))
+	for (; list && *list; list++)
+		if (same_key(key, *list))
 			return 1;
-	return same_key(entry, "BROOD_FD");
+	return 0;
+}
+
+static size_t add_trust(struct builder *b, char **to, const char *const *base, const char *const *add)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < TRUST; i++) {
+		const char *value = getenv(trust[i]);
+		if (!value || is_named(trust[i], base) || is_named(trust[i], add))
+			continue;
+		char *entry = add_room(b, strlen(trust[i]) + strlen(value) + 2, 1);
+		if (entry)
+			sprintf(entry, "%s=%s", trust[i], value);
+		if (to)
+			to[n++] = entry;
+	}
+	return n;
 }
 
 /* The first place is for BROOD_FD. */
-static char **add_environment(struct builder *b, const char *const *base, const char *const *add)
+static char **add_environment(struct builder *b, const char *const *base, const char *const *add, int channel)
 {
-	char **to = add_room(b, (count(base) + count(add) + 2) * sizeof(*to), alignof(char *));
+	char **to = add_room(b, (count(base) + count(add) + TRUST + 2) * sizeof(*to), alignof(char *));
 	size_t n = 1;
 	for (; base && *base; base++) {
-		if (is_replaced(*base, add))
+		if (same_key(*base, "BROOD_FD") || is_named(*base, add))
 			continue;
 		char *copy = add_text(b, *base);
 		if (to)
@@ -104,6 +124,8 @@ static char **add_environment(struct builder *b, const char *const *base, const 
 		if (to)
 			to[n++] = copy;
 	}
+	if (channel)
+		n += add_trust(b, to ? to + n : NULL, base, add);
 	if (to)
 		to[n] = NULL;
 	return to;
@@ -320,7 +342,8 @@ static size_t build(char *block, enum plan_use use, const char *const *argv, con
 		p = &unused;
 	memset(p, 0, sizeof(*p));
 	p->argv = (const char **)(void *)add_argv(&b, argv);
-	p->env = (const char **)(void *)add_environment(&b, o->env ? o->env : (const char *const *)environ, o->env_add);
+	p->env = (const char **)(void *)add_environment(&b, o->env ? o->env : (const char *const *)environ, o->env_add,
+							use != PLAN_EXEC && !(o->flags & BROOD_PLAIN));
 	p->limits = add_limits(&b, o->limits);
 	p->ids = add_ids(&b, o->ids);
 	p->fds = add_stdio(&b, use, o, &p->n_fds);

@@ -16,7 +16,7 @@ ALLOWED = {
     "proto": {"proto"},
     "broker": {"broker", "proto"},
     "client/lib": {"client/lib", "proto"},
-    "client/cli": {"client/cli", "client/lib"},
+    "client/cli": {"client/cli", "client/lib", "proto"},
 }
 
 

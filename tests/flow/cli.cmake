@@ -4,7 +4,11 @@ target_link_libraries(conform_client PRIVATE Brood::brood)
 
 # What needs a pseudo terminal, or many at once.
 find_program(SYSTEM_PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
-foreach(script cli_run cli_worker cli_pipe)
+set(scripts cli_run cli_worker cli_pipe)
+if(BROOD_TLS)
+	list(APPEND scripts cli_cert)
+endif()
+foreach(script IN LISTS scripts)
 	add_test(NAME flow.${script} COMMAND ${SYSTEM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/${script}.py
 		$<TARGET_FILE:brood_cli>)
 	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 180

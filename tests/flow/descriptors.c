@@ -623,27 +623,11 @@ static void test_sender_elsewhere(void **state)
 	family_end(&f);
 }
 
-static int with_fifo_too(void **state)
-{
-	int rc = fixture_setup_fifo(state);
-	unsetenv("BROOD_TOKEN_FILE");
-	return rc;
-}
-
-static int with_tcp_too(void **state)
-{
-	int rc = fixture_setup_tcp(state);
-	unsetenv("BROOD_TOKEN_FILE");
-	return rc;
-}
-
 static void test_receiver_elsewhere(void **state)
 {
 	const struct fixture *x = *state;
 	struct family f = { 0 };
-	setenv("BROOD_ADDRESS", x->tcp[0] ? x->tcp : x->fifo, 1);
-	setenv("BROOD_TOKEN_FILE", x->token_file, 1);
-	pid_t server = start_server("afar");
+	pid_t server = start_server("afar"); /* there; and we are on the Unix socket */
 	setenv("BROOD_ADDRESS", x->address, 1);
 	unsetenv("BROOD_TOKEN_FILE");
 	family_connect(&f);
@@ -677,10 +661,10 @@ int main(int argc, char **argv)
 		ON_UNIX(test_receiver_has_none_free_for_a_long_message),
 		ON_UNIX(test_broker_has_none_free),
 		ON_UNIX(test_asker_has_none_free),
-		ON_TRANSPORT(test_sender_elsewhere, fifo),
-		ON_TRANSPORT(test_sender_elsewhere, tcp),
-		cmocka_unit_test_setup_teardown(test_receiver_elsewhere, with_fifo_too, fixture_teardown),
-		cmocka_unit_test_setup_teardown(test_receiver_elsewhere, with_tcp_too, fixture_teardown),
+		ON_FIFO(test_sender_elsewhere),
+		ON_NET(test_sender_elsewhere),
+		ON_FIFO(test_receiver_elsewhere),
+		ON_NET(test_receiver_elsewhere),
 	};
 	return RUN("descriptors", tests);
 }

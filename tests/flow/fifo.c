@@ -93,9 +93,9 @@ static void test_nobody_there(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_TRANSPORT(test_killed_while_knocking, fifo),
-		ON_TRANSPORT(test_closed_while_knocking, fifo),
-		ON_TRANSPORT(test_not_mine_alone, fifo),
+		ON_FIFO(test_killed_while_knocking),
+		ON_FIFO(test_closed_while_knocking),
+		ON_FIFO(test_not_mine_alone),
 		ON_UNIX(test_nobody_there),
 	};
 	return RUN("fifo", tests);

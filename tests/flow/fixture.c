@@ -5,6 +5,7 @@
  * the broker (it changes no credentials, and the thread that started it is the test's only one).
  */
 #include "fixture.h"
+#include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -74,18 +75,25 @@ static int listens(const struct fixture *f)
 static void exec_broker(const struct fixture *f)
 {
 	const char *program = getenv("BROOD_BROKER");
-	const char *argv[8] = { "broodd", "--dir", f->brood };
-	char away[16];
+	const char *argv[32] = { "broodd", "--dir", f->brood };
+	char away[16], numeric[48];
 	int n = 3;
-	if (f->tcp[0] || f->fifo[0]) {
+	if (f->tcp[0] || f->tls[0] || f->fifo[0]) {
+		snprintf(numeric, sizeof numeric, "tls://127.0.0.1%s", f->tls[0] ? strrchr(f->tls, ':') : "");
 		argv[n++] = "--listen";
-		argv[n++] = f->tcp[0] ? f->tcp : f->fifo;
+		argv[n++] = f->tls[0] ? numeric : f->tcp[0] ? f->tcp : f->fifo;
 	}
 	if (f->away_ms) {
 		snprintf(away, sizeof away, "%u", f->away_ms);
 		argv[n++] = "--away-ms";
 		argv[n++] = away;
 	}
+	if (f->tls[0])
+		papers_arguments(argv + n);
+	while (argv[n])
+		n++;
+	for (size_t i = 0; f->more[i]; i++)
+		argv[n++] = f->more[i];
 	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
 	dup2(f->log_fd, 1);
 	dup2(f->log_fd, 2);
@@ -163,7 +171,7 @@ int fixture_setup_empty(void **state)
 	return 0;
 }
 
-enum also { NOTHING, TCP, FIFO };
+enum also { NOTHING, FIFO, TCP, TLS };
 
 static int setup(void **state, enum also also)
 {
@@ -174,6 +182,8 @@ static int setup(void **state, enum also also)
 		snprintf(f->fifo, sizeof f->fifo, "fifo:%s", f->brood);
 	if (also == TCP)
 		snprintf(f->tcp, sizeof f->tcp, "tcp://127.0.0.1:%u", free_port());
+	if (also == TLS)
+		snprintf(f->tls, sizeof f->tls, "tls://localhost:%u", free_port());
 	setenv("BROOD_ADDRESS", f->address, 1);
 	*state = f;
 	if (mkdir(f->brood, 0700) == 0 && fixture_start(f) == 0)
@@ -195,6 +205,11 @@ int fixture_setup_tcp(void **state)
 int fixture_setup_fifo(void **state)
 {
 	return setup(state, FIFO);
+}
+
+int fixture_setup_tls(void **state)
+{
+	return papers_make() < 0 ? -1 : setup(state, TLS);
 }
 
 int fixture_teardown(void **state)

@@ -20,7 +20,9 @@ struct fixture {
 	char address[96];    /* "unix:..." */
 	char tcp[48];        /* "tcp://127.0.0.1:PORT", or "" */
 	char fifo[96];       /* "fifo:DIRECTORY", or "" */
+	char tls[48];        /* "tls://localhost:PORT", or "" */
 	char token_file[96]; /* for tcp */
+	const char *more[6]; /* flags for the next start, up to the first NULL */
 	pid_t broker;        /* 0: not running */
 	unsigned away_ms;    /* how long it waits for those who are lost; 0: its default. For the next start */
 	int log_fd;          /* what the broker said, shown when something is wrong */
@@ -28,11 +30,14 @@ struct fixture {
 	struct leftovers before;
 };
 
-/* For cmocka. A broker on a Unix socket; on a loopback TCP port too; on FIFOs too; none yet, and no address, so that one
- * may start itself. */
+/*
+ * For cmocka. A broker on a Unix socket; on a loopback TCP port too; on FIFOs too; on a TLS port too, with the certificates
+ * of papers.h; none yet, and no address, so that one may start itself.
+ */
 int fixture_setup(void **state);
 int fixture_setup_tcp(void **state);
 int fixture_setup_fifo(void **state);
+int fixture_setup_tls(void **state);
 int fixture_setup_empty(void **state);
 int fixture_teardown(void **state);
 

@@ -2,6 +2,7 @@
  * flow: see flow.h.
  */
 #include "flow.h"
+#include "papers.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -59,6 +60,18 @@ int on_tcp(void **state)
 	const struct fixture *f = *state;
 	setenv("BROOD_ADDRESS", f->tcp, 1);
 	setenv("BROOD_TOKEN_FILE", f->token_file, 1);
+	return 0;
+}
+
+int on_tls(void **state)
+{
+	int rc = fixture_setup_tls(state);
+	if (rc < 0)
+		return rc;
+	const struct fixture *f = *state;
+	setenv("BROOD_ADDRESS", f->tls, 1);
+	unsetenv("BROOD_TOKEN_FILE");
+	papers_show();
 	return 0;
 }
 

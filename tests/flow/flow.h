@@ -41,10 +41,14 @@ void poll_once(brood *);
 
 /* ---- transports -------------------------------------------------------------------------------------------------- */
 
-/* Setups: $BROOD_ADDRESS is the broker's Unix socket, its directory, or its TCP port (and $BROOD_TOKEN_FILE its cookie). */
+/*
+ * Setups: $BROOD_ADDRESS is the broker's Unix socket, its directory, its TCP port (and $BROOD_TOKEN_FILE its cookie), or
+ * its TLS port; there the client shows a certificate of this user.
+ */
 int on_unix(void **state);
 int on_fifo(void **state);
 int on_tcp(void **state);
+int on_tls(void **state);
 
 /* SIGKILL the fixture's broker, and remove the socket and the FIFO that it could not. */
 void kill_broker_hard(struct fixture *);
@@ -54,11 +58,16 @@ void kill_broker_hard(struct fixture *);
 #test " (" #name ")", test, on_##name, fixture_teardown, NULL                                          \
 	}
 #define ON_UNIX(test) ON_TRANSPORT(test, unix)
-/* Once over each: a transport more is a line more. */
-#define ON_ALL(test)                                                                                                   \
-	ON_TRANSPORT(test, unix),         /**/                                                                         \
-		ON_TRANSPORT(test, fifo), /**/                                                                         \
-		ON_TRANSPORT(test, tcp)
+#define ON_FIFO(test) ON_TRANSPORT(test, fifo)
+#define ON_TCP(test) ON_TRANSPORT(test, tcp)
+#define ON_TLS(test) ON_TRANSPORT(test, tls)
+/* Once over each: what reaches other hosts, and everything. */
+#ifdef BROOD_TLS
+#define ON_NET(test) ON_TCP(test), ON_TLS(test)
+#else
+#define ON_NET(test) ON_TCP(test)
+#endif
+#define ON_ALL(test) ON_UNIX(test), ON_FIFO(test), ON_NET(test)
 
 /* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */
 #define RUN(name, tests)                                                                                               \

@@ -142,9 +142,8 @@ static void test_libevent(void **state)
 	say(f.kid, "stream", "500 100");
 	assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), 50, diary_write, &late) > 0);
 	assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), 100, diary_write, &late) > 0);
-	while (late.n[BROOD_EVENT_REPLY] < 2)
+	while (late.n[BROOD_EVENT_REPLY] < 2 || diary_messages(&f.d) < 500)
 		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
-	assert_int_equal(diary_messages(&f.d), 500);
 	say(f.kid, "release", "");
 	say(f.kid, "close", "");
 	assert_int_equal(event_base_dispatch(base), 1); /* until no event is left: the handle took its own along */

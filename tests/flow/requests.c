@@ -260,6 +260,7 @@ static void test_deadline_before_listening(void **state)
 	family_begin(&f, KID("late", "worker"));
 	request(&f, "keep", 30, &d);
 	ends_with(&f, &d, "deadline", -ETIMEDOUT);
+	until(f.b, info_of(f.kid).pid > 0); /* it starts when the broker has answered */
 	pid_t pid = info_of(f.kid).pid;
 	until_polled(f.b, process_state(pid) == 'T');
 	kill(pid, SIGCONT);

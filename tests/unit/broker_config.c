@@ -179,7 +179,7 @@ static void test_refused_flags(void **state)
 
 	(void)state;
 	assert_refused(PARSE("--listen", "tcp://0.0.0.0:7433"), "--listen: tcp://0.0.0.0:7433",
-		       "plain TCP would show messages and the cookie to the network", "use tcp://127.0.0.1:PORT");
+		       "plain TCP would show messages and the cookie to the network", "use tls://");
 	assert_refused(PARSE("--listen", "tcp://[::]:7433"), "--listen", "plain TCP", "use ");
 	assert_refused(PARSE("--listen", "tcp://192.168.1.1:7433"), "--listen", "plain TCP", "use ");
 	assert_refused(PARSE("--listen", "http://localhost"), "--listen", "http://localhost", "unix:/path");
@@ -218,6 +218,34 @@ static void test_refused_flags(void **state)
 			    "--idle: \"x\" is not a duration; write digits and ms, s, min or h, from 1ms to 168h, or 0 "
 			    "(never)\n"
 			    "--log-level: \"inf\" is not a level; did you mean info?\n");
+}
+
+static void test_tls(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE(NULL), CONFIG_RUN);
+	assert_string_equal(config.tls.certificate, "");
+	assert_int_equal(config.tls.clients, TLS_CLIENTS_OPTIONAL); /* if there is a CA */
+	assert_int_equal(PARSE("--listen", "tls://0.0.0.0:7433", "--tls-cert", "/c", "--tls-key", "/k"), CONFIG_RUN);
+	assert_int_equal(config.listen[0].kind, ADDRESS_TLS);
+	assert_value("broker.listen", "tls://0.0.0.0:7433", "--listen");
+	assert_string_equal(config.tls.certificate, "/c");
+	assert_string_equal(config.tls.key, "/k");
+	assert_int_equal(PARSE("--tls-ca", "/ca", "--tls-crl", "/l", "--token-file", "/t", "--tls-client", "required"),
+			 CONFIG_RUN);
+	assert_string_equal(config.tls.ca, "/ca");
+	assert_string_equal(config.tls.crl, "/l");
+	assert_string_equal(config.token_file, "/t");
+	assert_value("broker.tls-client", "required", "--tls-client");
+	assert_refused(PARSE("--listen", "tls://127.0.0.1:1"), "broker.listen", "TLS needs a certificate",
+		       "brood cert");
+	assert_refused(PARSE("--listen", "tls://127.0.0.1:1", "--tls-cert", "/c"), "broker.listen", "its key",
+		       "tls-key");
+	assert_refused(PARSE("--listen", "tls://broker.example:1"), "broker.example", "several addresses",
+		       "give the number");
+	assert_refused(PARSE("--tls-client", "required"), "broker.tls-client", "need a CA", "give tls-ca");
+	assert_refused(PARSE("--tls-client", "maybe"), "--tls-client", "maybe", "use required");
+	assert_refused(PARSE("--tls-key", "k"), "--tls-key", "does not begin with /", "absolute");
 }
 
 static void test_too_many_addresses(void **state)
@@ -364,13 +392,16 @@ static const struct {
 	{ "[broker]\nnode =", "FILE:2: broker.node: \"\" is not a name; use 1 to 63 of a-z 0-9 . _ -\n" },
 	{ "[broker]\ndir = run/x", "FILE:2: broker.dir: \"run/x\" does not begin with /; give an absolute path\n" },
 	{ "[broker]\ndir =", "FILE:2: broker.dir: \"\" does not begin with /; give an absolute path\n" },
-	{ "[broker]\nlisten = unix:x", "FILE:2: broker.listen: address \"unix:x\": the path is not absolute; write "
-				       "unix:/path/to/socket, fifo:/path/to/directory or "
-				       "tcp://127.0.0.1:7433\n" },
+	{ "[broker]\nlisten = unix:x",
+	  "FILE:2: broker.listen: address \"unix:x\": the path is not absolute; write unix:/path/to/socket, "
+	  "fifo:/path/to/directory, tcp://127.0.0.1:7433 or tls://host:7433\n" },
 	{ "[broker]\nlisten = unix:/x, unix:/y", "" /* "/x," is a path */ },
 	{ "[broker]\nlisten = tcp://10.0.0.1:80",
 	  "FILE:2: broker.listen: tcp://10.0.0.1:80: plain TCP would show messages and the cookie to the network; use "
-	  "tcp://127.0.0.1:PORT, and a tunnel such as ssh -L for other hosts\n" },
+	  "tls:// for other hosts, or tcp://127.0.0.1:PORT with a tunnel such as ssh -L\n" },
+	{ "[broker]\ntls-key = k", "FILE:2: broker.tls-key: \"k\" does not begin with /; give an absolute path\n" },
+	{ "[broker]\ntls-client = maybe",
+	  "FILE:2: broker.tls-client: \"maybe\" is none of these; use required, optional or none\n" },
 	{ "[broker]\nlisten = unix:/1 unix:/2 unix:/3 unix:/4 unix:/5\nlisten = unix:/6 unix:/7 unix:/8 unix:/9",
 	  "FILE:3: broker.listen: more than 8 addresses; leave some out\n" },
 	/* lines */
@@ -613,6 +644,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flags, begin, end),
 		cmocka_unit_test_setup_teardown(test_idle_time, begin, end),
 		cmocka_unit_test_setup_teardown(test_refused_flags, begin, end),
+		cmocka_unit_test_setup_teardown(test_tls, begin, end),
 		cmocka_unit_test_setup_teardown(test_too_many_addresses, begin, end),
 		cmocka_unit_test_setup_teardown(test_files, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_setting, begin, end),

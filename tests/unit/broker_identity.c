@@ -94,8 +94,8 @@ static void test_secrets_stay(void **state)
 
 	assert_memory_not_equal(id.key, zeros, sizeof(zeros));
 	assert_memory_equal(id.key, again.key, sizeof(id.key));
-	assert_int_equal(identity_open_cookie(&id, b->why, sizeof(b->why)), 0);
-	assert_int_equal(identity_open_cookie(&again, b->why, sizeof(b->why)), 0);
+	assert_int_equal(identity_open_cookie(&id, "", b->why, sizeof(b->why)), 0);
+	assert_int_equal(identity_open_cookie(&again, "", b->why, sizeof(b->why)), 0);
 	assert_int_equal(strlen(id.cookie), COOKIE_TEXT);
 	assert_string_equal(id.cookie, again.cookie);
 }
@@ -108,7 +108,7 @@ static void test_cookie(void **state)
 
 	assert_false(identity_is_cookie(&id, (const uint8_t *)"", 0));
 	assert_false(identity_is_cookie(&id, (const uint8_t *)text, COOKIE_TEXT));
-	assert_int_equal(identity_open_cookie(&id, b->why, sizeof(b->why)), 0);
+	assert_int_equal(identity_open_cookie(&id, "", b->why, sizeof(b->why)), 0);
 	snprintf(text, sizeof(text), "%s\n", id.cookie);
 	assert_true(identity_is_cookie(&id, (const uint8_t *)text, COOKIE_TEXT));
 	assert_true(identity_is_cookie(&id, (const uint8_t *)text, COOKIE_TEXT + 1));

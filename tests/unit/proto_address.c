@@ -35,12 +35,58 @@ static void addresses_are_read_and_written(void **state)
 	expect_round_trip("tcp://[2001:db8::7]:7433", "tcp://[2001:db8::7]:7433", ADDRESS_TCP, 0);
 }
 
+static void expect_tls(const char *text, const char *host, const char *back)
+{
+	char formatted[128];
+
+	assert_int_equal(address_parse(text, &address, why, sizeof(why)), 0);
+	assert_int_equal(address.kind, ADDRESS_TLS);
+	assert_int_equal(address.port, 7433);
+	assert_string_equal(address.host, host);
+	assert_int_equal(address.length == 0, back == NULL);
+	if (back)
+		assert_string_equal(address_text(&address, formatted, sizeof(formatted)), back);
+}
+
+/* The host stays as it was written: a certificate must be for it. */
+static void tls_addresses_have_names(void **state)
+{
+	(void)state;
+	expect_tls("tls://10.0.0.1:7433", "10.0.0.1", "tls://10.0.0.1:7433");
+	expect_tls("tls://[::1]:7433", "::1", "tls://[::1]:7433");
+	assert_int_equal(address.loopback, 1);
+	expect_tls("tls://localhost:7433", "localhost", "tls://127.0.0.1:7433");
+	assert_int_equal(address.loopback, 1);
+	expect_tls("tls://LocalHost.:7433", "LocalHost.", "tls://127.0.0.1:7433");
+	expect_tls("tls://broker.example:7433", "broker.example", NULL);
+	assert_int_equal(address.loopback, 0);
+	expect_tls("tls://Broker.Example.:7433", "Broker.Example.", NULL);
+	expect_tls("tls://xn--bcher-kva.example:7433", "xn--bcher-kva.example", NULL);
+	expect_tls("tls://4u.example:7433", "4u.example", NULL);
+}
+
 static void bad_addresses_are_explained(void **state)
 {
 	static const char *const bad[][2] = {
 		{ "", "unknown kind" },
 		{ "/run/brood", "unknown kind" },
-		{ "tls://host:1", "unknown kind" },
+		{ "tls://host", "no port" },
+		{ "tls://host:65536", "not a port" },
+		{ "tls://:1", "neither a host" },
+		{ "tls://10.0.0:1", "neither a host" },
+		{ "tls://256.0.0.1:1", "neither a host" },
+		{ "tls://::1:1", "neither a host" },
+		{ "tls://[host]:1", "neither a host" },
+		{ "tls://a..b:1", "neither a host" },
+		{ "tls://.b:1", "neither a host" },
+		{ "tls://-a:1", "neither a host" },
+		{ "tls://a-:1", "neither a host" },
+		{ "tls://a_b:1", "neither a host" },
+		{ "tls://b\xc3\xbc"
+		  "cher.example:1",
+		  "neither a host" },
+		{ "tls://*.example:1", "neither a host" },
+		{ "tls://user@host:1", "neither a host" },
 		{ "unix:", "not absolute" },
 		{ "unix:brood.sock", "not absolute" },
 		{ "tcp://127.0.0.1", "no port" },
@@ -173,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_are_read_and_written),
+		cmocka_unit_test(tls_addresses_have_names),
 		cmocka_unit_test(bad_addresses_are_explained),
 		cmocka_unit_test(unix_paths_have_a_longest),
 		cmocka_unit_test(the_reason_fits_its_buffer),
