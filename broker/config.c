@@ -577,6 +577,7 @@ static void begin(struct config *c, int argc, char **argv)
 {
 	memset(c, 0, sizeof(*c));
 	c->level = LOG_INFO;
+	c->confine = 1;
 	c->away_ms = AWAY_MS;
 	c->tls.clients = TLS_CLIENTS_OPTIONAL;
 	c->limits = (struct limits)LIMITS_DEFAULT;

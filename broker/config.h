@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
-#define SETTINGS 36u /* rows of the table in settings.c */
+#define SETTINGS 37u /* rows of the table in settings.c */
 
 struct origin { /* of a value */
 	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;
@@ -30,6 +30,7 @@ struct config {
 	uint32_t idle_ms; /* leave after so long without a session; 0: never */
 	char node[NAME_MAX_LENGTH + 1];
 	enum log_level level;
+	int confine; /* see confine.h */
 	struct limits limits;
 	struct config_tls { /* absolute paths; "": none */
 		char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX], crl[PATH_MAX];

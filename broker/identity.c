@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #define TICKET_UID_AT 24 /* in its bytes */
@@ -70,10 +71,11 @@ static int open_secret(const struct home *home, const char *name, void *bytes, s
 	ssize_t got = home_read(home, name, more, n + 1);
 	int r;
 
-	if (got == (ssize_t)n) {
+	if (got == (ssize_t)n)
 		memcpy(bytes, more, n);
+	explicit_bzero(more, sizeof(more));
+	if (got == (ssize_t)n)
 		return 0;
-	}
 	if (got != -ENOENT)
 		return got < 0 ? (int)got : -EBADMSG;
 	r = make(bytes, n);
@@ -95,6 +97,7 @@ static int make_cookie(void *text, size_t n)
 	for (i = 0; i < sizeof(secret); i++)
 		snprintf((char *)text + 2 * i, 3, "%02x", secret[i]);
 	((char *)text)[n - 1] = '\n';
+	explicit_bzero(secret, sizeof(secret));
 	return 0;
 }
 
@@ -103,6 +106,7 @@ int identity_open(struct identity *id, const struct home *home, uint32_t now, ch
 	int r;
 
 	*id = (struct identity){ .home = home };
+	(void)mlock(id, sizeof(*id)); /* out of swap; where the limit does not allow it, as any memory */
 	r = open_epoch(id, now);
 	if (r < 0)
 		return fail(r, "epoch", why, n);
@@ -138,10 +142,10 @@ int identity_open_cookie(struct identity *id, const char *elsewhere, char *why, 
 		return read_cookie(id, elsewhere, why, n);
 	r = open_secret(id->home, "cookie", line, sizeof(line), make_cookie);
 
-	if (r < 0)
-		return fail(r, "cookie", why, n);
-	memcpy(id->cookie, line, COOKIE_TEXT);
-	return 0;
+	if (r == 0)
+		memcpy(id->cookie, line, COOKIE_TEXT);
+	explicit_bzero(line, sizeof(line));
+	return r < 0 ? fail(r, "cookie", why, n) : 0;
 }
 
 void identity_close(struct identity *id)

@@ -1,16 +1,18 @@
 /*
  * main: broodd from flags to exit code.
  *
- * In order: flags, for a private broker the background, the directory, its lock, the broker, the loop. Exit codes: 0 it
+ * In order: flags, for a private broker the background, the directory, its lock, confinement, the broker, the loop. Exit codes: 0 it
  * ran and ended as asked (for whoever starts a private one: it listens, or another one does already), 1 it could not
  * start, 2 the configuration is wrong.
  */
 #include "broker.h"
+#include "confine.h"
 #include "detach.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef BROOD_VERSION
@@ -90,7 +92,10 @@ static int run(struct start *start)
 	if (lock_home(start, &status) != 0)
 		return status;
 	open_log(start);
-	log_say(&start->log, LOG_START, FIELD_TEXT("version", BROOD_VERSION));
+	if (start->config.confine && confine(why, sizeof(why)) < 0)
+		return complain(why, 1);
+	log_say(&start->log, LOG_START, FIELD_TEXT("version", BROOD_VERSION),
+		FIELD_TEXT("confined", start->config.confine ? "yes" : "no"));
 	if (broker_init(&start->broker, &start->config, &start->home, &start->log, why, sizeof(why)) < 0) {
 		broker_deinit(&start->broker);
 		return complain(why, 1);
@@ -106,6 +111,7 @@ static int begin(struct start *start)
 {
 	int status;
 
+	umask(077);
 	if (start->config.private) {
 		start->detach_fd = detach_begin();
 		if (start->detach_fd < 0) {

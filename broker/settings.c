@@ -78,6 +78,12 @@ const struct setting settings[SETTINGS] = {
 	  .ms_flag = "idle-ms",
 	  .help = "Leave after so long without a connection." },
 	{ .section = "broker",
+	  .key = "confine",
+	  .type = SETTING_SWITCH,
+	  .offset = AT(confine),
+	  .fixed = 1,
+	  .help = "Give up starting programs, privileges and core files; no is for debugging." },
+	{ .section = "broker",
 	  .key = "log-level",
 	  .type = SETTING_LEVEL,
 	  .offset = AT(level),
@@ -341,6 +347,14 @@ static int take_level(const struct setting *s, struct config *c, const char *tex
 	return 0;
 }
 
+static int take_switch(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+{
+	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+		return refuse(why, n, "\"%.60s\" is neither yes nor no; write one of them", text);
+	*(int *)place_of(s, c) = text[0] == 'y';
+	return 0;
+}
+
 static int take_address(struct config *c, const char *text, char *why, size_t n)
 {
 	struct address *a = &c->listen[c->n_listen];
@@ -408,6 +422,8 @@ int setting_take(const struct setting *s, struct config *c, const char *value, c
 		return take_path(s, c, value, why, n);
 	case SETTING_CLIENTS:
 		return take_clients(s, c, value, why, n);
+	case SETTING_SWITCH:
+		return take_switch(s, c, value, why, n);
 	default:
 		return take_number(s, c, value, why, n);
 	}
@@ -449,6 +465,9 @@ char *setting_format(const struct setting *s, const struct config *c, char *to, 
 	case SETTING_CLIENTS:
 		snprintf(to, n, "%s", modes[*(const enum tls_clients *)place]);
 		return to;
+	case SETTING_SWITCH:
+		snprintf(to, n, "%s", *(const int *)place ? "yes" : "no");
+		return to;
 	case SETTING_SIZE:
 		return number_format(s, *(const size_t *)place, to, n);
 	default:
@@ -464,6 +483,7 @@ char *setting_range(const struct setting *s, char *to, size_t n)
 					     [SETTING_LEVEL] = "error, warn, info or debug",
 					     [SETTING_FILE] = "the absolute path of a file",
 					     [SETTING_CLIENTS] = "required, optional or none",
+					     [SETTING_SWITCH] = "yes or no",
 					     [SETTING_DURATION] = "a duration ",
 					     [SETTING_SIZE] = "a size ",
 					     [SETTING_COUNT] = "a number " };

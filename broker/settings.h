@@ -14,6 +14,7 @@ enum setting_type {
 	SETTING_LEVEL,     /* enum log_level */
 	SETTING_FILE,      /* char[PATH_MAX], absolute */
 	SETTING_CLIENTS,   /* enum tls_clients */
+	SETTING_SWITCH,    /* int */
 	SETTING_DURATION,  /* uint32_t, milliseconds */
 	SETTING_SIZE,      /* size_t, bytes */
 	SETTING_COUNT      /* uint32_t */

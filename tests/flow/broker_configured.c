@@ -2,17 +2,20 @@
  * broker_configured: a broker with a configuration file: what is printed and refused, limits that are hit, and reloads. Each
  * test has a broker of its own, and hears through NOTIFY_SOCKET when a reload is done.
  */
+#include "confine.h"
 #include "dial.h"
 #include "guard.h"
 #include "wire.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -231,6 +234,51 @@ static void test_a_file_that_others_can_write(void **state)
 	assert_int_equal(wire_broker_try(&setup.broker, flags, text, sizeof(text)), 2);
 	assert_non_null(strstr(text, "others than its owner can write to it"));
 	assert_non_null(strstr(text, setup.file));
+}
+
+/* A line of /proc/PID/status, behind its name. */
+static unsigned long long status_of(pid_t pid, const char *name, int base)
+{
+	char path[64], line[256];
+	unsigned long long value = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+			value = strtoull(line + strlen(name) + 1, NULL, base);
+	fclose(file);
+	return value;
+}
+
+/* unit.broker_confine tries what that means. */
+static void test_it_is_confined(void **state)
+{
+	struct rlimit core;
+
+	(void)state;
+	start("", NULL);
+	assert_int_equal(status_of(setup.broker.pid, "NoNewPrivs", 10), 1);
+	assert_int_equal(status_of(setup.broker.pid, "Seccomp", 10), CONFINE_SANITIZED ? 0 : 2);
+	assert_int_equal(status_of(setup.broker.pid, "CapPrm", 16) &
+				 ~(1ull << CAP_NET_BIND_SERVICE | 1ull << CAP_SYS_RESOURCE),
+			 0);
+	assert_int_equal(status_of(setup.broker.pid, "Umask", 8), 077);
+	assert_int_equal(prlimit(setup.broker.pid, RLIMIT_CORE, NULL, &core), 0);
+	assert_int_equal(core.rlim_max, 0);
+	assert_int_equal(logged("info start", "confined=yes"), 1);
+}
+
+static void test_it_is_not_confined(void **state)
+{
+	(void)state;
+	start("[broker]\nconfine = no\n", NULL);
+	assert_int_equal(status_of(setup.broker.pid, "Seccomp", 10), status_of(getpid(), "Seccomp", 10));
+	assert_int_equal(logged("info start", "confined=no"), 1);
+	reload("[broker]\nconfine = yes\n");
+	assert_int_equal(logged("warn reload.later", "broker.confine: it cannot change while the broker runs"), 1);
 }
 
 /*
@@ -810,6 +858,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_test_and_print, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_file_that_others_can_write, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_users_file, begin, end),
+		cmocka_unit_test_setup_teardown(test_it_is_confined, begin, end),
+		cmocka_unit_test_setup_teardown(test_it_is_not_confined, begin, end),
 		cmocka_unit_test_setup_teardown(test_sessions_are_limited, begin, end),
 		cmocka_unit_test_setup_teardown(test_greetings_are_limited, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_rate_is_limited, begin, end),

@@ -229,6 +229,18 @@ static unsigned flood(unsigned each)
 	return sent;
 }
 
+/*
+ * How many descriptors may be under way before the kernel refuses more: none, unless the broker has CAP_SYS_RESOURCE, which
+ * an ordinary user, and root in a container, has not.
+ */
+static unsigned under_way_most(void)
+{
+	struct rlimit limit;
+
+	assert_int_equal(prlimit(broker.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	return (unsigned)limit.rlim_cur;
+}
+
 static void test_who_does_not_read(void **state)
 {
 	unsigned before = broker_fds(), sent = flood(16), most = broker_fds();
@@ -243,7 +255,11 @@ static void test_who_does_not_read(void **state)
 		struct parcel *parcel = channel_take_parcel(&receiver.channel);
 
 		assert_int_equal(f.sequence, ++came); /* what was dropped, was dropped behind all that was not */
-		assert_int_equal(parcel->n, 16);
+		if (parcel)
+			assert_int_equal(parcel->n, 16);
+		else
+			assert_true(came * 16 > under_way_most() / 2); /* others are on their way to the broker */
+		assert_int_equal(!(f.flags & FRAME_FDS), !parcel);
 		parcel_free(parcel);
 	}
 	assert_true(came > 0 && came <= sent + 1);

@@ -386,6 +386,8 @@ static const struct {
 	  "limited)\n" },
 	/* others */
 	{ "[broker]\nlog-level = inf", "FILE:2: broker.log-level: \"inf\" is not a level; did you mean info?\n" },
+	{ "[broker]\nconfine = on", "FILE:2: broker.confine: \"on\" is neither yes nor no; write one of them\n" },
+	{ "[broker]\nconfine = no", "" },
 	{ "[broker]\nlog-level = 3",
 	  "FILE:2: broker.log-level: \"3\" is not a level; use error, warn, info or debug\n" },
 	{ "[broker]\nnode = Node", "FILE:2: broker.node: \"Node\" is not a name; use 1 to 63 of a-z 0-9 . _ -\n" },
