@@ -97,7 +97,11 @@ static int do_bare_fork(void)
 
 static int do_bare_vfork(void)
 {
-	return result(syscall(SYS_vfork));
+	pid_t pid = vfork();
+
+	if (pid == 0)
+		_exit(0);
+	return result(pid);
 }
 #endif
 
