@@ -64,6 +64,87 @@ static void test_foreign_bytes_are_escaped(void **state)
 	assert_line("warn session.refused text=\"a\\x0ab\\x1b[31m \\x22c\\x22 \\x5c \\xc3\\xa4\" empty=\"\"\n");
 }
 
+/* A byte of what was written, as it was; *at is behind it. */
+static int unescape(const char **at)
+{
+	const char digits[3] = { (*at)[0] == '\\' ? (*at)[2] : '\0', (*at)[0] == '\\' ? (*at)[3] : '\0', '\0' };
+
+	if (**at != '\\')
+		return (unsigned char)*(*at)++;
+	assert_int_equal((*at)[1], 'x');
+	*at += 4;
+	return (int)strtoul(digits, NULL, 16);
+}
+
+/* One line, of bytes that can be shown, and the value can be had back from it. */
+static void assert_round_trip(const char *value)
+{
+	const char *line, *at;
+
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	log_init(&log_, fd, LOG_DEBUG);
+	log_say(&log_, LOG_PROCESS_CAME, FIELD_TEXT("title", value), FIELD_NUMBER("end", 1));
+	line = written();
+	at = strstr(line, " title=");
+	assert_non_null(at);
+	at += strlen(" title=");
+	for (const char *byte = line; *byte; byte++)
+		assert_true((*byte >= 0x20 && *byte < 0x7f) || (*byte == '\n' && byte[1] == '\0'));
+	if (*at != '"') { /* a word, as it is */
+		assert_int_equal(strncmp(at, value, strlen(value)), 0);
+		at += strlen(value);
+	} else {
+		for (at++; *at != '"'; value++)
+			assert_int_equal(unescape(&at), (unsigned char)*value);
+		assert_int_equal(*value, '\0');
+		at++;
+	}
+	assert_string_equal(at, " end=1\n");
+}
+
+static void test_every_byte(void **state)
+{
+	static const char *const values[] = { "a\xe2\x80\xae"
+					      "b", /* written from right to left */
+					      "\xe2\x81\xa6"
+					      "x\xe2\x81\xa9",
+					      "\xe2\x80\xa8", /* another newline */
+					      "\xc2\x85",
+					      "\xef\xbb\xbf",
+					      "a end=1",
+					      "\" end=1",
+					      "\\\\x0a",
+					      "=" };
+	char text[4];
+
+	(void)state;
+	for (int c = 1; c < 256; c++) {
+		snprintf(text, sizeof(text), "a%cb", c);
+		assert_round_trip(text);
+		snprintf(text, sizeof(text), "%c", c);
+		assert_round_trip(text);
+	}
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
+		assert_round_trip(values[i]);
+}
+
+static void test_noise(void **state)
+{
+	char text[600];
+
+	(void)state;
+	srand(3);
+	for (int i = 0; i < 2000; i++) {
+		size_t n = (size_t)rand() % (sizeof(text) - 1);
+
+		for (size_t k = 0; k < n; k++)
+			text[k] = (char)(1 + rand() % 255);
+		text[n] = '\0';
+		assert_round_trip(text);
+	}
+}
+
 static void test_long_values_are_cut(void **state)
 {
 	char text[5000];
@@ -135,6 +216,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_fields, begin, end),
 		cmocka_unit_test_setup_teardown(test_foreign_bytes_are_escaped, begin, end),
+		cmocka_unit_test_setup_teardown(test_every_byte, begin, end),
+		cmocka_unit_test_setup_teardown(test_noise, begin, end),
 		cmocka_unit_test_setup_teardown(test_long_values_are_cut, begin, end),
 		cmocka_unit_test_setup_teardown(test_level, begin, end),
 		cmocka_unit_test_setup_teardown(test_floods_are_cut_and_counted, begin, end),
