@@ -184,15 +184,17 @@ static int drop_capabilities(void)
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
 
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap); /* which an ordinary user may not, and has nothing from */
 	if (capget(&head, data) < 0)
 		return -errno;
+	if (((data[0].permitted | data[0].inheritable) & ~KEPT) == 0 && (data[1].permitted | data[1].inheritable) == 0)
+		return 0; /* asking for less could be denied, by a service manager's filter */
 	data[0].effective &= KEPT;
 	data[0].permitted = data[0].effective;
 	data[0].inheritable = 0;
 	data[1] = (struct __user_cap_data_struct){ 0 };
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-		(void)prctl(PR_CAPBSET_DROP, cap); /* which an ordinary user may not, and has nothing from */
 	return capset(&head, data) < 0 ? -errno : 0;
 }
 

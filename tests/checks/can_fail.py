@@ -272,6 +272,37 @@ class ManExample(Case):
             self.refuses("x.1.scd: $ ", "man_example.py", self.page(1, shown))
 
 
+class Systemd(Case):
+    UNITS = {name: open(os.path.join(HERE, "../../deploy/systemd", name)).read() for name in
+             ("broodd.socket", "broodd.service.in", "user/broodd.socket", "user/broodd.service.in")}
+
+    def units(self, judge, *words, name="broodd.service.in", old="", new=""):
+        for each, text in self.UNITS.items():
+            self.assertIn(old, self.UNITS[name])
+            self.file("deploy/systemd/" + each, text.replace(old, new) if each == name else text)
+        judge(*words, "systemd.py", self.top, "/bin/true")
+
+    def setUp(self):
+        super().setUp()
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("there is no systemd-analyze")
+
+    def test_good(self):
+        self.units(self.passes)
+
+    def test_exposure(self):
+        self.units(self.refuses, "more exposed than 1.5", old="CapabilityBoundingSet=\n")
+
+    def test_mistakes(self):
+        self.units(self.refuses, "broodd.service is not right", old="UMask=0077", new="UMaks=0077")
+        self.units(self.refuses, "user/broodd.service is not right", name="user/broodd.service.in", old="Type=notify", new="Type=tell")
+        self.units(self.refuses, "broodd.socket is not right", name="broodd.socket", old="ListenStream=/run", new="ListenStream=run")
+
+    def test_what_breaks(self):
+        self.units(self.refuses, "PrivateUsers=yes", old="PrivateUsers=no", new="PrivateUsers=yes")
+        self.units(self.refuses, "RuntimeDirectory=brood", old="UMask=0077", new="UMask=0077\nRuntimeDirectory=brood")
+
+
 class Headers(Case):
     def test_refused(self):
         for text in ("int class;", "static inline char f(int i) { return i; }", "static int f(void);"):
