@@ -36,6 +36,8 @@ static const struct error_reason reasons[] = {
 
 	/* what became of the broker */
 	{ "broker.absent", -ENOENT, "start one with: broodd, or check BROOD_ADDRESS" },
+	{ "broker.untrusted", -EPERM,
+	  "check BROOD_ADDRESS; connect to a broker of root's, of the user \"brood\", or of your own" },
 	{ "broker.lost", -ECONNRESET, "check the broker's log, and connect again" },
 	{ "broker.stopping", -ESHUTDOWN, "the broker is going down; connect again when it runs" },
 

@@ -23,6 +23,7 @@
 #include "dial.h"
 #include "guard.h"
 #include "remote.h"
+#include "trust.h"
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -558,9 +559,14 @@ static int start_private_broker(struct brood *h)
 	return 0;
 }
 
+static int is_untrusted(const struct link *l, int code)
+{
+	return l->address_kind == ADDRESS_FIFO && code == -EPERM;
+}
+
 static const char *why_not_reached(const struct link *l, int code)
 {
-	if (l->address_kind == ADDRESS_FIFO && code == -EPERM)
+	if (is_untrusted(l, code))
 		return "its directory must be yours alone (chmod 700, no symbolic link) and is not, so the broker is "
 		       "not trusted";
 	if (code == -EHOSTUNREACH && l->host[0])
@@ -583,7 +589,28 @@ static void dial_failed(struct brood *h, int code)
 	} else if ((l->resuming || l->greeted) && handle_now() < l->give_up) {
 		try_to_get_back(h);
 	} else {
-		fail(h, l->resuming ? "broker.lost" : "broker.absent", why_not_reached(l, code), code);
+		const char *name = l->resuming ? "broker.lost" : "broker.absent";
+		fail(h, is_untrusted(l, code) ? "broker.untrusted" : name, why_not_reached(l, code), code);
+	}
+}
+
+/* Where another one sits for a moment, mine may come back. */
+static void greet_if_trusted(struct brood *h)
+{
+	struct link *l = &h->link;
+	char why[160];
+	struct fault f;
+	int code = 0;
+	if (l->address_kind == ADDRESS_UNIX)
+		code = trust_socket(l->address + strlen("unix:"), l->source.fd, why, sizeof(why));
+	if (code == 0) {
+		greet(h, l->source.fd, l->source.fd);
+	} else if (l->resuming && handle_now() < l->give_up) {
+		disconnect(h);
+		try_to_get_back(h);
+	} else {
+		fault_set_code(&f, code, "broker.untrusted", "the broker at %s is not trusted: %s", l->address, why);
+		link_fail(h, &f);
 	}
 }
 
@@ -664,7 +691,7 @@ static void dial_now(struct brood *h)
 		l->state = LINK_CONNECTING;
 		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
 	} else {
-		greet(h, fd, fd);
+		greet_if_trusted(h);
 	}
 }
 
@@ -723,7 +750,7 @@ static void connect_finished(struct brood *h)
 		return;
 	}
 	handle_watch(h, &l->source, EPOLLIN);
-	greet(h, l->source.fd, l->source.fd);
+	greet_if_trusted(h);
 }
 
 void link_need(struct brood *h)

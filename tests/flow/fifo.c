@@ -58,7 +58,7 @@ static void expect_distrust(const char *address)
 	brood *b;
 	assert_int_equal(brood_connect(&b, address, NULL), 0);
 	assert_int_equal(brood_sync(b, PATIENCE_MS), -EPERM);
-	assert_string_equal(brood_last_error(b)->name, "broker.absent");
+	assert_string_equal(brood_last_error(b)->name, "broker.untrusted");
 	assert_non_null(strstr(brood_last_error(b)->text, "must be yours alone"));
 	brood_close(b);
 }

@@ -67,7 +67,8 @@ static void give_standard_files(struct process *p)
 
 static void start_broker(void *unused)
 {
-	static const char *const argv[] = { "broodd", "--dir", DIRECTORY, "--log-level", "debug", NULL };
+	static const char *const argv[] = { "broodd", "--dir",     DIRECTORY, "--log-level",
+					    "debug",  "--confine", "no",      NULL };
 	(void)unused;
 	if (!fate.broker_wanted || (fate.broker && fate.broker->process))
 		return;
