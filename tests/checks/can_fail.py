@@ -193,6 +193,20 @@ class Readme(Case):
         self.file("tests/flow/kill.c", "static void test_this(void **state)\n")
         self.compare(self.passes)
 
+    def threats(self, shown):
+        self.file("broker/README.md", f"## Threats\n\n| threat | done | shown by |\n|---|---|---|\n| flood | limits | {shown} |\n")
+
+    def test_threats(self):
+        self.threats("nobody")
+        self.compare(self.refuses, "names no test against: flood")
+        for shown, file in (("`flood.test_x`", "tests/flow/flood.c"), ("`unit/flood.test_x`", "tests/unit/flood.c")):
+            self.threats(shown)
+            self.compare(self.refuses, "which does not exist or does not run")
+            self.file(file, "static void test_x(void **state)\n")
+            self.compare(self.refuses, "which does not exist or does not run")
+            self.file(file, "static void test_x(void **state)\n cmocka_unit_test(test_x)\n")
+            self.compare(self.passes)
+
     def test_not_shown(self):
         self.file("README.md", "Nothing.\n")
         self.refuses("does not show", "readme.py", self.top)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """readme.py SOURCE: the programs that README.md shows are the ones that are built and tested, and what any README links to
-exists, and so do the tests that client/README.md names.
+exists, and so do the tests that client/README.md and broker/README.md name; each threat there has one.
 
 A C block in README.md is the whole of a file; the line before it names the file between backquotes. So is a block of a shell
 script whose line before names one."""
@@ -55,8 +55,26 @@ def missing_tests(source):
             yield f"client/README.md says that {name}.{test} runs over all, which it does not"
 
 
+def unproven_threats(source):
+    """In the table of threats in broker/README.md every row names tests: `file.test` of tests/flow, `unit/file.test` of tests/unit."""
+    page = os.path.join(source, "broker/README.md")
+    text = open(page).read() if os.path.exists(page) else ""
+    table = text.partition("\n## Threats\n")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (?!threat |-)(.*) \|$", table, flags=re.M):
+        threat, _, shown = row.split(" | ")
+        tests = re.findall(r"`(unit/)?(\w+)\.(test_\w+)`", shown)
+        if not tests:
+            yield f"broker/README.md names no test against: {threat}"
+        for unit, name, test in tests:
+            file = os.path.join(source, "tests", "unit" if unit else "flow", name + ".c")
+            code = open(file).read() if os.path.exists(file) else ""
+            if f"void {test}(" not in code or len(re.findall(rf"\b{test}\b", code)) < 2:
+                yield f"broker/README.md names the test {unit}{name}.{test}, which does not exist or does not run"
+
+
 def main():
-    found = [*wrong_programs(sys.argv[1]), *broken_links(sys.argv[1]), *missing_tests(sys.argv[1])]
+    top = sys.argv[1]
+    found = [*wrong_programs(top), *broken_links(top), *missing_tests(top), *unproven_threats(top)]
     for line in found:
         print(line)
     return 1 if found else 0

@@ -363,6 +363,50 @@ static void test_answers_that_nobody_reads(void **state)
 	assert_bystander();
 }
 
+/* What a process is, its connection cannot take back: said again without a level, it still outlives its connection. */
+static void test_a_level_is_not_lowered(void **state)
+{
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	uint8_t ticket[TICKET_SIZE];
+	struct wire w;
+
+	(void)state;
+	wire_open(&w, &broker, 0);
+	wire_hello(&w, &hello);
+	wire_data(&bystander, w.id, 1, "hello");
+	wire_expect_data(&w, bystander.id, "hello");
+	wire_close(&w);
+	assert_int_equal(wire_expect(&bystander, FRAME_HOLD).source, w.id); /* not GONE */
+	hello.level = 1;
+	memcpy(ticket, w.ticket, sizeof(ticket));
+	hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
+	wire_connect(&w, broker.socket);
+	wire_hello(&w, &hello);
+	wire_expect(&bystander, FRAME_GO);
+	wire_leave(&w);
+	wire_expect_gone(&bystander, w.id, BROOD__WHY__WHY_LEFT);
+	assert_bystander();
+}
+
+/* The next version's first byte. */
+static void test_another_version(void **state)
+{
+	uint8_t head[FRAME_HEAD];
+
+	(void)state;
+	write_head(head, FRAME_HELLO, 0);
+	for (unsigned version = 0; version < 256; version++) {
+		if (version == head[0])
+			continue;
+		uint8_t other[FRAME_HEAD];
+
+		memcpy(other, head, sizeof(other));
+		other[0] = (uint8_t)version;
+		assert_refused_at_once(other, sizeof(other), "frame.magic");
+	}
+	assert_bystander();
+}
+
 static void test_hello_timeout(void **state)
 {
 	struct timespec begin, now;
@@ -471,6 +515,8 @@ int main(void)
 		cmocka_unit_test(test_messages_to_the_broker_that_are_none),
 		cmocka_unit_test(test_too_many_watches),
 		cmocka_unit_test(test_answers_that_nobody_reads),
+		cmocka_unit_test(test_a_level_is_not_lowered),
+		cmocka_unit_test(test_another_version),
 		cmocka_unit_test(test_hello_timeout),
 		cmocka_unit_test(test_no_descriptors_left),
 	};

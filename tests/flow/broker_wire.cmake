@@ -13,6 +13,7 @@ brood_wire(broker_hostile)
 brood_wire(broker_ends)
 brood_wire(broker_descriptors)
 brood_wire(broker_log)
+brood_wire(broker_users)
 brood_wire(broker_configured)
 target_include_directories(flow_broker_configured PRIVATE ${PROJECT_SOURCE_DIR}/broker) # confine.h
 brood_wire(broker_fifo)
