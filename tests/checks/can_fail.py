@@ -194,7 +194,7 @@ class Readme(Case):
         self.compare(self.passes)
 
     def threats(self, shown):
-        self.file("broker/README.md", f"## Threats\n\n| threat | done | shown by |\n|---|---|---|\n| flood | limits | {shown} |\n")
+        self.file("broker/README.md", f"# broker\n\n## Threats\n\n| threat | done | shown by |\n|---|---|---|\n| flood | limits | {shown} |\n")
 
     def test_threats(self):
         self.threats("nobody")
