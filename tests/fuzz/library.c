@@ -91,12 +91,12 @@ static int inherited(void)
 {
 	int fds[2], size = 1 << 20;
 	struct stat s;
-	char text[64];
+	static char text[64]; /* is part of the environment, as setenv() would leak it in each run */
 	must(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
 	(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	must(fstat(fds[0], &s) == 0);
-	snprintf(text, sizeof(text), "%d:%llu", fds[0], (unsigned long long)s.st_ino);
-	must(setenv("BROOD_FD", text, 1) == 0);
+	snprintf(text, sizeof(text), "BROOD_FD=%d:%llu", fds[0], (unsigned long long)s.st_ino);
+	must(putenv(text) == 0);
 	return fds[1];
 }
 
