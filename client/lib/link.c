@@ -864,11 +864,15 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	came_up(h);
 }
 
-/* The broker has my id in its care, and would know me again. */
+/*
+ * The broker has my id in its care, and would know me again. But for who accepts and then closes, each time, the patience
+ * ends as for who does not accept.
+ */
 static int may_come_back(const struct brood *h)
 {
 	const struct link *l = &h->link;
-	return l->id && l->ticket_size && *l->address && !h->stopping && !(h->flags & BROOD_NO_RECONNECT);
+	int too_late = l->resuming && handle_now() >= l->give_up;
+	return l->id && l->ticket_size && *l->address && !h->stopping && !too_late && !(h->flags & BROOD_NO_RECONNECT);
 }
 
 /* It ended before it knew me: it was about to leave, or died. Another may come, or be started. */
