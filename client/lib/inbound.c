@@ -817,6 +817,14 @@ static void on_stopping(struct brood *h)
 	h->stopping = 1; /* the loop finishes what is under way, then leaves */
 }
 
+/* No peer of mine is one of them now: former holders of names, and who was given back. */
+static void others_gone(struct brood *h, const struct fault *f)
+{
+	struct remote *r, *next;
+	HASH_ITER (hh, h->by_id, r, next)
+		parting_gone(r, f);
+}
+
 static void names_lost(struct brood *h)
 {
 	struct brood_peer *p, *next;
@@ -839,6 +847,7 @@ static void on_down(struct brood *h, const struct fault *f)
 		if (p->remote && !p->remote->ended && !(p->child && p->child->state == CHILD_PLANNED))
 			parting_gone(p->remote, f);
 	}
+	others_gone(h, f);
 	names_lost(h);
 	child_no_broker(h, f);
 	lines_go_on(h);
