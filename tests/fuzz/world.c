@@ -86,6 +86,9 @@ static const struct limits small = {
 	.share = 64u << 10,
 	.share_least = 16u << 10,
 	.notes = 32u << 10,
+	.user_notes = 48u << 10,
+	.turn = 64u << 10,
+	.quantum = 16u << 10,
 	.destinations = 4,
 	.names_per_process = 2,
 	.watches_per_process = 2,
@@ -395,11 +398,14 @@ int world_runs(const struct world *w)
 	return w->broker.state != BROKER_DONE;
 }
 
-/* As broker_run(), but without waiting. */
+/* As broker_run(), but without waiting: until nobody's turn is left. */
 static void turn_broker(struct broker *b)
 {
-	must(event_base_loop(b->base, EVLOOP_NONBLOCK) >= 0);
-	sessions_turn(&b->sessions);
+	for (int i = 0; i == 0 || (i < 100 && sessions_are_busy(&b->sessions)); i++) {
+		must(event_base_loop(b->base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
+		sessions_turn(&b->sessions);
+	}
+	must(!sessions_are_busy(&b->sessions));
 	if (b->sessions.n == 0 && b->state == BROKER_DRAINING)
 		b->state = BROKER_DONE;
 }
