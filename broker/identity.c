@@ -171,6 +171,11 @@ uint64_t identity_take(struct identity *id, uint32_t n)
 	return first;
 }
 
+int identity_is_ahead(const struct identity *id, uint64_t number)
+{
+	return number >= ((uint64_t)id->epoch << 32 | id->counter);
+}
+
 /*
  * Each user has a key of its own, made from the broker's in the way of a block: no block begins with a number as small
  * as a uid.

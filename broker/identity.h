@@ -31,6 +31,8 @@ void identity_close(struct identity *);
 
 /* The first of n consecutive ids that nobody ever had; n at most 1 + BLOCK_MOST. 0: the state cannot be written. */
 uint64_t identity_take(struct identity *, uint32_t n);
+/* 1 if this id, or a later one, may still be given to somebody. */
+int identity_is_ahead(const struct identity *, uint64_t id);
 
 /*
  * Tickets. A block of ids belongs to a user, and its key mints tickets for that user only; root's for all. A ticket for

@@ -220,7 +220,9 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	/* Root's certificate serves its children of other users, who have no own. */
 	if (known && t->uid != uid && (uid != 0 || s->transport == TRANSPORT_UNIX))
 		return DENY(s, "the ticket is of uid %u, the connection of uid %u", t->uid, uid);
-	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id)
+	/* How long the block is is not written in it; what is not given yet will be somebody else's. */
+	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id ||
+	    identity_is_ahead(w->identity, t->id))
 		return DENY(s, "the ticket is for an id that is not of its block");
 	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
 	if (!claim->parent && router_awaits(w->router, t->parent))
