@@ -322,7 +322,10 @@ static void test_broker_has_no_descriptor(void **state)
 		assert_int_equal(wire_next(&w[n], &f, PATIENCE_MS), 1);
 	} while (f.kind == FRAME_HELLO_OK && ++n);
 	assert_int_equal(f.kind, FRAME_GOODBYE);
-	assert_int_equal(pairs(b), 0);
+	for (unsigned waited = 0; pairs(b) > 0; waited++) { /* they go behind the last word */
+		assert_true(waited < PATIENCE_MS);
+		usleep(1000);
+	}
 	wire_close(&w[n]);
 	wire_connect(&w[n], b->address); /* and again: what was given up is there again */
 	wire_expect_refused(&w[n], "broker.full");

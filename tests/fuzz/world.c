@@ -157,7 +157,7 @@ struct world *world_begin(struct world_kind kind)
 	configure(&w, kind);
 	log_init(&w.log, null_fd, LOG_DEBUG);
 	must(broker_init(&w.broker, &w.config, &w.home, &w.log, why, sizeof(why)) == 0);
-	must(identity_open_cookie(&w.broker.identity, why, sizeof(why)) == 0);
+	must(identity_open_cookie(&w.broker.identity, "", why, sizeof(why)) == 0);
 	w.broker.router.owner = WORLD_OWNER; /* whoever runs this */
 	begin_peers(&w);
 	greet(&w.peers[WORLD_STRANGERS]);
