@@ -17,6 +17,7 @@
 #define AWAY_MS 2000
 #define ATTEMPTS_MOST 20u /* to connect while no broker is there, in AWAY_MS */
 #define STEP_MS 50
+#define ASK_MOST 5
 
 /* ---- who it is --------------------------------------------------------------------------------------------------- */
 
@@ -35,8 +36,11 @@ static int find_holder(struct trial *t, uint64_t *id)
 	brood_msg *msg = NULL;
 	const void *answer;
 	*id = 0;
-	int rc =
-		session_ask_broker(t->b, "conform", &request.base, &brood__control__listing__descriptor, &msg, &answer);
+	int rc, asked = 0;
+	do /* our own connection may end meanwhile, too: what was asked on it was not answered */
+		rc = session_ask_broker(t->b, "conform", &request.base, &brood__control__listing__descriptor, &msg,
+					&answer);
+	while (rc == -ECONNRESET && ++asked < ASK_MOST);
 	if (rc < 0)
 		return trial_fail(t, "the broker does not tell who is here");
 	const Brood__Control__Listing *list = answer;

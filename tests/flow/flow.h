@@ -122,7 +122,7 @@ long process_status(pid_t, const char *key);
 
 /* Memory that a process may have grown by and still counts as not growing: sanitizers never give memory back at once. */
 #if defined(__SANITIZE_ADDRESS__)
-#define MEMORY_SLACK_KIB (64 * 1024)
+#define MEMORY_SLACK_KIB (400 * 1024) /* the quarantine alone is 256 MiB */
 #else
 #define MEMORY_SLACK_KIB (2 * 1024)
 #endif
