@@ -310,7 +310,7 @@ static void test_broker_has_no_descriptor(void **state)
 	Brood__Hello nobody = BROOD__HELLO__INIT;
 	struct wire *w = calloc(CROWD, sizeof(*w));
 	struct frame f;
-	int n = 0;
+	int n = 0, unheard = 0, heard;
 
 	assert_int_equal(prlimit(b->broker.pid, RLIMIT_NOFILE, NULL, &old), 0);
 	few = (struct rlimit){ highest_fd(b->broker.pid) + 1, old.rlim_max };
@@ -319,16 +319,32 @@ static void test_broker_has_no_descriptor(void **state)
 		assert_true(n < CROWD);
 		wire_connect(&w[n], b->address);
 		wire_say(&w[n], FRAME_HELLO, &nobody.base, -1);
-		assert_int_equal(wire_next(&w[n], &f, PATIENCE_MS), 1);
-	} while (f.kind == FRAME_HELLO_OK && ++n);
+		heard = wire_next(&w[n], &f, PATIENCE_MS);
+		if (heard == 1)
+			continue;
+		/* Its last descriptor may just be in use for something else: then there is no word, only the end. */
+		assert_int_equal(heard, 0);
+		assert_true(++unheard < 3);
+		wire_close(&w[n]);
+		f.kind = FRAME_HELLO_OK;
+		n--;
+	} while (f.kind == FRAME_HELLO_OK && ++n >= 0);
 	assert_int_equal(f.kind, FRAME_GOODBYE);
 	for (unsigned waited = 0; pairs(b) > 0; waited++) { /* they go behind the last word */
 		assert_true(waited < PATIENCE_MS);
 		usleep(1000);
 	}
 	wire_close(&w[n]);
-	wire_connect(&w[n], b->address); /* and again: what was given up is there again */
-	wire_expect_refused(&w[n], "broker.full");
+	for (heard = 0; heard == 0;) { /* and again: what was given up is there again */
+		wire_connect(&w[n], b->address);
+		wire_say(&w[n], FRAME_HELLO, &nobody.base, -1);
+		heard = wire_next(&w[n], &f, PATIENCE_MS);
+		if (heard == 0) {
+			assert_true(++unheard < 6);
+			wire_close(&w[n]);
+		}
+	}
+	assert_int_equal(f.kind, FRAME_GOODBYE);
 	for (; n >= 0; n--)
 		wire_close(&w[n]);
 	free(w);
