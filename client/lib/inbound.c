@@ -96,6 +96,7 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 static int deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
 	int late = it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0;
+	late |= r->fin_received; /* it said that there are no more: nothing comes behind DISCONNECT */
 	if (late)
 		letter_drop(m); /* the asker has given up already, and knows */
 	int rc = late ? 0 : event_message(r->h, r->peer, m);
@@ -393,7 +394,7 @@ static unsigned run_messages(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	unsigned n = 0;
-	if (!r->peer || r->peer->paused || !event_may_call(h))
+	if (!r->peer || r->peer->paused || r->fin_received || !event_may_call(h))
 		return 0;
 	struct run run = { .h = h, .remote = r, .table = event_table(r->peer) };
 	run.fn = message_handler(run.table);
