@@ -121,22 +121,6 @@ static int await_answers(struct trial *t)
 	return t->reason[0] ? -1 : 0;
 }
 
-/* Send until n were sent, and go on until so many came back. */
-static int advance(struct trial *t, uint64_t n, uint64_t until)
-{
-	while (t->received < until && !t->reason[0]) {
-		if (t->left || t->exited)
-			return trial_fail(t, "the client left");
-		if (trial_send_more(t, n) < 0)
-			return -1;
-		if (trial_take(t, t->patience_ms) == 0)
-			return trial_fail(t, "%llu of %llu came back, then nothing for %d s",
-					  (unsigned long long)t->received, (unsigned long long)n,
-					  t->patience_ms / 1000);
-	}
-	return t->reason[0] ? -1 : 0;
-}
-
 struct disturbance {
 	int (*upset)(struct trial *, uint64_t part, unsigned time);
 	unsigned times;
@@ -152,9 +136,9 @@ static int endure(struct trial *t, uint64_t n, size_t length, const struct distu
 	t->asked = t->answered = 0;
 	for (unsigned time = 1; time <= d->times; time++)
 		if (ask_some(t) < 0 || d->upset(t, part, time) < 0 || await_return(t, id) < 0 ||
-		    advance(t, time * part, time * part) < 0)
+		    trial_advance(t, time * part, time * part) < 0)
 			return -1;
-	return advance(t, n, n) < 0 ? -1 : await_answers(t);
+	return trial_advance(t, n, n) < 0 ? -1 : await_answers(t);
 }
 
 /* ---- what is done to it ------------------------------------------------------------------------------------------ */
@@ -201,12 +185,12 @@ static int replace(struct trial *t, int signo)
 /* While most of the messages are under way. */
 static int kill_broker(struct trial *t, uint64_t part, unsigned time)
 {
-	return advance(t, time * part, (time - 1) * part + part / 8) < 0 ? -1 : replace(t, SIGKILL);
+	return trial_advance(t, time * part, (time - 1) * part + part / 8) < 0 ? -1 : replace(t, SIGKILL);
 }
 
 static int replace_broker(struct trial *t, uint64_t part, unsigned time)
 {
-	return advance(t, time * part, (time - 1) * part + part / 8) < 0 ? -1 : replace(t, SIGUSR2);
+	return trial_advance(t, time * part, (time - 1) * part + part / 8) < 0 ? -1 : replace(t, SIGUSR2);
 }
 
 /* ---- the checks -------------------------------------------------------------------------------------------------- */

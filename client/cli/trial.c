@@ -193,9 +193,9 @@ int trial_send_more(struct trial *t, uint64_t n)
 	return 0;
 }
 
-int trial_finish(struct trial *t, uint64_t n)
+int trial_advance(struct trial *t, uint64_t n, uint64_t until)
 {
-	while (t->received < n && !t->reason[0]) {
+	while (t->received < until && !t->reason[0]) {
 		if (t->left || t->exited)
 			return trial_fail(t, "the client left");
 		if (trial_send_more(t, n) < 0)
@@ -206,6 +206,11 @@ int trial_finish(struct trial *t, uint64_t n)
 					  t->patience_ms / 1000);
 	}
 	return t->reason[0] ? -1 : 0;
+}
+
+int trial_finish(struct trial *t, uint64_t n)
+{
+	return trial_advance(t, n, n);
 }
 
 int trial_exchange(struct trial *t, uint64_t n, size_t length)

@@ -60,6 +60,8 @@ int trial_await(struct trial *, const int *done, const char *what);
  * on until all came back. 0, or -1 with the reason noted. */
 void trial_begin(struct trial *, size_t length, const char *(*type)(uint64_t i));
 int trial_send_more(struct trial *, uint64_t n);
+/* Send until n were sent, and go on until so many came back. 0, or -1 with the reason. */
+int trial_advance(struct trial *, uint64_t n, uint64_t until);
 int trial_finish(struct trial *, uint64_t n);
 
 /* All of it, with messages of one type. */

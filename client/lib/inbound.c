@@ -95,11 +95,14 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 
 static int deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
+	/* Its asker has given up already, and knows. */
 	int late = it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0;
-	late |= r->fin_received; /* it said that there are no more: nothing comes behind DISCONNECT */
-	if (late)
-		letter_drop(m); /* the asker has given up already, and knows */
-	int rc = late ? 0 : event_message(r->h, r->peer, m);
+	if (late || r->fin_received) { /* who said FIN says no more: nothing comes behind DISCONNECT */
+		letter_drop(m);
+		r->received++;
+		return 0;
+	}
+	int rc = event_message(r->h, r->peer, m);
 	r->received += rc == 0;
 	return rc;
 }
