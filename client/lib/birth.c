@@ -7,6 +7,7 @@
 #include "brood.pb-c.h"
 #include "dial.h"
 #include "link.h"
+#include "pump.h"
 #include "remote.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +82,7 @@ static void say_adopt(struct child *c, int fd)
 	m.pid = (uint32_t)c->peer->pid;
 	m.title = (char *)(uintptr_t)plan_title(c->plan);
 	m.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
-	link_control(h, FRAME_ADOPT, &m.base, fd);
+	pump_control(h, FRAME_ADOPT, &m.base, fd);
 }
 
 static void adopt(struct child *c, struct birth *s)

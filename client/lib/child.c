@@ -15,6 +15,7 @@
 #include "link.h"
 #include "parting.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "verdict.h"
 #include <errno.h>
@@ -252,7 +253,7 @@ static void say_died(struct child *c)
 {
 	Brood__Died died = BROOD__DIED__INIT;
 	died.id = c->peer->remote->id;
-	link_control(c->peer->h, FRAME_DIED, &died.base, -1);
+	pump_control(c->peer->h, FRAME_DIED, &died.base, -1);
 }
 
 /* Everything it sent has passed if it said goodbye; else the broker must look into its channel. */
@@ -413,7 +414,7 @@ void child_start_planned(struct brood *h)
 		if (c->state == CHILD_PLANNED && link_need_ids(h))
 			start(c);
 	}
-	link_kick(h);
+	pump_kick(h);
 }
 
 int child_pending(const struct brood *h)
@@ -563,7 +564,7 @@ static void begin(struct brood *h, struct child *c)
 	link_need(h); /* if that fails at once, the child has failed with it and is gone */
 	if (!h->failed && c->state == CHILD_PLANNED && link_is_up(h) && link_need_ids(h))
 		start(c);
-	link_kick(h);
+	pump_kick(h);
 }
 
 int child_spawn(struct brood *h, const struct child_kind *kind, void *data, const char *const *argv,

@@ -2,7 +2,7 @@
  * handle: what a `brood` and its peers are made of. Only data: the modules that work on it are, from the bottom up,
  *
  *   outflow inflow tombstone timer spawn autostart fault   know nothing of a handle
- *   remote, out  a process as I talk to it          link     my connection to the broker
+ *   remote, out  a process as I talk to it          link, pump  my connection to the broker
  *   letter       one received message               peer     what programs hold: their life
  *   confirm      who hears that a message arrived   watch    streams that stand still
  *   pipe, stdio  a child's descriptors              event    what programs are told, in order

@@ -18,6 +18,7 @@
 #include "names.h"
 #include "parting.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "request.h"
 #include "watch.h"
@@ -134,7 +135,7 @@ static void broken(struct remote *r)
 {
 	struct fault f;
 	fault_set(&f, "peer.protocol", "%s sent something that cannot be read", peer_label(r->peer));
-	link_reset(r->h, r, 0);
+	pump_reset(r->h, r, 0);
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
 	remote_remember(r);
 	parting_gone(r, &f);
@@ -219,7 +220,7 @@ static void give_up_stream(struct remote *r, const struct fault *why)
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, why);
 	r->consumed = inflow_consumed(&r->in);
 	r->forgotten = 1;
-	link_reset(r->h, r, r->in.next);
+	pump_reset(r->h, r, r->in.next);
 }
 
 /* The last fragment came. The others were consumed as they came, so when the whole is lost there is no way back. */
@@ -412,7 +413,7 @@ static void not_taken(struct remote *r, uint64_t sequence)
 {
 	r->in.next = sequence;
 	r->h->cursor.at = r->h->cursor.end;
-	link_spoil(r->h);
+	pump_spoil(r->h);
 }
 
 /* The last that had to do with it may have been given back by the item before; who sends is somebody all the same. */
@@ -420,7 +421,7 @@ static int has_peer(struct remote *r)
 {
 	if (r->peer || peer_new(r->h, PEER_PROCESS, r))
 		return 1;
-	link_spoil(r->h);
+	pump_spoil(r->h);
 	return 0;
 }
 
@@ -518,7 +519,7 @@ static int is_of_its_stream(struct remote *r, const struct frame *f)
 	if (stream_is_newer(its, r->its))
 		remote_begin_in(r, its);
 	if (its == r->its && r->forgotten && (f->kind == FRAME_DATA || f->kind == FRAME_PROBE))
-		link_reset(r->h, r, r->in.next);
+		pump_reset(r->h, r, r->in.next);
 	return its == r->its && !r->forgotten;
 }
 
@@ -597,7 +598,7 @@ static void begin_again(struct remote *r)
 {
 	r->hold = REMOTE_OPEN;
 	if (r->forgotten)
-		link_reset(r->h, r, r->in.next); /* that may not have been heard */
+		pump_reset(r->h, r, r->in.next); /* that may not have been heard */
 	r->asked = 0;
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
@@ -701,7 +702,7 @@ static void control(struct brood *h, const struct frame *f, const ProtobufCMessa
 	ProtobufCMessage *m;
 	int rc = guard_unpack(type, f->body, f->length, 1, &m);
 	if (rc == -ENOMEM)
-		link_spoil(h); /* whoever comes back is told again */
+		pump_spoil(h); /* whoever comes back is told again */
 	if (rc < 0)
 		return; /* from a newer broker, perhaps: nothing that this library could act on */
 	handler(h, m);

@@ -6,6 +6,7 @@
 #include "error.h"
 #include "link.h"
 #include "out.h"
+#include "pump.h"
 #include "remote.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -204,7 +205,7 @@ void brood_msg_release(brood_msg *msg)
 	struct brood *h = m->h;
 	if (--m->kept == 0 && !m->showing)
 		letter_settle(m, 0, "unanswered");
-	link_kick(h);
+	pump_kick(h);
 }
 
 static int finish_answer(struct letter *m, int rc)
@@ -216,7 +217,7 @@ static int finish_answer(struct letter *m, int rc)
 				   : rc == -EBADF ? "argument"
 						  : "memory",
 				   "cannot answer: %s", strerror(-rc));
-	link_kick(h);
+	pump_kick(h);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "event.h"
 #include "link.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include <errno.h>
 #include <string.h>
@@ -96,7 +97,7 @@ void lines_chunk(struct pipe *p)
 	size_t sent = p->have ? send_lines(p) : 0;
 	int more = p->have && is_waiting(p, sent);
 	link_need(h);
-	link_kick(h);
+	pump_kick(h);
 	if (more)
 		pipe_keep(p, sent); /* shown again by lines_go_on() */
 	else

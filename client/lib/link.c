@@ -12,9 +12,6 @@
  *
  * For tls:// a file is loaded, once, and with it comes what it trusts, from the environment. A handshake that fails for a
  * reason of TLS ends the link at once: trying again would not help.
- *
- * The surprising rule is in link_pump(): nothing is written while an older rest is kept by the channel, so at most one
- * frame is ever copied; everything else stays where it is, in the outflows.
  */
 #include "link.h"
 #include "address.h"
@@ -22,6 +19,7 @@
 #include "brood.pb-c.h"
 #include "dial.h"
 #include "guard.h"
+#include "pump.h"
 #include "remote.h"
 #include "trust.h"
 #include <endian.h>
@@ -41,9 +39,6 @@
 #define BACK_OFF_MOST_MS 1000u
 #define RECONNECT_MS 120000u /* as long as a broker waits for a lost process */
 #define SLAB_SIZE (2 * SLAB_HELPING)
-#define WATCH_MS 10000u        /* until it is looked whether what was sent arrived */
-#define PIECES 64              /* iovecs per write ... */
-#define HELPING (256u * 1024u) /* ... and bytes */
 
 static void dial_again(struct timer *);
 
@@ -126,14 +121,6 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 		find_broker(l, address, h->flags);
 }
 
-static void unwatch_outlet(struct brood *h)
-{
-	struct link *l = &h->link;
-	if (l->outlet.fd >= 0)
-		handle_watch(h, &l->outlet, 0);
-	l->outlet.fd = -1;
-}
-
 static void stop_knocking(struct brood *h, int answered)
 {
 	struct link *l = &h->link;
@@ -147,7 +134,7 @@ static void disconnect(struct brood *h)
 {
 	struct link *l = &h->link;
 	stop_knocking(h, 0);
-	unwatch_outlet(h);
+	pump_unwatch(h);
 	if (l->source.fd >= 0)
 		handle_watch(h, &l->source, 0);
 	if (l->channel.slab)
@@ -209,243 +196,6 @@ static void fail(struct brood *h, const char *name, const char *what, int code)
 	link_fail(h, &f);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------------------- */
-
-/* A pipe's other end is watched only as long as it is full: nobody could keep it from reporting that its reader went. */
-static void watch_outlet(struct brood *h, int wanted)
-{
-	struct link *l = &h->link;
-	if (wanted == (l->outlet.fd >= 0))
-		return;
-	if (!wanted) {
-		unwatch_outlet(h);
-		return;
-	}
-	if (!l->enlarged)
-		dial_tune(l->channel.out_fd, ADDRESS_FIFO);
-	l->enlarged = 1;
-	l->outlet.fd = l->channel.out_fd;
-	handle_watch(h, &l->outlet, EPOLLOUT);
-}
-
-static void update_interest(struct brood *h)
-{
-	struct link *l = &h->link;
-	unsigned want = EPOLLIN | (channel_wants_write(&l->channel) || l->full ? EPOLLOUT : 0u);
-	if (l->source.fd < 0)
-		return;
-	if (l->channel.out_fd != l->channel.in_fd)
-		watch_outlet(h, (want & EPOLLOUT) != 0);
-	else
-		handle_watch(h, &l->source, want);
-}
-
-void link_spoil(struct brood *h)
-{
-	h->link.spoiled = 1;
-	if (h->foreign)
-		handle_poke(h);
-}
-
-static void spoil_if(struct brood *h, int rc)
-{
-	if (rc == -ENOMEM)
-		link_spoil(h);
-}
-
-/* Failures to write are not looked at: what the broker said last may still be readable and names the reason, and the
- * end of file behind it ends the link. But if there was no memory to keep the rest of a frame, nothing may follow. */
-static void send_body(struct brood *h, unsigned kind, const uint8_t *body, size_t length, int fd)
-{
-	struct frame head = { .kind = (uint8_t)kind, .length = (uint32_t)length };
-	if (h->link.source.fd >= 0)
-		spoil_if(h, channel_send(&h->link.channel, &head, body, fd));
-	else if (fd >= 0)
-		close(fd);
-	update_interest(h);
-}
-
-void link_control(struct brood *h, unsigned kind, const ProtobufCMessage *m, int fd)
-{
-	uint8_t small[1024], *body = small;
-	size_t length = protobuf_c_message_get_packed_size(m);
-	if (length > sizeof(small) && !(body = malloc(length))) {
-		link_spoil(h);
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	protobuf_c_message_pack(m, body);
-	send_body(h, kind, body, length, fd);
-	if (body != small)
-		free(body);
-}
-
-void link_reset(struct brood *h, const struct remote *r, uint64_t expected)
-{
-	struct frame head = { .kind = FRAME_RESET,
-			      .destination = r->id,
-			      .stream = stream_make(r->mine, r->its),
-			      .sequence = expected,
-			      .acknowledge = expected ? r->consumed : 0 };
-	if (!link_is_up(h))
-		return; /* what comes again is answered again */
-	spoil_if(h, channel_send(&h->link.channel, &head, NULL, -1));
-	update_interest(h);
-}
-
-/* One remote's share of a write: data frames, or a bare acknowledgement. */
-struct share {
-	struct remote *remote;
-	size_t bytes;
-	uint64_t acknowledge;
-	int bare; /* number of the bare head + 1, 0: data */
-};
-
-struct batch {
-	struct iovec iov[PIECES];
-	struct share shares[PIECES];
-	_Alignas(8) uint8_t bare[PIECES][FRAME_HEAD];
-	int pieces, n_shares, n_bare;
-	size_t bytes;
-	const struct parcel *parcel; /* of the one frame in it; NULL: no descriptors */
-};
-
-static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
-{
-	struct frame f = { .kind = (uint8_t)kind,
-			   .destination = route->destination,
-			   .stream = route->stream,
-			   .acknowledge = route->acknowledge };
-	f.sequence = kind == FRAME_PROBE ? outflow_cursor(&s->remote->out) : 0;
-	frame_write_head(b->bare[b->n_bare], &f);
-	b->iov[b->pieces++] = (struct iovec){ b->bare[b->n_bare], FRAME_HEAD };
-	s->bare = ++b->n_bare;
-	s->bytes = FRAME_HEAD;
-}
-
-/* A frame with descriptors is a batch of its own. */
-static int must_be_alone(const struct batch *b, const struct remote *r)
-{
-	return b->parcel || (r->out.n_fds && b->n_shares > 0 && !r->hold && outflow_parcel(&r->out));
-}
-
-static void gather_share(struct batch *b, struct remote *r)
-{
-	if (r->hold)
-		return;
-	struct outflow_route route = remote_route(r);
-	struct share *s = &b->shares[b->n_shares];
-	*s = (struct share){ .remote = r, .acknowledge = route.acknowledge };
-	int first = b->pieces;
-	b->parcel = outflow_parcel(&r->out);
-	b->pieces += outflow_gather(&r->out, &route, b->iov + first, PIECES - first, HELPING - b->bytes);
-	for (int i = first; i < b->pieces; i++)
-		s->bytes += b->iov[i].iov_len;
-	if (!s->bytes && (r->probe || inflow_owes(&r->in)))
-		gather_bare(b, s, r->probe ? FRAME_PROBE : FRAME_ACK, &route);
-	if (b->pieces == first || s->bare)
-		b->parcel = NULL;
-	if (!s->bytes)
-		return;
-	b->bytes += s->bytes;
-	b->n_shares++;
-}
-
-/* `taken` bytes of this share left; what is left of a frame begun is kept by the channel. Bytes used up. */
-static size_t settle_share(struct brood *h, struct batch *b, struct share *s, size_t taken)
-{
-	struct iovec rest = { NULL, 0 };
-	size_t used = taken < s->bytes ? taken : s->bytes;
-	if (!used)
-		return 0;
-	inflow_tell(&s->remote->in, s->acknowledge);
-	if (s->bare) {
-		rest = (struct iovec){ b->bare[s->bare - 1] + used, FRAME_HEAD - used };
-		if (s->remote->probe)
-			s->remote->asked = outflow_cursor(&s->remote->out);
-		s->remote->probe = 0;
-	} else {
-		outflow_advance(&s->remote->out, used, &rest);
-	}
-	if (rest.iov_len)
-		spoil_if(h, channel_keep(&h->link.channel, rest.iov_base, rest.iov_len, NULL, -1));
-	return used;
-}
-
-static ssize_t write_batch(struct brood *h, struct batch *b)
-{
-	struct channel *c = &h->link.channel;
-	ssize_t written =
-		b->parcel ? channel_write_parcel(c, b->iov, b->pieces, b->parcel) : channel_write(c, b->iov, b->pieces);
-	size_t left = written > 0 ? (size_t)written : 0;
-	for (int i = 0; i < b->n_shares; i++)
-		left -= settle_share(h, b, &b->shares[i], left);
-	return written;
-}
-
-/* One write of what the dirty remotes have. 1: try again, 0: nothing left or the socket is full. */
-static int pump_once(struct brood *h, struct batch *b)
-{
-	struct remote *r, *next;
-	b->pieces = b->n_shares = b->n_bare = 0;
-	b->bytes = 0;
-	b->parcel = NULL;
-	for (r = TAILQ_FIRST(&h->dirty); r && b->pieces < PIECES && b->bytes < HELPING; r = next) {
-		if (must_be_alone(b, r))
-			break;
-		int had = b->n_shares;
-		next = TAILQ_NEXT(r, dirty_entry);
-		gather_share(b, r);
-		if (b->n_shares == had) { /* held, or its window is under way: GO or acknowledgements bring it back */
-			TAILQ_REMOVE(&h->dirty, r, dirty_entry);
-			r->dirty = 0;
-		}
-	}
-	if (!b->pieces)
-		return 0;
-	ssize_t written = write_batch(h, b);
-	for (int i = 0; i < b->n_shares; i++) {
-		r = b->shares[i].remote;
-		TAILQ_REMOVE(&h->dirty, r, dirty_entry);
-		r->dirty = 0;
-		remote_touch(r);
-	}
-	if (!h->watch.slot)
-		(void)timer_arm(&h->timers, &h->watch, handle_now() + WATCH_MS);
-	/* Also when it took nothing at all, and so nothing is kept: EPOLLOUT brings us back. */
-	h->link.full = written == -EAGAIN || (written >= 0 && (size_t)written < b->bytes);
-	return written > 0 && !h->link.full;
-}
-
-void link_pump(struct brood *h)
-{
-	struct batch batch;
-	if (h->link.state != LINK_UP || h->link.full || h->link.spoiled)
-		return;
-	while (!TAILQ_EMPTY(&h->dirty) && !channel_wants_write(&h->link.channel))
-		if (!pump_once(h, &batch) || h->link.spoiled)
-			break;
-	update_interest(h);
-}
-
-void link_retry(struct brood *h, struct remote *r)
-{
-	struct batch b = { .n_shares = 1, .shares = { { .remote = r } } };
-	struct outflow_route route = remote_route(r);
-	if (h->link.state != LINK_UP || h->link.full || channel_wants_write(&h->link.channel))
-		return;
-	outflow_rewind(&r->out);
-	b.parcel = outflow_parcel(&r->out);
-	b.pieces = outflow_gather(&r->out, &route, b.iov, 1, 1);
-	if (!b.pieces)
-		return;
-	b.shares[0].acknowledge = route.acknowledge;
-	b.shares[0].bytes = b.iov[0].iov_len;
-	(void)write_batch(h, &b);
-	update_interest(h);
-}
-
 /* ---- greeting ---------------------------------------------------------------------------------------------------- */
 
 /*
@@ -494,7 +244,7 @@ static void say_hello(struct brood *h, unsigned ids)
 	else if (l->address_kind == ADDRESS_TCP || l->address_kind == ADDRESS_TLS)
 		hello.cookie = (ProtobufCBinaryData){ read_cookie(l, cookie, sizeof(cookie)), cookie };
 	l->asked_ids = 1;
-	link_control(h, FRAME_HELLO, &hello.base, -1);
+	pump_control(h, FRAME_HELLO, &hello.base, -1);
 }
 
 static void greet(struct brood *h, int in_fd, int out_fd)
@@ -934,7 +684,7 @@ static void take(struct brood *h, const struct frame *f, const ProtobufCMessageD
 	ProtobufCMessage *m;
 	int rc = guard_unpack(type, f->body, f->length, 1, &m);
 	if (rc == -ENOMEM) {
-		link_spoil(h);
+		pump_spoil(h);
 		return;
 	}
 	if (rc < 0) {
@@ -971,7 +721,7 @@ int link_next(struct brood *h)
 		return 0;
 	int rc = channel_next(&h->link.channel, &f);
 	if (rc == -ENOMEM)
-		link_spoil(h);
+		pump_spoil(h);
 	else if (rc < 0)
 		fail(h, "broker.lost", "the broker sent something that is not a frame", rc);
 	else if (rc == 1)
@@ -1034,7 +784,7 @@ int link_read(struct brood *h)
 	l->readable = 0;
 	ssize_t n = channel_read(&l->channel);
 	if (l->tls)
-		update_interest(h); /* a handshake may have ended, and HELLO waits */
+		pump_interest(h); /* a handshake may have ended, and HELLO waits */
 	if (n > 0) {
 		if (l->knock.rendezvous >= 0)
 			stop_knocking(h, 1);
@@ -1049,7 +799,7 @@ static void has_room(struct brood *h)
 {
 	h->link.full = 0;
 	if (channel_drain(&h->link.channel, NULL) == 0)
-		update_interest(h);
+		pump_interest(h);
 }
 
 static void channel_ready(struct source *s, unsigned events)
@@ -1072,7 +822,7 @@ static void outlet_ready(struct source *s, unsigned events)
 	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, outlet));
 	struct brood *h = handle_of(l);
 	if (events & EPOLLERR)
-		unwatch_outlet(h);
+		pump_unwatch(h);
 	has_room(h);
 }
 
@@ -1114,8 +864,8 @@ void link_leave(struct brood *h)
 		return;
 	acknowledge_all(h);
 	h->link.full = 0; /* the last chance, so try */
-	link_pump(h);
+	pump_run(h);
 	bye.parting = BROOD__PARTING__PARTING_LEAVING;
-	link_control(h, FRAME_GOODBYE, &bye.base, -1);
+	pump_control(h, FRAME_GOODBYE, &bye.base, -1);
 	h->link.state = LINK_LEAVING;
 }

@@ -6,7 +6,6 @@
 #define BROOD_LINK_H
 
 #include "handle.h"
-#include <protobuf-c/protobuf-c.h>
 
 /* Who is told what the link learns; given at creation. */
 struct link_up {
@@ -38,25 +37,6 @@ static inline int link_is_up(const struct brood *h)
 	return h->link.state == LINK_UP;
 }
 
-/* Write a control frame, with a descriptor to pass (then closed) or -1. Failures end the link. */
-void link_control(struct brood *, unsigned kind, const ProtobufCMessage *, int fd);
-
-/* Tell a process that its stream is not read on, and how far it was; 0: that I cannot read it, and we are done. */
-void link_reset(struct brood *, const struct remote *, uint64_t expected);
-
-/* Hand everything that waits to the kernel, as far as it takes it. */
-void link_pump(struct brood *);
-
-/* After something was put into an outflow: outside of a turn it leaves at once, inside when the turn ends. */
-static inline void link_kick(struct brood *h)
-{
-	if (!h->gather)
-		link_pump(h);
-}
-
-/* Send the first unacknowledged frame of one that is held, all the same. */
-void link_retry(struct brood *, struct remote *);
-
 /* One helping from the broker; more than 0 if frames may have come (link_next() shows them). */
 int link_read(struct brood *);
 /* Show the next frame to its handler. 1, or 0 if there is none. */
@@ -64,9 +44,8 @@ int link_next(struct brood *);
 
 /* Say goodbye, after everything else; nothing is sent afterwards. */
 void link_leave(struct brood *);
-/* The connection cannot be used on, for lack of memory: it is made anew in the next turn, as if it had been lost. */
-void link_spoil(struct brood *);
-void link_renew(struct brood *); /* if that is so */
+/* If it was spoiled: make the connection anew, as if it had been lost. */
+void link_renew(struct brood *);
 
 /* End for good, for this reason. */
 void link_fail(struct brood *, const struct fault *);

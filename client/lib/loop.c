@@ -14,6 +14,7 @@
 #include "names.h"
 #include "parting.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "request.h"
 #include <errno.h>
@@ -163,7 +164,7 @@ static void turn(struct brood *h, int timeout_ms)
 	deliver(h);
 	if (inbound_run(h))
 		return;
-	link_pump(h);
+	pump_run(h);
 	run_sources(h, h->delivered != before || h->link.spoiled ? 0 : timeout_ms);
 	(void)read_and_run(h);
 	if (handle_check(h) == 0 && h->timers.n)
@@ -181,7 +182,7 @@ static void ask_all(struct brood *h)
 	TAILQ_FOREACH (p, &h->peers, entry)
 		if (p->remote && !p->remote->resolved)
 			remote_ask(p->remote);
-	link_kick(h);
+	pump_kick(h);
 }
 
 static int has_open(const struct remote *r)
@@ -225,7 +226,7 @@ int loop_turn(struct brood *h, int timeout_ms, int dispatch)
 		return -ECHILD; /* a callback forked: from here on everything is the original's */
 	if (h->stopping)
 		follow_broker(h);
-	link_pump(h);
+	pump_run(h);
 	loop_timer_changed(h);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "link.h"
 #include "parting.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "request.h"
 #include <errno.h>
@@ -43,7 +44,7 @@ static void say_register(struct brood *h, struct registered_name *n)
 {
 	Brood__Register m = BROOD__REGISTER__INIT;
 	m.name = n->name;
-	link_control(h, FRAME_REGISTER, &m.base, -1);
+	pump_control(h, FRAME_REGISTER, &m.base, -1);
 }
 
 static struct registered_name *name_add(struct brood *h, const char *name)
@@ -87,7 +88,7 @@ static void say_unregister(struct brood *h, const char *name)
 	Brood__Register m = BROOD__REGISTER__INIT;
 	m.name = (char *)(uintptr_t)name;
 	if (link_is_up(h))
-		link_control(h, FRAME_UNREGISTER, &m.base, -1);
+		pump_control(h, FRAME_UNREGISTER, &m.base, -1);
 }
 
 int brood_unregister(brood *h, const char *name)
@@ -146,7 +147,7 @@ static void say_watch(struct brood_peer *p, int stop)
 	Brood__Watch m = BROOD__WATCH__INIT;
 	m.name = p->name;
 	m.stop = stop;
-	link_control(p->h, FRAME_WATCH, &m.base, -1);
+	pump_control(p->h, FRAME_WATCH, &m.base, -1);
 }
 
 void names_announce(struct brood *h)

@@ -1,8 +1,9 @@
 /*
  * remote: see remote.h. Everything that is sent to a process passes remote_put(); everything that must be transmitted
- * sooner or later, data or acknowledgement, puts the remote on the handle's dirty list, which link_pump() empties.
+ * sooner or later, data or acknowledgement, puts the remote on the handle's dirty list, which pump_run() empties.
  */
 #include "remote.h"
+#include "pump.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -42,7 +42,7 @@ int remote_put(struct remote *, struct item *it, const struct body *);
 /* The same without body: READY, FIN, CANCEL. */
 int remote_signal(struct remote *, unsigned kind, uint64_t correlation);
 
-/* Something may have to be transmitted: remember it for the next link_pump(). */
+/* Something may have to be transmitted: remember it for the next pump_run(). */
 void remote_touch(struct remote *);
 /* Ask it to acknowledge all that it was sent. */
 void remote_ask(struct remote *);

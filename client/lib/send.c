@@ -9,6 +9,7 @@
 #include "names.h"
 #include "out.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "request.h"
 #include <errno.h>
@@ -68,7 +69,7 @@ static int has_room(void *data)
 static int wait_for_room(struct brood_peer *p, struct room *room)
 {
 	link_need(p->h);
-	link_pump(p->h);
+	pump_run(p->h);
 	(void)loop_wait(p->h, -1, has_room, room);
 	return may_send(p) ? 0 : why_not(p);
 }
@@ -131,7 +132,7 @@ static inline void push(struct brood_peer *p, unsigned flags)
 		names_wait(p);
 	int much = outflow_pending(&p->remote->out) >= GATHER_MAX;
 	if (much || (!h->gather && !(flags & BROOD_MORE)))
-		link_pump(h);
+		pump_run(h);
 	if (much && flags & BROOD_BLOCK)
 		ease(p);
 	if (h->foreign)
@@ -242,7 +243,7 @@ int brood_cancel(brood *h, int64_t request)
 		return rc;
 	fault_set(&f, "cancelled", "the request was cancelled");
 	rc = request_cancel(h, request, &f);
-	link_kick(h);
+	pump_kick(h);
 	return rc;
 }
 
@@ -295,6 +296,6 @@ int brood_ready(brood *h)
 	if (!waits || !h->parent || h->parent->remote->ended)
 		return 0;
 	rc = remote_signal(h->parent->remote, ITEM_READY, 0);
-	link_kick(h);
+	pump_kick(h);
 	return rc < 0 ? handle_fail(h, rc, "memory", "cannot tell the parent: %s", strerror(-rc)) : 0;
 }

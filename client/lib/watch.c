@@ -3,6 +3,7 @@
  */
 #include "watch.h"
 #include "link.h"
+#include "pump.h"
 #include "remote.h"
 
 #define LOOK_MS 10000u
@@ -14,7 +15,7 @@ static int look_at(struct remote *r, uint64_t now)
 	if (!outflow_unacknowledged(&r->out))
 		return 0;
 	if (r->hold) {
-		link_retry(r->h, r);
+		pump_retry(r->h, r);
 		return 2;
 	}
 	if (r->seen_acked != r->out.acked || !r->seen_at) {
@@ -40,7 +41,7 @@ static void look(struct timer *t)
 	}
 	if (again)
 		(void)timer_arm(&h->timers, &h->watch, now + (again == 2 ? RETRY_MS : LOOK_MS));
-	link_kick(h);
+	pump_kick(h);
 }
 
 void watch_init(struct brood *h)
