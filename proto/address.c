@@ -228,7 +228,10 @@ int address_equal(const struct address *a, const struct address *b)
 
 char *address_text(const struct address *a, char *to, size_t n)
 {
-	address_format(&a->sockaddr, a->length, to, n);
+	if (a->kind == ADDRESS_TLS && a->length == 0)
+		snprintf(to, n, "tls://%s:%u", a->host, a->port);
+	else
+		address_format(&a->sockaddr, a->length, to, n);
 	if (a->kind == ADDRESS_TLS && strncmp(to, "tcp:", 4) == 0)
 		memcpy(to, "tls:", 4);
 	return to;

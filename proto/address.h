@@ -37,7 +37,7 @@ const char *address_directory(const struct address *);
 
 /* Write a bound or parsed socket address as text, TLS as TCP. Returns to. */
 char *address_format(const struct sockaddr_storage *, socklen_t, char *to, size_t n);
-/* The same of an address whose kind is known. */
+/* The same of an address whose kind is known; a host that was not looked up by its name. */
 char *address_text(const struct address *, char *to, size_t n);
 
 /* 1 if both are the same place. */

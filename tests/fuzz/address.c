@@ -13,9 +13,10 @@ static void try_address(const char *text)
 		must(memchr(why, 0, sizeof(why)));
 		return;
 	}
-	address_format(&a.sockaddr, a.length, back, sizeof(back));
+	address_text(&a, back, sizeof(back));
 	must(address_parse(back, &b, why, sizeof(why)) == 0);
 	must(a.kind == b.kind && a.length == b.length && a.loopback == b.loopback);
+	must(a.port == b.port);
 	must(memcmp(&a.sockaddr, &b.sockaddr, sizeof(a.sockaddr)) == 0);
 }
 
