@@ -3,8 +3,9 @@
  *
  *   BROOD_BROKER=build/bin/broodd build/tests/bench_isolation [--rounds N] [--seconds S] [--only NAME] [--json]
  *
- * One broker and the same innocents throughout; in each round they are measured alone and then beside the burden, which
- * is started for that and killed afterwards. What machines can do differs; the ratios are what to look at.
+ * One broker and the same innocents throughout; in each round they are measured alone, then beside the burden, and then
+ * beside the same burden at a broker of its own: that is what the machine's processors and memory make of it, and the rest
+ * is what sharing a broker costs. What machines can do differs; the ratios are what to look at.
  */
 #include "actors.h"
 #include "testbed.h"
@@ -45,8 +46,13 @@ struct scenario {
 	int polite; /* only round trips are measured, at a lower rate */
 };
 
+struct stretches { /* of each round */
+	struct figures alone[ROUNDS], beside[ROUNDS], elsewhere[ROUNDS];
+};
+
 static struct {
-	struct testbed bed;
+	struct testbed bed, elsewhere; /* the second is burdened for comparison */
+	const struct testbed *burdened;
 	struct board *board;
 	pid_t broker;
 	unsigned numbers; /* of crowd members so far, which makes names different */
@@ -77,7 +83,7 @@ static int await_ready(unsigned n)
 
 static int start(struct burden *burden, enum act act, struct actor *a)
 {
-	a->address = run.bed.address;
+	a->address = run.burdened->address;
 	if (burden->n == PROCESSES)
 		return -1;
 	burden->pids[burden->n] = actor_start(act, a);
@@ -285,74 +291,95 @@ static double fair(const struct figures *f, const struct scenario *s)
 	return crowd > 0 ? each / crowd : 0;
 }
 
-static void report(const struct scenario *s, const struct figures *alone, const struct figures *beside, long kib)
+static double kept_of(const struct figures *alone, const struct figures *beside)
 {
-	struct figures a = middle(alone), b = middle(beside);
-	double kept = a.per_s > 0 ? b.per_s / a.per_s : 0;
+	return alone->per_s > 0 ? beside->per_s / alone->per_s : 0;
+}
+
+static void report(const struct scenario *s, const struct stretches *all, long kib)
+{
+	struct figures a = middle(all->alone), b = middle(all->beside), e = middle(all->elsewhere);
+	double kept = kept_of(&a, &b), kept_elsewhere = kept_of(&a, &e);
 	if (run.json) {
 		printf("{\"row\":\"%s\",\"burden\":%u,\"per_s_alone\":%.0f,\"per_s\":%.0f,\"kept\":%.3f,"
-		       "\"p50_us_alone\":%.0f,\"p50_us\":%.0f,\"p99_us_alone\":%.0f,\"p99_us\":%.0f,"
+		       "\"kept_elsewhere\":%.3f,\"p50_us_alone\":%.0f,\"p50_us\":%.0f,\"p50_us_elsewhere\":%.0f,"
+		       "\"p99_us_alone\":%.0f,\"p99_us\":%.0f,\"p99_us_elsewhere\":%.0f,"
 		       "\"burden_mib_s\":%.1f,\"fair\":%.3f,\"burden_cpu\":%.3f,\"broker_cpu\":%.3f,\"grown_kib\":%ld}"
 		       "\n",
-		       s->name, s->n, a.per_s, b.per_s, kept, a.p50_us, b.p50_us, a.p99_us, b.p99_us, b.flood_mib_s,
-		       fair(&b, s), b.held_cpu, b.broker_cpu, kib);
+		       s->name, s->n, a.per_s, b.per_s, kept, kept_elsewhere, a.p50_us, b.p50_us, e.p50_us, a.p99_us,
+		       b.p99_us, e.p99_us, b.flood_mib_s, fair(&b, s), b.held_cpu, b.broker_cpu, kib);
 	} else {
-		printf("%-9s %-42s %8.0f %8.0f %5.2f  %6.0f %6.0f  %7.0f %7.0f  %7.1f %6.2f %5.2f %5.2f %6ld\n",
-		       s->name, s->what, a.per_s / 1e3, b.per_s / 1e3, kept, a.p50_us, b.p50_us, a.p99_us, b.p99_us,
-		       b.flood_mib_s, fair(&b, s), b.held_cpu, b.broker_cpu, kib / 1024);
+		printf("%-9s %-42s %8.0f %8.0f %5.2f %5.2f  %6.0f %6.0f %6.0f  %7.0f %7.0f %7.0f  %7.1f %6.2f %5.2f "
+		       "%5.2f %6ld\n",
+		       s->name, s->what, a.per_s / 1e3, b.per_s / 1e3, kept, kept_elsewhere, a.p50_us, b.p50_us,
+		       e.p50_us, a.p99_us, b.p99_us, e.p99_us, b.flood_mib_s, fair(&b, s), b.held_cpu, b.broker_cpu,
+		       kib / 1024);
 	}
 	fflush(stdout);
 }
 
 static void report_head(void)
 {
-	if (!run.json)
-		printf("%-9s %-42s %17s %5s  %13s  %15s  %7s %6s %5s %5s %6s\n%-9s %-42s %8s %8s %5s  %6s %6s  %7s %7s "
-		       " %7s "
-		       "%6s %5s %5s %6s\n",
-		       "", "", "k messages/s", "kept", "p50 us", "p99 us", "burden", "fair", "cpu", "cpu", "grown", "",
-		       "burden", "alone", "beside", "", "alone", "beside", "alone", "beside", "MiB/s", "share", "it",
-		       "brok.", "MiB");
+	if (run.json)
+		return;
+	printf("%-9s %-42s %17s %11s  %20s  %23s  %7s %6s %5s %5s %6s\n", "", "", "k messages/s", "kept", "p50 us",
+	       "p99 us", "burden", "fair", "cpu", "cpu", "grown");
+	printf("%-9s %-42s %8s %8s %5s %5s  %6s %6s %6s  %7s %7s %7s  %7s %6s %5s %5s %6s\n", "", "burden", "alone",
+	       "beside", "", "els.", "alone", "beside", "els.", "alone", "beside", "els.", "MiB/s", "share", "it",
+	       "brok.", "MiB");
+}
+
+/* Measure beside the burden, at this broker. */
+static int measure_burdened(struct figures *f, const struct scenario *s, const struct testbed *at)
+{
+	struct burden burden = { 0 };
+	run.burdened = at;
+	int rc = s->begin(&burden, s);
+	if (rc == 0) {
+		usleep(SETTLE_US);
+		measure(f, s, &burden);
+	}
+	end(&burden);
+	return rc;
 }
 
 static int run_scenario(const struct scenario *s)
 {
-	struct figures alone[ROUNDS], beside[ROUNDS];
-	long most = 0;
+	struct stretches all;
+	const struct burden none = { 0 };
 	int rc = 0;
 	for (unsigned i = 0; i < run.rounds && rc == 0; i++) {
-		struct burden burden = { 0 };
-		measure(&alone[i], s, &burden);
-		rc = s->begin(&burden, s);
-		if (rc == 0) {
-			usleep(SETTLE_US);
-			measure(&beside[i], s, &burden);
-			long kib = status_kib("VmHWM:") - run.before_kib;
-			most = kib > most ? kib : most;
-		}
-		end(&burden);
+		measure(&all.alone[i], s, &none);
+		rc = measure_burdened(&all.beside[i], s, &run.bed);
+		if (rc == 0)
+			rc = measure_burdened(&all.elsewhere[i], s, &run.elsewhere);
 	}
 	if (rc == 0)
-		report(s, alone, beside, most);
+		report(s, &all, status_kib("VmHWM:") - run.before_kib);
 	return rc;
 }
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
 /* Other users may come in, too. */
-static int open_doors(void)
+static int open_door(const struct testbed *bed)
 {
 	char path[TESTBED_PATH];
+	testbed_path(bed, "sock", path);
+	if (geteuid() == 0 && (chmod(bed->directory, 0711) < 0 || chmod(path, 0666) < 0))
+		return die(path);
+	return 0;
+}
+
+static int open_doors(void)
+{
 	struct brood_peer_info info;
 	BROOD_INIT(info);
 	if (brood_info(run.bed.process, &info) < 0)
 		return die("the broker");
 	run.broker = info.pid;
 	run.before_kib = status_kib("VmRSS:");
-	testbed_path(&run.bed, "sock", path);
-	if (geteuid() == 0 && (chmod(run.bed.directory, 0711) < 0 || chmod(path, 0666) < 0))
-		return die(path);
-	return 0;
+	return open_door(&run.bed) < 0 || open_door(&run.elsewhere) < 0 ? -1 : 0;
 }
 
 static int run_all(const char *only)
@@ -363,6 +390,7 @@ static int run_all(const char *only)
 		{ "user", "another user's flooding connections", begin_user, run.many, 1 },
 	};
 	struct burden innocents = { 0 };
+	run.burdened = &run.bed;
 	int rc = open_doors() < 0 || begin_innocents(&innocents) < 0 ? -1 : 0;
 	report_head();
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios && rc == 0; i++)
@@ -408,7 +436,9 @@ int main(int argc, char **argv)
 	run.many = (unsigned)scale;
 	run.stopped = run.flooders = run.many / 10;
 	run.board = actor_board();
-	int rc = !run.board || testbed_init(&run.bed, 0) < 0 || run_all(only) < 0;
+	int rc = !run.board || testbed_init(&run.bed, VIA_UNIX) < 0 || testbed_init(&run.elsewhere, VIA_UNIX) < 0 ||
+		 run_all(only) < 0;
+	testbed_deinit(&run.elsewhere);
 	testbed_deinit(&run.bed);
 	return rc;
 }
