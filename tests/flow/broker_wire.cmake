@@ -4,7 +4,7 @@ function(brood_wire name)
 	target_link_libraries(flow_${name} PRIVATE brood_fixture brood_proto)
 	add_dependencies(flow_${name} broodd)
 	add_test(NAME flow.${name} COMMAND flow_${name})
-	set_tests_properties(flow.${name} PROPERTIES LABELS flow TIMEOUT 120
+	set_tests_properties(flow.${name} PROPERTIES LABELS flow TIMEOUT 300
 		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;${ARGN}")
 endfunction()
 

@@ -11,14 +11,14 @@ endif()
 foreach(script IN LISTS scripts)
 	add_test(NAME flow.${script} COMMAND ${SYSTEM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/${script}.py
 		$<TARGET_FILE:brood_cli>)
-	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 180
+	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 300
 		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;PYTHONDONTWRITEBYTECODE=1")
 endforeach()
 
 foreach(script cli conform)
 	add_test(NAME flow.${script} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/${script}.sh $<TARGET_FILE:brood_cli>
 		$<TARGET_FILE:conform_client>)
-	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 120
+	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 300
 		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>")
 endforeach()
 
