@@ -1,9 +1,9 @@
 /*
  * tls: TLS 1.3 under a channel. Whoever uses a secured channel does not notice, but for a handshake that may fail.
  *
- * This header knows no type of OpenSSL, and tls.c is the only file of the transport that does. The broker links it; the
- * library finds it in a file of its own (`struct tls_api`), which it loads for the first tls:// address, because libssl
- * makes the start of every program that needs it three times as long.
+ * This header knows no type of OpenSSL: of the transport only tls.c, tls_context.c and tls_verify.c do. The broker links
+ * them; the library finds them in a file of its own (`struct tls_api`), which it loads for the first tls:// address,
+ * because libssl makes the start of every program that needs it three times as long.
  *
  * Trust is a directory of one's own making: a CA file, and nothing of what the system trusts. Names are taken from the
  * subject alternative names only.

@@ -1,5 +1,6 @@
 /*
- * tls_none: what stands in for tls.c where OpenSSL is not wanted (-DBROOD_TLS=OFF). Nothing can be secured, and says so.
+ * tls_none: what stands in for tls.c and tls_context.c where OpenSSL is not wanted (-DBROOD_TLS=OFF). Nothing can be
+ * secured, and says so.
  */
 #include "tls.h"
 #include <errno.h>
