@@ -4,8 +4,9 @@
  * inih forgives a lot. It cuts what is longer than its buffer in two, ends at a NUL, takes an indented line for more of
  * the value above, and ignores what stands behind a section's bracket. In a file that grants rights each of these would
  * change silently what is meant. So it reads through take_line(), which hands it whole lines without their indentation,
- * and a comment instead of what is wrong. The surprising rule: inih does not tell lines, so the number is that of the line
- * that it read last, which is the one it speaks of because it gets no continuations.
+ * and an empty one instead of what is wrong, or is a section: those are understood here. The surprising rule: inih does not
+ * tell lines, so the number is that of the line that it read last, which is the one it speaks of because it gets no
+ * continuations.
  */
 #include "conffile.h"
 #include <errno.h>
@@ -18,12 +19,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECTION_MOST 40 /* inih cuts at 49 */
+#define SECTION_MOST 40
+#define NAME_MOST 64 /* of a section that has one; longer than names are, so that a cut one is not taken for another */
 #define BLANKS " \t\r"
 
 struct reading {
 	const char *at, *end;
 	unsigned line;
+	char section[SECTION_MOST + 1];
 	int skipping; /* a section that nobody wants to hear of */
 	const struct conffile_ops *ops;
 	void *data;
@@ -44,27 +47,48 @@ __attribute__((format(printf, 2, 3))) static void wrong(struct reading *r, const
  * Lines.
  */
 
-/* "[name]", and behind it at most a comment. 1 if inih may have it. */
-static int check_section(struct reading *r, const char *text)
+/* What is between the brackets: a word, or a word and a quoted name. 1, with *name NULL if there is none. */
+static int split_section(char *text, char **name)
+{
+	char *open = strchr(text, '"'), *close = open ? strchr(open + 1, '"') : NULL;
+	size_t length = strcspn(text, BLANKS "\"");
+
+	*name = NULL;
+	if (!open)
+		return 1;
+	if (!close || close[1 + strspn(close + 1, BLANKS)] || close == open + 1 || close - open - 1 > NAME_MOST)
+		return 0;
+	if (length == 0 || text + length == open || text + length + strspn(text + length, BLANKS) != open)
+		return 0;
+	text[length] = *close = '\0';
+	*name = open + 1;
+	return 1;
+}
+
+/* "[section]" or "[section "name"]", and behind it at most a comment. */
+static void take_section(struct reading *r, const char *text)
 {
 	const char *close = strchr(text, ']');
 	const char *rest = close ? close + 1 + strspn(close + 1, BLANKS) : NULL;
-	char name[SECTION_MOST + 1];
-	size_t length = close ? (size_t)(close - text - 1) : 0;
+	char inner[CONFFILE_LINE_MOST + 1], *name;
 
 	r->skipping = 1; /* what follows belongs to no section that is known */
 	if (!close || (*rest && *rest != ';' && *rest != '#')) {
 		wrong(r, "\"%.60s\" is not a section; write [NAME] and nothing behind it", text);
-		return 0;
+		return;
 	}
-	if (length == 0 || length > SECTION_MOST) {
+	snprintf(inner, sizeof(inner), "%.*s", (int)(close - text - 1), text + 1);
+	if (!split_section(inner, &name)) {
+		wrong(r, "\"%.90s\" is not a section; write [KIND \"NAME\"], the name with 1 to %d characters", text,
+		      NAME_MOST);
+		return;
+	}
+	if (inner[0] == '\0' || strlen(inner) > SECTION_MOST) {
 		wrong(r, "a section's name has 1 to %d characters; write [broker] or [limits]", SECTION_MOST);
-		return 0;
+		return;
 	}
-	memcpy(name, text + 1, length);
-	name[length] = '\0';
-	r->skipping = !r->ops->section(r->data, r->line, name);
-	return !r->skipping;
+	strcpy(r->section, inner);
+	r->skipping = !r->ops->section(r->data, r->line, inner, name);
 }
 
 /* What would be a comment elsewhere, and is part of the value to inih; or NULL. */
@@ -110,7 +134,10 @@ static int check_line(struct reading *r, const char *text, size_t length)
 			return 0;
 		}
 	}
-	return text[0] == '[' ? check_section(r, text) : check_pair(r, text);
+	if (text[0] != '[')
+		return check_pair(r, text);
+	take_section(r, text);
+	return 0;
 }
 
 /* Copies the next line, without indentation and end; nothing of it if it is too long. 1, or 0 at the end. */
@@ -159,7 +186,8 @@ static int take_pair(void *data, const char *section, const char *key, const cha
 {
 	struct reading *r = data;
 
-	r->ops->value(r->data, r->line, section, key, value);
+	(void)section; /* "", always */
+	r->ops->value(r->data, r->line, r->section, key, value);
 	return 1;
 }
 

@@ -11,8 +11,8 @@
 #define CONFFILE_LINE_MOST 4096u
 
 struct conffile_ops { /* all with the line's number, from 1 */
-	/* Return 0 to hear nothing of what is in it. */
-	int (*section)(void *data, unsigned line, const char *name);
+	/* [section], where name is NULL, or [section "name"]. Return 0 to hear nothing of what is in it. */
+	int (*section)(void *data, unsigned line, const char *section, const char *name);
 	void (*value)(void *data, unsigned line, const char *section, const char *key, const char *value);
 	void (*wrong)(void *data, unsigned line, const char *why);
 };

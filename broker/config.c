@@ -36,7 +36,8 @@ struct parse {
 struct layer { /* a file, the environment, the command line */
 	struct parse *parse;
 	struct origin origin;
-	unsigned seen[SETTINGS]; /* in which line; 1 where there are none */
+	unsigned seen[SETTINGS];    /* in which line; 1 where there are none */
+	struct config_named *named; /* the section that it is in, if that has a name; else NULL */
 };
 
 __attribute__((format(printf, 3, 4))) static void wrong(struct parse *parse, const char *where, const char *format, ...)
@@ -79,8 +80,8 @@ static void take(struct layer *layer, const struct setting *s, const char *where
 	size_t i = (size_t)(s - settings);
 	char why[512];
 
-	if (s->type == SETTING_ADDRESSES && !layer->seen[i])
-		c->n_listen = 0;
+	if (!layer->seen[i])
+		setting_clear(s, c);
 	layer->seen[i] = layer->origin.line ? layer->origin.line : 1;
 	if (setting_take(s, c, value, why, sizeof(why)) < 0)
 		wrong(layer->parse, where, "%s", why);
@@ -101,6 +102,50 @@ static void take_ms(struct layer *layer, const struct setting *s, const char *wh
 }
 
 /*
+ * Sections that have a name.
+ */
+
+/* Made if there is none. NULL without memory. */
+static struct config_named *get_named(struct config *c, const char *section, const char *name)
+{
+	struct config_named *more;
+
+	for (unsigned i = 0; i < c->n_named; i++)
+		if (strcmp(c->named[i].section, section) == 0 && strcmp(c->named[i].name, name) == 0)
+			return &c->named[i];
+	more = realloc(c->named, (c->n_named + 1) * sizeof(*more));
+	if (!more)
+		return NULL;
+	c->named = more;
+	more += c->n_named++;
+	memset(more, 0, sizeof(*more));
+	more->section = setting_find(section, NULL)->section;
+	strcpy(more->name, name);
+	return more;
+}
+
+/* As take(): in which line the same file said it before; 0: it did not, and what a file below said is forgotten. */
+static unsigned named_line(const struct layer *layer, const struct setting *s)
+{
+	struct config_named *named = layer->named;
+	const struct origin *origin = &named->origins[s - named_settings];
+
+	if (origin->kind == ORIGIN_FILE && origin->name == layer->origin.name)
+		return origin->line;
+	setting_clear(s, named);
+	return 0;
+}
+
+static void take_named(struct layer *layer, const struct setting *s, const char *where, const char *value)
+{
+	char why[512];
+
+	layer->named->origins[s - named_settings] = layer->origin;
+	if (setting_take(s, layer->named, value, why, sizeof(why)) < 0)
+		wrong(layer->parse, where, "%s", why);
+}
+
+/*
  * Files.
  */
 
@@ -110,38 +155,77 @@ static char *place_in(const struct layer *layer, unsigned line, char to[LINE_MOS
 	return to;
 }
 
-static int on_section(void *data, unsigned line, const char *name)
+static int refuse_section(struct layer *layer, unsigned line, const char *section)
 {
-	struct layer *layer = data;
-	struct nearest nearest = { .word = name };
+	struct nearest nearest = { .word = section };
 	char where[LINE_MOST];
 
-	if (setting_section_exists(name))
-		return 1;
 	for (size_t i = 0; i < SETTINGS; i++)
 		nearest_try(&nearest, settings[i].section);
+	for (size_t i = 0; i < NAMED_SETTINGS; i++)
+		nearest_try(&nearest, named_settings[i].section);
 	place_in(layer, line, where);
 	if (nearest.best)
-		wrong(layer->parse, where, "[%s]: there is no such section; did you mean [%s]?", name, nearest.best);
+		wrong(layer->parse, where, "[%s]: there is no such section; did you mean [%s]?", section, nearest.best);
 	else
-		wrong(layer->parse, where, "[%s]: there is no such section; use [broker] or [limits]", name);
+		wrong(layer->parse, where, "[%s]: there is no such section; use [broker] or [limits]", section);
+	return 0;
+}
+
+static int begin_named(struct layer *layer, unsigned line, const char *section, const char *name)
+{
+	char where[LINE_MOST];
+
+	place_in(layer, line, where);
+	layer->named = name_is_valid(name) ? get_named(layer->parse->config, section, name) : NULL;
+	if (!name_is_valid(name))
+		wrong(layer->parse, where, "[%s \"%s\"]: \"%s\" is not a name; use 1 to %d of a-z 0-9 . _ -", section,
+		      name, name, NAME_MAX_LENGTH);
+	else if (!layer->named)
+		wrong(layer->parse, where, "there is no memory for it; free some, then try again");
+	else if (layer->named->origin.kind == ORIGIN_DEFAULT)
+		layer->named->origin = (struct origin){ .kind = ORIGIN_FILE, .name = layer->origin.name, .line = line };
+	return layer->named != NULL;
+}
+
+static int on_section(void *data, unsigned line, const char *section, const char *name)
+{
+	struct layer *layer = data;
+	int kind = setting_section_kind(section);
+	char where[LINE_MOST];
+
+	layer->named = NULL;
+	if (kind == 0)
+		return refuse_section(layer, line, section);
+	if (kind == 2 && name)
+		return begin_named(layer, line, section, name);
+	if (kind == 1 && !name)
+		return 1;
+	place_in(layer, line, where);
+	if (name)
+		wrong(layer->parse, where, "[%s \"%s\"]: there is one such section, which has no name; write [%s]",
+		      section, name, section);
+	else
+		wrong(layer->parse, where, "[%s]: it needs a name; write [%s \"NAME\"]", section, section);
 	return 0;
 }
 
 static void refuse_key(struct layer *layer, const char *where, const char *section, const char *key)
 {
 	struct nearest nearest = { .word = key };
+	const char *other = NULL;
 
-	for (size_t i = 0; i < SETTINGS; i++) {
-		if (strcmp(settings[i].key, key) == 0) {
-			wrong(layer->parse, where, "%.60s: it belongs to another section; move it behind [%s]", key,
-			      settings[i].section);
-			return;
-		}
-		if (strcmp(settings[i].section, section) == 0)
-			nearest_try(&nearest, settings[i].key);
+	for (size_t i = 0; i < SETTINGS + NAMED_SETTINGS; i++) {
+		const struct setting *s = i < SETTINGS ? &settings[i] : &named_settings[i - SETTINGS];
+
+		if (strcmp(s->key, key) == 0)
+			other = s->section;
+		if (strcmp(s->section, section) == 0)
+			nearest_try(&nearest, s->key);
 	}
-	if (section[0] == '\0')
+	if (other)
+		wrong(layer->parse, where, "%.60s: it belongs to another section; move it behind [%s]", key, other);
+	else if (section[0] == '\0')
 		wrong(layer->parse, where, "%.60s: it stands before any section; write [broker] or [limits] above",
 		      key);
 	else if (nearest.best)
@@ -152,23 +236,36 @@ static void refuse_key(struct layer *layer, const char *where, const char *secti
 		      section);
 }
 
+/* It may be said in several lines of a file. */
+static int adds_up(const struct setting *s)
+{
+	return s->type == SETTING_ADDRESSES || s->type == SETTING_USERS || s->type == SETTING_PAIRS;
+}
+
 static void on_value(void *data, unsigned line, const char *section, const char *key, const char *value)
 {
 	struct layer *layer = data;
 	const struct setting *s = setting_find(section, key);
-	char where[LINE_MOST], place[LINE_MOST + 128];
+	char where[LINE_MOST], place[LINE_MOST + 192];
+	unsigned before;
 
 	place_in(layer, line, where);
 	if (!s) {
 		refuse_key(layer, where, section, key);
 		return;
 	}
-	snprintf(place, sizeof(place), "%s: %s.%s", where, section, key);
+	if (layer->named)
+		snprintf(place, sizeof(place), "%s: [%s \"%s\"] %s", where, section, layer->named->name, key);
+	else
+		snprintf(place, sizeof(place), "%s: %s.%s", where, section, key);
 	layer->origin.line = line;
-	if (layer->seen[s - settings] && s->type != SETTING_ADDRESSES)
-		wrong(layer->parse, place, "it is set in line %u already; keep one of them", layer->seen[s - settings]);
+	before = layer->named ? named_line(layer, s) : layer->seen[s - settings];
+	if (before && !adds_up(s))
+		wrong(layer->parse, place, "it is set in line %u already; keep one of them", before);
 	else if (s->type == SETTING_DIRECTORY && value[0] != '/')
 		wrong(layer->parse, place, "\"%.60s\" does not begin with /; give an absolute path", value);
+	else if (layer->named)
+		take_named(layer, s, place, value);
 	else
 		take(layer, s, place, value);
 }
@@ -553,6 +650,17 @@ static void check_together(struct parse *parse)
 		wrong(parse, "limits.turn-per-user", "it is larger than limits.turn; lower it, or raise the other");
 }
 
+/* A section that has a name needs these. */
+static void check_named(struct parse *parse, const struct config_named *named)
+{
+	char where[LINE_MOST + 160];
+
+	snprintf(where, sizeof(where), "%s:%u: [%s \"%s\"]", named->origin.name, named->origin.line, named->section,
+		 named->name);
+	if (strcmp(named->section, "name") == 0 && !named->owner)
+		wrong(parse, where, "nobody may hold it; say who: owner = USER");
+}
+
 static int load(struct parse *parse, int argc, char **argv)
 {
 	struct config *c = parse->config;
@@ -570,6 +678,8 @@ static int load(struct parse *parse, int argc, char **argv)
 	default_node(c);
 	if (parse->errors == 0)
 		check_together(parse);
+	for (unsigned i = 0; parse->errors == 0 && i < c->n_named; i++)
+		check_named(parse, &c->named[i]);
 	return parse->errors > 0 ? -EINVAL : result;
 }
 
@@ -620,6 +730,13 @@ void config_keep_fixed(struct config *c, const struct config *now, config_error_
 
 void config_deinit(struct config *c)
 {
+	for (const struct setting *s = settings; s < settings + SETTINGS; s++)
+		setting_clear(s, c);
+	for (size_t i = 0; i < c->n_named * NAMED_SETTINGS; i++)
+		setting_clear(&named_settings[i % NAMED_SETTINGS], &c->named[i / NAMED_SETTINGS]);
+	free(c->named);
+	c->named = NULL;
+	c->n_named = 0;
 	for (unsigned i = 0; i < c->n_texts; i++)
 		free(c->texts[i]);
 	free(c->texts);
@@ -639,9 +756,23 @@ static void print_origin(const struct origin *origin, FILE *out)
 		fprintf(out, " ; %s\n", origin->kind == ORIGIN_DEFAULT ? "default" : origin->name);
 }
 
+static void print_named(const struct config_named *named, FILE *out)
+{
+	char value[SETTING_LIST_MOST], range[192];
+
+	fprintf(out, "\n[%s \"%s\"]\n", named->section, named->name);
+	for (const struct setting *s = named_settings; s < named_settings + NAMED_SETTINGS; s++) {
+		if (strcmp(s->section, named->section) != 0)
+			continue;
+		fprintf(out, "# %s\n# It is %s.\n", s->help, setting_range(s, range, sizeof(range)));
+		fprintf(out, "%s = %s", s->key, setting_format(s, named, value, sizeof(value)));
+		print_origin(&named->origins[s - named_settings], out);
+	}
+}
+
 void config_print(const struct config *c, FILE *out)
 {
-	char value[PATH_MAX + CONFIG_LISTEN_MOST * 128], range[192];
+	char value[SETTING_LIST_MOST], range[192];
 	const char *section = "";
 
 	for (size_t i = 0; i < SETTINGS; i++) {
@@ -654,6 +785,8 @@ void config_print(const struct config *c, FILE *out)
 		fprintf(out, "%s = %s", s->key, setting_format(s, c, value, sizeof(value)));
 		print_origin(&c->origins[i], out);
 	}
+	for (unsigned i = 0; i < c->n_named; i++)
+		print_named(&c->named[i], out);
 }
 
 void config_help(FILE *out)
@@ -667,7 +800,8 @@ void config_help(FILE *out)
 		snprintf(left, sizeof(left), "--%s VALUE", setting_flag(&settings[i], flag));
 		fprintf(out, "  %-20s %s\n", left, settings[i].help);
 	}
-	fputs("  --limits.KEY VALUE   a limit; --print-config shows all keys, what they are for, and their values\n"
+	fputs("  --policy.KEY VALUE   who may do what; see broodd.conf(5)\n"
+	      "  --limits.KEY VALUE   a limit; --print-config shows all keys, what they are for, and their values\n"
 	      "  --config FILE        instead of /etc/brood/broodd.conf (root's), $XDG_CONFIG_HOME/brood/broodd.conf "
 	      "(others')\n"
 	      "  --private            go to the background, and leave when nobody is connected any more\n"

@@ -13,12 +13,21 @@
 #include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
-#define SETTINGS 37u /* rows of the table in settings.c */
+#define SETTINGS 42u      /* rows of the table in settings.c, ... */
+#define NAMED_SETTINGS 2u /* ... and of those in sections that have a name */
 
 struct origin { /* of a value */
 	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;
 	const char *name; /* of the file, the variable, the flag; NULL: a default */
 	unsigned line;    /* in the file */
+};
+
+struct config_named {                          /* a section that has a name: [name "resize"] */
+	const char *section;                   /* "name" */
+	char name[NAME_MAX_LENGTH + 1];        /* "resize" */
+	struct origin origin;                  /* of the line that begins it, the first if there are several */
+	struct origin origins[NAMED_SETTINGS]; /* of the values, in the table's order */
+	char *owner, *users;                   /* of a name: as written; NULL: not set */
 };
 
 struct config {
@@ -37,6 +46,11 @@ struct config {
 		enum tls_clients clients;
 	} tls;
 	char token_file[PATH_MAX]; /* absolute; "": the cookie in the directory */
+	struct config_policy {     /* as written; NULL: not set */
+		char *connect, *names, *send, *parent, *list;
+	} policy;
+	struct config_named *named; /* in the order in which they were first seen */
+	unsigned n_named;
 
 	struct origin origins[SETTINGS]; /* in the table's order */
 	char file[PATH_MAX];             /* what is read first; "" if there is no place for one */

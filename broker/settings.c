@@ -7,6 +7,7 @@
  */
 #include "settings.h"
 #include "nearest.h"
+#include "who.h"
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -40,6 +41,12 @@
 	{                                                                                                              \
 		.section = "limits", .key = (name), .type = SETTING_COUNT, .offset = AT(limits.member),                \
 		.least = (from), .most = (to), .zero = (meaning), .help = (text)                                       \
+	}
+
+#define LIST(name, kind, member, normal, text)                                                                         \
+	{                                                                                                              \
+		.section = "policy", .key = (name), .type = (kind), .offset = AT(member), .unset = (normal),           \
+		.help = (text)                                                                                         \
 	}
 
 const struct setting settings[SETTINGS] = {
@@ -148,22 +155,55 @@ const struct setting settings[SETTINGS] = {
 	  .least = 100,
 	  .most = 600 * 1000,
 	  .help = "How long a new connection may take to say HELLO." },
+
+	LIST("connect", SETTING_USERS, policy.connect, "*", "Users who may connect."),
+	LIST("register", SETTING_USERS, policy.names, "*", "Users whose processes may take names."),
+	LIST("send", SETTING_PAIRS, policy.send, "",
+	     "Whose processes may write to whose, which may answer them; parents and children always may."),
+	LIST("parent", SETTING_PAIRS, policy.parent, "", "Whose processes may become children of whose."),
+	LIST("list", SETTING_PAIRS, policy.list, "", "Who may see whose processes, though it may not write to them."),
 };
 
-const struct setting *setting_find(const char *section, const char *key)
+const struct setting named_settings[NAMED_SETTINGS] = {
+	{ .section = "name",
+	  .key = "owner",
+	  .type = SETTING_USER,
+	  .offset = offsetof(struct config_named, owner),
+	  .unset = "",
+	  .help = "The one user whose processes may hold this name, which is shared by all users named here." },
+	{ .section = "name",
+	  .key = "users",
+	  .type = SETTING_USERS,
+	  .offset = offsetof(struct config_named, users),
+	  .unset = "",
+	  .help = "Users whose processes find it, and may write to its holder, which may answer them." },
+};
+
+static const struct setting *find(const struct setting *table, size_t n, const char *section, const char *key)
 {
-	for (const struct setting *s = settings; s < settings + SETTINGS; s++)
-		if (strcmp(s->section, section) == 0 && strcmp(s->key, key) == 0)
+	for (const struct setting *s = table; s < table + n; s++)
+		if (strcmp(s->section, section) == 0 && (!key || strcmp(s->key, key) == 0))
 			return s;
 	return NULL;
 }
 
-int setting_section_exists(const char *section)
+const struct setting *setting_find(const char *section, const char *key)
 {
-	for (const struct setting *s = settings; s < settings + SETTINGS; s++)
-		if (strcmp(s->section, section) == 0)
-			return 1;
-	return 0;
+	const struct setting *s = find(settings, SETTINGS, section, key);
+
+	return s ? s : find(named_settings, NAMED_SETTINGS, section, key);
+}
+
+int setting_is_named(const struct setting *s)
+{
+	return s >= named_settings && s < named_settings + NAMED_SETTINGS;
+}
+
+int setting_section_kind(const char *section)
+{
+	const struct setting *s = setting_find(section, NULL);
+
+	return !s ? 0 : 1 + setting_is_named(s);
 }
 
 char *setting_flag(const struct setting *s, char to[SETTING_TEXT])
@@ -259,12 +299,12 @@ __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t n, con
 	return -EINVAL;
 }
 
-static void *place_of(const struct setting *s, struct config *c)
+static void *place_of(const struct setting *s, void *where)
 {
-	return (char *)c + s->offset;
+	return (char *)where + s->offset;
 }
 
-static int take_number(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_number(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	char range[96];
 	uint64_t value;
@@ -282,36 +322,36 @@ static int take_number(const struct setting *s, struct config *c, const char *te
 	if ((value < s->least || value > s->most) && !(value == 0 && s->zero))
 		return refuse(why, n, "%.60s is out of range; give a value %s", text, range);
 	if (s->type == SETTING_SIZE)
-		*(size_t *)place_of(s, c) = value;
+		*(size_t *)place_of(s, where) = value;
 	else
-		*(uint32_t *)place_of(s, c) = (uint32_t)value;
+		*(uint32_t *)place_of(s, where) = (uint32_t)value;
 	return 0;
 }
 
-static int take_name(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_name(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	if (!name_is_valid(text))
 		return refuse(why, n, "\"%.80s\" is not a name; use 1 to %d of a-z 0-9 . _ -", text, NAME_MAX_LENGTH);
-	strcpy(place_of(s, c), text);
+	strcpy(place_of(s, where), text);
 	return 0;
 }
 
-static int take_directory(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_directory(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	if (text[0] == '\0' || strlen(text) >= PATH_MAX)
 		return refuse(why, n, "\"%.40s\" is empty or too long; give the path of a directory", text);
-	strcpy(place_of(s, c), text);
+	strcpy(place_of(s, where), text);
 	return 0;
 }
 
 /* "" takes back what a layer below says. */
-static int take_path(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_path(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	if (strlen(text) >= PATH_MAX)
 		return refuse(why, n, "\"%.40s\" is too long; give the path of a file", text);
 	if (text[0] && text[0] != '/')
 		return refuse(why, n, "\"%.60s\" does not begin with /; give an absolute path", text);
-	strcpy(place_of(s, c), text);
+	strcpy(place_of(s, where), text);
 	return 0;
 }
 
@@ -319,12 +359,12 @@ static const char *const modes[] = {
 	[TLS_CLIENTS_NONE] = "none", [TLS_CLIENTS_OPTIONAL] = "optional", [TLS_CLIENTS_REQUIRED] = "required"
 };
 
-static int take_clients(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_clients(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
 		if (strcmp(text, modes[i]) != 0)
 			continue;
-		*(enum tls_clients *)place_of(s, c) = (enum tls_clients)i;
+		*(enum tls_clients *)place_of(s, where) = (enum tls_clients)i;
 		return 0;
 	}
 	return refuse(why, n, "\"%.60s\" is none of these; use required, optional or none", text);
@@ -332,7 +372,7 @@ static int take_clients(const struct setting *s, struct config *c, const char *t
 
 static const char *const levels[] = { "error", "warn", "info", "debug" };
 
-static int take_level(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_level(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	struct nearest nearest = { .word = text };
 	int level = log_level_parse(text);
@@ -343,15 +383,15 @@ static int take_level(const struct setting *s, struct config *c, const char *tex
 		return refuse(why, n, "\"%.60s\" is not a level; did you mean %s?", text, nearest.best);
 	if (level < 0)
 		return refuse(why, n, "\"%.60s\" is not a level; use error, warn, info or debug", text);
-	*(enum log_level *)place_of(s, c) = (enum log_level)level;
+	*(enum log_level *)place_of(s, where) = (enum log_level)level;
 	return 0;
 }
 
-static int take_switch(const struct setting *s, struct config *c, const char *text, char *why, size_t n)
+static int take_switch(const struct setting *s, void *where, const char *text, char *why, size_t n)
 {
 	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
 		return refuse(why, n, "\"%.60s\" is neither yes nor no; write one of them", text);
-	*(int *)place_of(s, c) = text[0] == 'y';
+	*(int *)place_of(s, where) = text[0] == 'y';
 	return 0;
 }
 
@@ -407,25 +447,81 @@ static int take_addresses(struct config *c, const char *text, char *why, size_t 
 	return r;
 }
 
-int setting_take(const struct setting *s, struct config *c, const char *value, char *why, size_t n)
+/* Behind what is there. */
+static int take_list(const struct setting *s, void *where, const char *text, char *why, size_t n)
+{
+	char **place = place_of(s, where), *old = *place ? *place : "", *both;
+	const char *between = old[0] && text[0] ? ", " : "";
+	size_t size = strlen(old) + strlen(between) + strlen(text) + 1;
+	int r = s->type == SETTING_PAIRS ? who_check_pairs(text, why, n) : who_check_list(text, why, n);
+
+	if (r < 0)
+		return r;
+	if (size > SETTING_LIST_MOST)
+		return refuse(why, n, "the list is longer than %u bytes; use groups", SETTING_LIST_MOST - 1);
+	both = malloc(size);
+	if (!both)
+		return refuse(why, n, "there is no memory for it; free some, then try again");
+	snprintf(both, size, "%s%s%s", old, between, text);
+	free(*place);
+	*place = both;
+	return 0;
+}
+
+static int take_user(const struct setting *s, void *where, const char *text, char *why, size_t n)
+{
+	char **place = place_of(s, where), *copy;
+	int r = who_check_user(text, why, n);
+
+	if (r < 0)
+		return r;
+	copy = strdup(text);
+	if (!copy)
+		return refuse(why, n, "there is no memory for it; free some, then try again");
+	free(*place);
+	*place = copy;
+	return 0;
+}
+
+static int is_text(const struct setting *s)
+{
+	return s->type == SETTING_USER || s->type == SETTING_USERS || s->type == SETTING_PAIRS;
+}
+
+void setting_clear(const struct setting *s, void *where)
+{
+	if (s->type == SETTING_ADDRESSES)
+		((struct config *)where)->n_listen = 0;
+	if (!is_text(s))
+		return;
+	free(*(char **)place_of(s, where));
+	*(char **)place_of(s, where) = NULL;
+}
+
+int setting_take(const struct setting *s, void *where, const char *value, char *why, size_t n)
 {
 	switch (s->type) {
 	case SETTING_NAME:
-		return take_name(s, c, value, why, n);
+		return take_name(s, where, value, why, n);
 	case SETTING_DIRECTORY:
-		return take_directory(s, c, value, why, n);
+		return take_directory(s, where, value, why, n);
 	case SETTING_ADDRESSES:
-		return take_addresses(c, value, why, n);
+		return take_addresses(where, value, why, n);
 	case SETTING_LEVEL:
-		return take_level(s, c, value, why, n);
+		return take_level(s, where, value, why, n);
 	case SETTING_FILE:
-		return take_path(s, c, value, why, n);
+		return take_path(s, where, value, why, n);
 	case SETTING_CLIENTS:
-		return take_clients(s, c, value, why, n);
+		return take_clients(s, where, value, why, n);
 	case SETTING_SWITCH:
-		return take_switch(s, c, value, why, n);
+		return take_switch(s, where, value, why, n);
+	case SETTING_USER:
+		return take_user(s, where, value, why, n);
+	case SETTING_USERS:
+	case SETTING_PAIRS:
+		return take_list(s, where, value, why, n);
 	default:
-		return take_number(s, c, value, why, n);
+		return take_number(s, where, value, why, n);
 	}
 }
 
@@ -447,9 +543,9 @@ static char *format_addresses(const struct config *c, char *to, size_t n)
 	return to;
 }
 
-char *setting_format(const struct setting *s, const struct config *c, char *to, size_t n)
+char *setting_format(const struct setting *s, const void *where, char *to, size_t n)
 {
-	const void *place = (const char *)c + s->offset;
+	const void *place = (const char *)where + s->offset;
 
 	switch (s->type) {
 	case SETTING_NAME:
@@ -458,7 +554,7 @@ char *setting_format(const struct setting *s, const struct config *c, char *to, 
 		snprintf(to, n, "%s", (const char *)place);
 		return to;
 	case SETTING_ADDRESSES:
-		return format_addresses(c, to, n);
+		return format_addresses(where, to, n);
 	case SETTING_LEVEL:
 		snprintf(to, n, "%s", levels[*(const enum log_level *)place]);
 		return to;
@@ -467,6 +563,11 @@ char *setting_format(const struct setting *s, const struct config *c, char *to, 
 		return to;
 	case SETTING_SWITCH:
 		snprintf(to, n, "%s", *(const int *)place ? "yes" : "no");
+		return to;
+	case SETTING_USER:
+	case SETTING_USERS:
+	case SETTING_PAIRS:
+		snprintf(to, n, "%s", *(char *const *)place ? *(char *const *)place : s->unset);
 		return to;
 	case SETTING_SIZE:
 		return number_format(s, *(const size_t *)place, to, n);
@@ -484,6 +585,9 @@ char *setting_range(const struct setting *s, char *to, size_t n)
 					     [SETTING_FILE] = "the absolute path of a file",
 					     [SETTING_CLIENTS] = "required, optional or none",
 					     [SETTING_SWITCH] = "yes or no",
+					     [SETTING_USER] = "a user: a name or a number",
+					     [SETTING_USERS] = "users: names, numbers, @GROUP, *, separated by commas",
+					     [SETTING_PAIRS] = "pairs of users, as in A > B, separated by commas",
 					     [SETTING_DURATION] = "a duration ",
 					     [SETTING_SIZE] = "a size ",
 					     [SETTING_COUNT] = "a number " };

@@ -20,11 +20,14 @@ __attribute__((format(printf, 1, 2))) static void hear(const char *format, ...)
 	va_end(args);
 }
 
-static int on_section(void *data, unsigned line, const char *name)
+static int on_section(void *data, unsigned line, const char *section, const char *name)
 {
 	(void)data;
-	hear("%u[%s] ", line, name);
-	return strncmp(name, "no", 2) != 0;
+	if (name)
+		hear("%u[%s \"%s\"] ", line, section, name);
+	else
+		hear("%u[%s] ", line, section);
+	return strncmp(section, "no", 2) != 0;
 }
 
 static void on_value(void *data, unsigned line, const char *section, const char *key, const char *value)
@@ -85,6 +88,23 @@ static void test_lines(void **state)
 		{ "[a]\n[no]\nk = v\nnonsense\n[b]\nk = v", "1[a] 2[no] 5[b] 6b.k=v " },
 		{ "[1234567890123456789012345678901234567890]", "1[1234567890123456789012345678901234567890] " },
 		{ "[12345678901234567890123456789012345678901]\nk=v", "1! " },
+		/* sections that have a name */
+		{ "[peer \"beta\"]\nk=v\n[a]\nk=v", "1[peer \"beta\"] 2peer.k=v 3[a] 4a.k=v " },
+		{ "[peer\t \"be ta;\" ] ; x\nk=v", "1[peer \"be ta;\"] 2peer.k=v " },
+		{ "[peer \"1234567890123456789012345678901234567890123456789012345678901234\"]\nk=v",
+		  "1[peer \"1234567890123456789012345678901234567890123456789012345678901234\"] 2peer.k=v " },
+		{ "[peer \"12345678901234567890123456789012345678901234567890123456789012345\"]\nk=v", "1! " },
+		{ "[peer \"\"]\nk=v", "1! " },
+		{ "[\"beta\"]\nk=v", "1! " },
+		{ "[ \"beta\"]\nk=v", "1! " },
+		{ "[peer\"beta\"]\nk=v", "1! " },
+		{ "[peer x \"beta\"]\nk=v", "1! " },
+		{ "[peer \"beta]\nk=v", "1! " },
+		{ "[peer \"be\"ta\"]\nk=v", "1! " },
+		{ "[peer \"beta\"\nk=v", "1! " },
+		{ "[peer \"be]ta\"]\nk=v", "1! " },
+		{ "[peer beta]\nk=v", "1[peer beta] 2peer beta.k=v " },
+		{ "[no \"x\"]\nk=v", "1[no \"x\"] " },
 		/* pairs that are none */
 		{ "[a]\nnonsense\n= v\nk: v\nk: v = w\n=\n:\n", "1[a] 2! 3! 4! 5! 6! 7! " },
 		{ "[a]\nlisten unix:/x = y", "1[a] 2! " },
@@ -111,6 +131,8 @@ static void test_reasons(void **state)
 		{ "[a", "1!\"[a\" is not a section; write [NAME] and nothing behind it" },
 		{ "[a] b", "1!\"[a] b\" is not a section; write [NAME] and nothing behind it" },
 		{ "[]", "1!a section's name has 1 to 40 characters; write [broker] or [limits]" },
+		{ "[peer \"b]", "1!\"[peer \"b]\" is not a section; write [KIND \"NAME\"], the name with 1 to 64 "
+				"characters" },
 		{ "idle", "1!\"idle\" is not of the form KEY = VALUE; write it so, or put # before a comment" },
 		{ "k = v # x", "1!\"# x\" stands behind a value; comments there begin with ;" },
 		{ "k = \x1b", "1!there is a byte 0x1b, which is not text; remove it" },

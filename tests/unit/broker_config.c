@@ -291,7 +291,7 @@ static const struct {
 	{ "foo = 5s", "FILE:1: foo: it stands before any section; write [broker] or [limits] above\n" },
 	{ "[brokr]", "FILE:1: [brokr]: there is no such section; did you mean [broker]?\n" },
 	{ "\n\n[Limits]\nx = y", "FILE:3: [Limits]: there is no such section; did you mean [limits]?\n" },
-	{ "[policy]", "FILE:1: [policy]: there is no such section; use [broker] or [limits]\n" },
+	{ "[rules]", "FILE:1: [rules]: there is no such section; use [broker] or [limits]\n" },
 	{ "[broker]\nidel = 5s", "FILE:2: idel: there is no such key in [broker]; did you mean idle?\n" },
 	{ "[broker]\nIDLE = 5s", "FILE:2: IDLE: there is no such key in [broker]; see broodd --print-config\n" },
 	{ "[broker]\nidle-ms = 5", "FILE:2: idle-ms: there is no such key in [broker]; see broodd --print-config\n" },
@@ -302,6 +302,25 @@ static const struct {
 	{ "[limits]\nsession-per-user = 5",
 	  "FILE:2: session-per-user: there is no such key in [limits]; did you mean sessions-per-user?\n" },
 	{ "[limits]\nprivate = yes", "FILE:2: private: there is no such key in [limits]; see broodd --print-config\n" },
+	/* sections that have a name */
+	{ "[name \"a\"]\nowner = root\n[name \"b\"]\nowner = root\nusers = *\nusers = root", "" },
+	{ "[name \"a\"]\nusers = *", "FILE:1: [name \"a\"]: nobody may hold it; say who: owner = USER\n" },
+	{ "[name \"a\"]\nowner = root\n[limits]\n[name \"a\"]\nowner = root",
+	  "FILE:5: [name \"a\"] owner: it is set in line 2 already; keep one of them\n" },
+	{ "[name \"A\"]\nowner = x", "FILE:1: [name \"A\"]: \"A\" is not a name; use 1 to 63 of a-z 0-9 . _ -\n" },
+	{ "[name]\nowner = x", "FILE:1: [name]: it needs a name; write [name \"NAME\"]\n" },
+	{ "[limits \"x\"]\nowner = x",
+	  "FILE:1: [limits \"x\"]: there is one such section, which has no name; write [limits]\n" },
+	{ "[naem \"x\"]\nowner = x", "FILE:1: [naem]: there is no such section; did you mean [name]?\n" },
+	{ "[name \"a\"]\nownr = x", "FILE:2: ownr: there is no such key in [name]; did you mean owner?\n" },
+	{ "[name \"a\"]\nidle = 5s", "FILE:2: idle: it belongs to another section; move it behind [broker]\n" },
+	{ "[policy]\nusers = root", "FILE:2: users: it belongs to another section; move it behind [name]\n" },
+	{ "[name \"a\"]\nowner = root\nusers = rooot",
+	  "FILE:3: [name \"a\"] users: there is no user \"rooot\"; did you mean root?\n" },
+	{ "[policy]\nconnect = root, @root\nconnect = *\nsend = root > *, *@beta > root\nlist =\n", "" },
+	{ "[policy]\nsend = root\nsend = root > rooot",
+	  "FILE:2: policy.send: \"root\" is not a pair; write A > B\n"
+	  "FILE:3: policy.send: there is no user \"rooot\"; did you mean root?\n" },
 	/* twice */
 	{ "[broker]\nidle = 5s\n\nidle = 5s", "FILE:4: broker.idle: it is set in line 2 already; keep one of them\n" },
 	{ "[broker]\nidle = x\nidle = 5s", "FILE:2: broker.idle: \"x\" is not a duration; write digits and ms, s, min "
@@ -562,6 +581,56 @@ static void test_the_directory_of_a_private_broker(void **state)
 	unsetenv("BROODD_DIR");
 }
 
+/* Lists of one file add up, and replace those of the file below, also in sections that have a name. */
+static void test_lists(void **state)
+{
+	char part[160];
+
+	(void)state;
+	write_file(path, "[policy]\nconnect = 1\nconnect = 2, 3\nlist = 1 > 2\n[name \"a\"]\nowner = 1\nusers = 1\n"
+			 "[name \"b\"]\nowner = 2\n");
+	snprintf(part, sizeof(part), "%s/conf.d", directory);
+	assert_int_equal(mkdir(part, 0700), 0);
+	snprintf(part, sizeof(part), "%s/conf.d/x.conf", directory);
+	write_file(part, "[name \"a\"]\nusers = 4\nusers = 5\n[policy]\nlist =\n[name \"b\"]\nowner = 3\n");
+	assert_int_equal(
+		PARSE("--config", path, "--policy.connect", "*", "--policy.register=", "--policy.send", "1 > 2"),
+		CONFIG_RUN);
+	assert_value("policy.connect", "*", "--policy.connect");
+	assert_value("policy.register", "", "--policy.register");
+	assert_value("policy.send", "1 > 2", "--policy.send");
+	assert_value("policy.parent", "", "default");
+	assert_string_equal(config.policy.list, "");
+	assert_int_equal(config.n_named, 2);
+	assert_string_equal(config.named[0].name, "a");
+	assert_string_equal(config.named[0].owner, "1");
+	assert_string_equal(config.named[0].users, "4, 5");
+	assert_string_equal(config.named[1].owner, "3");
+	assert_null(config.named[1].users);
+	assert_int_equal(PARSE("--config", path), CONFIG_RUN);
+	assert_string_equal(config.policy.connect, "1, 2, 3");
+	assert_int_equal(PARSE(NULL), CONFIG_RUN);
+	assert_null(config.policy.connect);
+	assert_value("policy.connect", "*", "default");
+}
+
+/* What does not fit is refused, and not cut. */
+static void test_a_list_that_is_too_long(void **state)
+{
+	FILE *file = fopen(path, "w");
+
+	(void)state;
+	assert_non_null(file);
+	fprintf(file, "[policy]\n");
+	for (int i = 0; i < 2500; i++)
+		fprintf(file, "connect = 10000\n");
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_int_equal(PARSE("--config", path), -EINVAL);
+	assert_int_equal(errors, 2500 - 16385 / 7);
+	assert_non_null(strstr(why, ":2342: policy.connect: the list is longer than 16383 bytes; use groups\n"));
+}
+
 static void test_variables(void **state)
 {
 	(void)state;
@@ -652,6 +721,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_setting, begin, end),
 		cmocka_unit_test_setup_teardown(test_precedence, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_directory_of_a_private_broker, begin, end),
+		cmocka_unit_test_setup_teardown(test_lists, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_list_that_is_too_long, begin, end),
 		cmocka_unit_test_setup_teardown(test_variables, begin, end),
 		cmocka_unit_test_setup_teardown(test_again, begin, end),
 		cmocka_unit_test_setup_teardown(test_print, begin, end),

@@ -27,8 +27,8 @@ static void test_users(void **state)
 	assert_int_equal(uid, 12345);
 	assert_int_equal(ask("0@beta"), 0);
 	assert_int_equal(uid, 0);
-	assert_int_equal(ask("4294967294"), 0);
-	assert_int_equal(uid, 4294967294u);
+	assert_int_equal(ask("4026531839"), 0);
+	assert_int_equal(uid, 4026531839u);
 }
 
 static void refuse(const char *principal, const char *reason)
@@ -46,6 +46,7 @@ static void test_strangers(void **state)
 	refuse("@beta", "names no user");
 	refuse("", "names no user");
 	refuse("no-such-user-here", "not known on this host");
+	refuse("4026531840", "not known on this host"); /* stands for somebody of another node */
 	refuse("4294967295", "not known on this host"); /* would be nobody's */
 	refuse("4294967296", "not known on this host"); /* would be root if it wrapped */
 	refuse("00", "not known on this host");
