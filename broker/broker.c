@@ -255,9 +255,20 @@ static uint64_t pid_space(void)
 	return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
 }
 
+static void on_denied(void *data, const struct process *from, const struct process *to)
+{
+	struct broker *b = data;
+
+	log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id), FIELD_NUMBER("uid", from->uid),
+		FIELD_ID("to", to->id), FIELD_NUMBER("of", to->uid));
+}
+
 /* What the parts know of each other. */
 static void join_parts(struct broker *b)
 {
+	b->registry.policy = &b->policy;
+	b->router.denied = on_denied;
+	b->router.denied_data = b;
 	b->life = (struct life){ &b->registry, &b->router, b->log, &b->absences };
 	b->welcome = (struct welcome){
 		.registry = &b->registry,
@@ -544,6 +555,16 @@ static int listen_more(struct broker *b, const struct config *fresh, char *why, 
 	return r;
 }
 
+/* What the parts know stays where it is. */
+static void replace_policy(struct broker *b, struct policy *fresh)
+{
+	fresh->abroad = b->policy.abroad;
+	policy_free(&b->policy);
+	b->policy = *fresh;
+	sessions_expel(&b->sessions, &b->policy);
+	desk_review(&b->desk);
+}
+
 /* Nothing here can fail. */
 static void apply(struct broker *b, struct config *fresh)
 {
@@ -563,18 +584,23 @@ static void apply(struct broker *b, struct config *fresh)
 static void reload(struct broker *b)
 {
 	struct config fresh;
-	char why[PATH_MAX + 256];
+	struct policy policy = policy_default;
+	char why[PATH_MAX + 256] = "";
 	int r = config_again(&fresh, b->config, say_failed, b);
 
-	if (r == 0) {
-		r = listen_more(b, &fresh, why, sizeof(why));
-		if (r < 0)
-			say_failed(b, why);
-	}
 	if (r == 0)
-		apply(b, &fresh);
-	else
+		r = policy_make(&policy, &fresh, b->router.owner, why, sizeof(why));
+	if (r == 0)
+		r = listen_more(b, &fresh, why, sizeof(why));
+	if (r < 0 && why[0])
+		say_failed(b, why);
+	if (r < 0) {
+		policy_free(&policy);
 		config_deinit(&fresh);
+		return;
+	}
+	apply(b, &fresh);
+	replace_policy(b, &policy);
 }
 
 /* Who runs it by hand and closes the terminal does not mean a reload. */
@@ -622,7 +648,9 @@ int broker_init(struct broker *b, struct config *config, const struct home *home
 	b->has_terminal = isatty(STDERR_FILENO);
 	raise_limits();
 	signal(SIGPIPE, SIG_IGN);
-	r = identity_open(&b->identity, home, (uint32_t)time(NULL), why, n);
+	r = policy_make(&b->policy, config, geteuid(), why, n);
+	if (r == 0)
+		r = identity_open(&b->identity, home, (uint32_t)time(NULL), why, n);
 	if (r < 0)
 		return r;
 	r = make_parts(b);
@@ -692,6 +720,7 @@ void broker_deinit(struct broker *b)
 	forget_talks(b);
 	registry_deinit(&b->registry);
 	accounts_deinit(&b->accounts);
+	policy_free(&b->policy);
 	if (b->base) {
 		home_remove(b->home, "tcp");
 		home_remove(b->home, "tls");

@@ -23,6 +23,7 @@ struct broker {
 	struct event_base *base;
 	struct identity identity;
 	struct accounts accounts;
+	struct policy policy; /* changes with a reload */
 	struct registry registry;
 	struct router router;
 	struct life life;

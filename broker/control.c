@@ -200,7 +200,7 @@ static size_t find_visible(struct exchange *x, uint64_t after, struct process **
 	size_t n = 0;
 
 	while ((p = table_next(&x->control->registry->processes, &at)))
-		if (p->id > after && p->state != PROCESS_AWAITED && router_may(x->control->router, x->from, p))
+		if (p->id > after && p->state != PROCESS_AWAITED && router_may_see(x->control->router, x->from, p))
 			found[n++] = p;
 	qsort(found, n, sizeof(*found), by_id);
 	return n;

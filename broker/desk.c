@@ -40,6 +40,8 @@ static const char *name_error(int r)
 		return "name.taken";
 	case -EINVAL:
 		return "name.invalid";
+	case -EACCES:
+		return "name.denied";
 	case -ENOSPC:
 	case -EDQUOT:
 		return "limit.names";
@@ -60,6 +62,12 @@ static void describe_refusal(struct desk *desk, const struct process *p, const c
 	else if (r == -ENOSPC)
 		snprintf(text, n, "process %s has %u names, the most allowed (limits.names-per-process = %" PRIu32 ")",
 			 id_format(p->id, id), p->n_names, desk->registry->accounts->limits->names_per_process);
+	else if (r == -EACCES && policy_shared(desk->registry->policy, name))
+		snprintf(text, n,
+			 "the name %s is for another user's processes, not those of user %" PRIu32 " ([name \"%s\"])",
+			 name, p->uid, name);
+	else if (r == -EACCES)
+		snprintf(text, n, "processes of user %" PRIu32 " may not take names (policy.register)", p->uid);
 	else if (r == -EDQUOT)
 		account_explain(desk->registry->accounts, p->uid, ACCOUNT_NAMES, r, text);
 	else
@@ -75,7 +83,7 @@ static void say_registered(struct desk *desk, struct process *p, const char *nam
 	registered.name = text_cut(echo, sizeof(echo), name);
 	if (r < 0) {
 		describe_refusal(desk, p, name, r, text);
-		if (r == -ENOSPC || r == -EDQUOT)
+		if (r == -ENOSPC || r == -EDQUOT || r == -EACCES)
 			log_say(desk->life->log, LOG_NAME_REFUSED, FIELD_ID("id", p->id), FIELD_NUMBER("uid", p->uid),
 				FIELD_TEXT("error", reason->name), FIELD_TEXT("text", text));
 		registered.code = reason->code;
@@ -154,6 +162,30 @@ void desk_settle(struct desk *desk)
 			take_name(desk, p, claim->name);
 		free(claim);
 	}
+}
+
+/* What it holds and may not any more. */
+static void review_names(struct desk *desk, struct process *p)
+{
+	const char *lost;
+	char name[NAME_MAX_LENGTH + 1];
+
+	while ((lost = registry_name_lost(desk->registry, p))) {
+		strcpy(name, lost);
+		registry_name_drop(desk->registry, p, name);
+		say_registered(desk, p, name, -EACCES);
+	}
+}
+
+void desk_review(struct desk *desk)
+{
+	struct process *p;
+	uint32_t at = 0;
+
+	while ((p = table_next(&desk->registry->processes, &at)))
+		review_names(desk, p);
+	registry_review(desk->registry);
+	router_review(desk->router);
 }
 
 int desk_init(struct desk *desk)

@@ -22,6 +22,8 @@ struct desk {
 /* 0, -ENOMEM. */
 int desk_init(struct desk *);
 void desk_deinit(struct desk *);
+/* The policy has changed: take back what it does not give any more. Connections are for sessions_expel() before that. */
+void desk_review(struct desk *);
 /* Earlier holders had their time: give the names that were asked for meanwhile. */
 void desk_settle(struct desk *);
 

@@ -55,6 +55,7 @@ static const struct {
 	[LOG_ADOPT_FAILED] = { "adopt.failed", LOG_WARN },
 	[LOG_CHILD_LINE] = { "child.line", LOG_INFO },
 	[LOG_NAME_REFUSED] = { "name.refused", LOG_WARN },
+	[LOG_SEND_REFUSED] = { "send.refused", LOG_WARN },
 	[LOG_RELOAD_DONE] = { "reload.done", LOG_INFO },
 	[LOG_RELOAD_FAILED] = { "reload.failed", LOG_ERROR },
 	[LOG_RELOAD_LATER] = { "reload.later", LOG_WARN },

@@ -31,6 +31,7 @@ enum log_event { /* README.md has the table of what each one means */
 		 LOG_ADOPT_FAILED,
 		 LOG_CHILD_LINE,
 		 LOG_NAME_REFUSED,
+		 LOG_SEND_REFUSED,
 		 LOG_RELOAD_DONE,
 		 LOG_RELOAD_FAILED,
 		 LOG_RELOAD_LATER,

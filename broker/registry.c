@@ -23,7 +23,7 @@ struct watch {
 
 void registry_init(struct registry *r, struct accounts *accounts, registry_named_fn *named, void *data)
 {
-	*r = (struct registry){ .accounts = accounts, .named = named, .data = data };
+	*r = (struct registry){ .accounts = accounts, .policy = &policy_default, .named = named, .data = data };
 }
 
 void registry_deinit(struct registry *r)
@@ -148,6 +148,14 @@ static struct name *name_find(const struct registry *r, uint32_t uid, const char
 	return name;
 }
 
+/* Whose name it is that this user says. */
+static uint32_t scope_of(const struct registry *r, uint32_t uid, const char *text)
+{
+	const struct policy_name *shared = policy_shared(r->policy, text);
+
+	return shared && policy_may_use(r->policy, shared, uid) ? shared->owner : uid;
+}
+
 static struct name *name_add(struct registry *r, uint32_t uid, const char *text)
 {
 	struct name *name = calloc(1, sizeof(*name));
@@ -198,10 +206,12 @@ int registry_name_take(struct registry *r, struct process *p, const char *text)
 	struct name *name = name_find(r, p->uid, text);
 	int error;
 
-	if (name && name->holder)
-		return name->holder == p ? 0 : -EADDRINUSE;
 	if (!name_is_valid(text))
 		return -EINVAL;
+	if (!policy_may_hold(r->policy, p->uid, text))
+		return -EACCES;
+	if (name && name->holder)
+		return name->holder == p ? 0 : -EADDRINUSE;
 	if (p->n_names >= r->accounts->limits->names_per_process)
 		return -ENOSPC;
 	error = account_take(r->accounts, p->uid, ACCOUNT_NAMES);
@@ -241,9 +251,32 @@ void registry_name_drop(struct registry *r, struct process *p, const char *text)
 
 struct process *registry_name_holder(const struct registry *r, uint32_t uid, const char *text)
 {
-	const struct name *name = name_find(r, uid, text);
+	const struct name *name = name_find(r, scope_of(r, uid, text), text);
 
 	return name ? name->holder : NULL;
+}
+
+const char *registry_name_lost(const struct registry *r, const struct process *p)
+{
+	const struct name *name;
+
+	LIST_FOREACH (name, &p->names, of_holder)
+		if (!policy_may_hold(r->policy, p->uid, name->text))
+			return name->text;
+	return NULL;
+}
+
+int registry_offers(const struct registry *r, const struct process *p, uint32_t uid)
+{
+	const struct policy_name *shared;
+	const struct name *name;
+
+	LIST_FOREACH (name, &p->names, of_holder) {
+		shared = r->policy->shared ? policy_shared(r->policy, name->text) : NULL;
+		if (shared && policy_may_use(r->policy, shared, uid))
+			return 1;
+	}
+	return 0;
 }
 
 char *registry_names(const struct process *p, char *to, size_t n)
@@ -303,7 +336,7 @@ static struct watch *watch_add(struct process *p, struct name *name)
 int registry_watch(struct registry *r, struct process *p, const char *text)
 {
 	struct name *name;
-	int error = name_get(r, p->uid, text, &name);
+	int error = name_get(r, scope_of(r, p->uid, text), text, &name);
 
 	if (error < 0)
 		return error;
@@ -331,9 +364,44 @@ void registry_settle(struct registry *r)
 
 void registry_unwatch(struct registry *r, struct process *p, const char *text)
 {
-	struct name *name = name_find(r, p->uid, text);
+	struct name *name = name_find(r, scope_of(r, p->uid, text), text);
 	struct watch *watch = name ? watch_find(p, name) : NULL;
 
 	if (watch)
 		watch_free(r, watch);
+}
+
+/* Without memory it is told that nobody has it, and hears no more. */
+static void watch_again(struct registry *r, struct process *p, const char *text)
+{
+	struct name nobody = { .uid = p->uid };
+
+	if (registry_watch(r, p, text) == 0)
+		return;
+	strcpy(nobody.text, text);
+	r->named(r->data, p, &nobody);
+}
+
+static void review_watches(struct registry *r, struct process *p)
+{
+	struct watch *watch, *next;
+	char text[NAME_MAX_LENGTH + 1];
+
+	for (watch = LIST_FIRST(&p->watches); watch; watch = next) {
+		next = LIST_NEXT(watch, of_watcher);
+		if (watch->name->uid == scope_of(r, p->uid, watch->name->text))
+			continue;
+		strcpy(text, watch->name->text);
+		watch_free(r, watch);
+		watch_again(r, p, text); /* which puts it in front of those that are still to come */
+	}
+}
+
+void registry_review(struct registry *r)
+{
+	struct process *p;
+	uint32_t at = 0;
+
+	while ((p = table_next(&r->processes, &at)))
+		review_watches(r, p);
 }

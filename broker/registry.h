@@ -2,7 +2,8 @@
  * registry: who is there. Processes by id, parents and children, names and who watches them. Pure: no sockets, no
  * clock, no messages; a change of a watched name is told through a function given at creation.
  *
- * Names belong to a user: "resize" of uid 1000 and "resize" of uid 1001 are two names.
+ * Names belong to a user: "resize" of uid 1000 and "resize" of uid 1001 are two names. Of a name that the policy lets users
+ * share there is its owner's only, which is what those say and watch who may use it.
  */
 #ifndef BROOD_REGISTRY_H
 #define BROOD_REGISTRY_H
@@ -10,6 +11,7 @@
 #include "account.h"
 #include "address.h"
 #include "departed.h"
+#include "policy.h"
 #include "sink.h"
 #include "table.h"
 #include <stdint.h>
@@ -89,8 +91,9 @@ typedef void registry_named_fn(void *data, struct process *watcher, const struct
 struct registry {
 	struct table processes;
 	struct accounts *accounts; /* their limits, and how many names each user has */
-	struct departed departed;  /* those that were, and are gone for good */
-	struct name *names;        /* held or watched */
+	const struct policy *policy;
+	struct departed departed; /* those that were, and are gone for good */
+	struct name *names;       /* held or watched */
 	registry_named_fn *named;
 	void *data;
 	int settling; /* holders may yet come back: that a name has none is not told */
@@ -113,12 +116,19 @@ void registry_relate(struct process *child, struct process *parent);
 /* 1 if one is the other's parent. */
 int registry_related(const struct process *, const struct process *);
 
-/* 0. -EINVAL: not a name. -EADDRINUSE: another holds it. -ENOSPC: it holds too many. -EDQUOT: its user does. -ENOMEM. */
+/*
+ * 0. -EINVAL: not a name. -EACCES: its user may not. -EADDRINUSE: another holds it. -ENOSPC: it holds too many. -EDQUOT: its
+ * user does. -ENOMEM.
+ */
 int registry_name_take(struct registry *, struct process *, const char *name);
 /* Names it does not hold are ignored; "" is all it holds. */
 void registry_name_drop(struct registry *, struct process *, const char *name);
-/* NULL: nobody. */
+/* Whom this user means by the name. NULL: nobody. */
 struct process *registry_name_holder(const struct registry *, uint32_t uid, const char *name);
+/* A name that the process holds though its user may not, as the policy is now; valid until it drops it. NULL: there is none. */
+const char *registry_name_lost(const struct registry *, const struct process *);
+/* 1 if the process holds a name that this user shares. */
+int registry_offers(const struct registry *, const struct process *, uint32_t uid);
 /* Names of a process, separated by blanks, as many as fit. Returns to. */
 char *registry_names(const struct process *, char *to, size_t n);
 
@@ -127,6 +137,8 @@ int registry_watch(struct registry *, struct process *, const char *name);
 /* Who is not back by now has lost its names: tell who watches those that nobody holds. */
 void registry_settle(struct registry *);
 void registry_unwatch(struct registry *, struct process *, const char *name);
+/* The policy has changed: whoever means another name by what it watches now is told who holds that. */
+void registry_review(struct registry *);
 
 /* Remember that these ids are the process's to give away. -ENOMEM. */
 int registry_grant(const struct registry *, struct process *, uint64_t first, uint32_t n);

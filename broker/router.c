@@ -258,14 +258,51 @@ int router_is_almighty(const struct router *r, uint32_t uid)
 	return uid == 0 || uid == r->owner;
 }
 
-int router_may_users(const struct router *r, uint32_t a, uint32_t b)
+int router_may_users(const struct router *r, enum policy_verb verb, uint32_t a, uint32_t b)
 {
-	return a == b || router_is_almighty(r, a) || router_is_almighty(r, b);
+	return a == b || router_is_almighty(r, a) || router_is_almighty(r, b) ||
+	       policy_may(r->registry->policy, verb, a, b);
 }
 
 int router_may(const struct router *r, const struct process *a, const struct process *b)
 {
-	return router_may_users(r, a->uid, b->uid) || registry_related(a, b);
+	return router_may_users(r, POLICY_SEND, a->uid, b->uid) || registry_related(a, b) ||
+	       registry_offers(r->registry, b, a->uid);
+}
+
+int router_may_see(const struct router *r, const struct process *a, const struct process *b)
+{
+	return router_may(r, a, b) || router_may_users(r, POLICY_LIST, a->uid, b->uid);
+}
+
+/* The first wrote to the second, which may answer it. */
+static int wrote_to(const struct process *a, const struct process *b)
+{
+	return a->port && table_get(&a->port->out, b->id);
+}
+
+/*
+ * Whether they could have begun to talk, in either direction, as the policy is: who once was the holder of a name need not be
+ * it now.
+ */
+static int may_have_met(const struct router *r, const struct process *a, const struct process *b)
+{
+	const struct policy *policy = r->registry->policy;
+
+	return router_may(r, a, b) || policy_may(policy, POLICY_SEND, b->uid, a->uid) ||
+	       policy_share_any(policy, a->uid, b->uid) || policy_share_any(policy, b->uid, a->uid);
+}
+
+/* Of an earlier run, and it could come back: what it was doing then is not known. */
+static int is_survivor(const struct router *r, const struct process *p)
+{
+	return r->grace && p->id >> 32 < r->first_epoch;
+}
+
+static int may_write(const struct router *r, const struct process *from, const struct process *to)
+{
+	return router_may(r, from, to) || wrote_to(to, from) ||
+	       (is_survivor(r, from) && is_survivor(r, to) && may_have_met(r, from, to));
 }
 
 int router_awaits(const struct router *r, uint64_t id)
@@ -286,16 +323,28 @@ struct process *router_await(struct router *r, uint64_t id)
 	return p;
 }
 
-/* NULL: nobody, as far as this sender is concerned. */
-static struct process *destination_of(struct router *r, const struct process *from, const struct frame *f)
+/* What it is told instead of what it may not know. */
+static Brood__Why why_not(const struct router *r, const struct process *from, const struct process *to)
+{
+	return router_may_see(r, from, to) ? BROOD__WHY__WHY_DENIED : BROOD__WHY__WHY_NOBODY;
+}
+
+/* NULL: nobody, as far as this sender is concerned, or *why says otherwise. */
+static struct process *destination_of(struct router *r, const struct process *from, const struct frame *f,
+				      Brood__Why *why)
 {
 	struct process *to = registry_find(r->registry, f->destination);
+
+	*why = BROOD__WHY__WHY_NOBODY;
 
 	if (f->destination_node != 0)
 		return NULL; /* no links to other hosts */
 	if (!to && router_awaits(r, f->destination))
 		to = router_await(r, f->destination);
-	return to && (to->state == PROCESS_AWAITED || router_may(r, from, to)) ? to : NULL;
+	if (!to || to->state == PROCESS_AWAITED || may_write(r, from, to))
+		return to;
+	*why = why_not(r, from, to);
+	return NULL;
 }
 
 static void tell_gone(struct process *to, uint64_t id, Brood__Why why)
@@ -308,23 +357,26 @@ static void tell_gone(struct process *to, uint64_t id, Brood__Why why)
 }
 
 /* Once per helping is enough: what the sender does after hearing it comes in a later one. */
-static void tell_nobody(struct router *r, struct process *from, uint64_t id)
+static void tell_nobody(struct router *r, struct process *from, uint64_t id, Brood__Why why)
 {
+	const struct process *to = registry_find(r->registry, id);
 	struct port *port = from->port;
 
 	if (port->nobody == id && port->nobody_helping == r->helping)
 		return;
 	port->nobody = id;
 	port->nobody_helping = r->helping;
-	tell_gone(from, id, BROOD__WHY__WHY_NOBODY);
+	if (to && r->denied && !may_write(r, from, to))
+		r->denied(r->denied_data, from, to);
+	tell_gone(from, id, why);
 }
 
 /*
  * Routing.
  */
 
-/* The edge that this frame travels on, made if there is none. 0, with NULL if nobody is there; -ENOMEM, -ENOBUFS. */
-static int edge_of(struct router *r, struct process *from, const struct frame *f, struct edge **ret)
+/* The edge that this frame travels on, made if there is none. 0, with NULL and *why if there may be none; -ENOMEM, -ENOBUFS. */
+static int edge_of(struct router *r, struct process *from, const struct frame *f, struct edge **ret, Brood__Why *why)
 {
 	struct port *port = port_get(r, from);
 	struct process *to;
@@ -332,7 +384,7 @@ static int edge_of(struct router *r, struct process *from, const struct frame *f
 	*ret = port ? table_get(&port->out, f->destination) : NULL;
 	if (*ret)
 		return 0;
-	to = destination_of(r, from, f);
+	to = destination_of(r, from, f, why);
 	if (!port || (to && !port_get(r, to)))
 		return -ENOMEM;
 	if (!to)
@@ -407,15 +459,16 @@ static void stamp(const struct frame *f, uint64_t source)
 int router_route(struct router *r, struct process *from, const struct frame *f)
 {
 	struct edge *e = from->port ? from->port->last : NULL;
+	Brood__Why why = BROOD__WHY__WHY_NOBODY;
 	const struct port *to;
 	int error;
 
 	if (!e || e->id != f->destination || f->destination_node != 0) {
-		error = edge_of(r, from, f, &e);
+		error = edge_of(r, from, f, &e, &why);
 		if (error < 0)
 			return error;
 		if (!e || f->destination_node != 0) {
-			tell_nobody(r, from, f->destination);
+			tell_nobody(r, from, f->destination, why);
 			return 0;
 		}
 		from->port->last = e;
@@ -450,11 +503,11 @@ static void edge_recheck(struct router *r, struct edge *e)
 {
 	struct process *from = e->source->process;
 
-	if (router_may(r, from, e->destination->process)) {
+	if (may_write(r, from, e->destination->process)) {
 		edge_go(e);
 		return;
 	}
-	tell_gone(from, e->id, BROOD__WHY__WHY_NOBODY);
+	tell_gone(from, e->id, why_not(r, from, e->destination->process));
 	edge_end(r, e);
 }
 
@@ -471,22 +524,59 @@ static void port_reaccount(struct router *r, struct port *port)
 
 void router_attach(struct router *r, struct process *p, struct sink *sink)
 {
+	uint32_t awaited = p->state == PROCESS_AWAITED;
 	struct edge *e, *next;
 	uint32_t at = 0;
 
 	if (p->port && p->port->account->uid != p->uid)
 		port_reaccount(r, p->port);
-	r->n_awaited -= p->state == PROCESS_AWAITED;
+	r->n_awaited -= awaited;
 	p->state = PROCESS_LIVE;
 	p->sink = sink;
 	for (e = p->port ? LIST_FIRST(&p->port->in) : NULL; e; e = next) {
 		next = LIST_NEXT(e, of_destination);
-		if (e->source && e->held)
+		if (e->source && e->held && awaited)
 			edge_recheck(r, e);
+		else if (e->source && e->held)
+			edge_go(e);
 	}
 	/* It begins again with all its destinations: whoever has to be held hears it again. */
 	while (p->port && (e = table_next(&p->port->out, &at)))
 		set_held(e, 0);
+}
+
+/* What waits of it still gets there, and it is an edge until then. */
+static void edge_cut(struct router *r, struct edge *e)
+{
+	struct process *from = e->source->process;
+
+	tell_gone(from, e->id, why_not(r, from, e->destination->process));
+	set_held(e, 0);
+	edge_leave_source(e);
+	edge_doom(r, e);
+}
+
+/* Of those to an awaited process it is not known yet. */
+static void port_review(struct router *r, struct port *port)
+{
+	struct edge *e, *next;
+
+	for (e = port->process->state == PROCESS_AWAITED ? NULL : LIST_FIRST(&port->in); e; e = next) {
+		next = LIST_NEXT(e, of_destination);
+		if (e->source && !router_may(r, e->source->process, port->process) &&
+		    !may_have_met(r, e->source->process, port->process))
+			edge_cut(r, e);
+	}
+}
+
+void router_review(struct router *r)
+{
+	struct process *p;
+	uint32_t at = 0;
+
+	while ((p = table_next(&r->registry->processes, &at)))
+		if (p->port)
+			port_review(r, p->port);
 }
 
 static void edge_detach(struct router *r, struct edge *e)

@@ -46,6 +46,9 @@ struct port { /* what the router keeps of a process that sent or was sent someth
 	uint64_t frames_in, frames_out, bytes_in, bytes_out;
 };
 
+/* The first tried to write to the second, and may not. */
+typedef void router_denied_fn(void *data, const struct process *, const struct process *);
+
 struct router {
 	struct registry *registry;
 	struct accounts *accounts; /* the registry's, and their limits */
@@ -56,6 +59,8 @@ struct router {
 	uint32_t n_awaited;
 	uint32_t helping, death; /* counters that tell one from the other */
 	struct doomed_list doomed;
+	router_denied_fn *denied; /* NULL: nobody asks; set by who does, with its data */
+	void *denied_data;
 	uint64_t frames, bytes, holds;
 	size_t queued; /* bytes that wait */
 };
@@ -90,12 +95,17 @@ struct process *router_await(struct router *, uint64_t id);
 /* 1 if the id is of an earlier run and the time of grace has not passed. */
 int router_awaits(const struct router *, uint64_t id);
 
+/* The policy has changed: who may not write to whom it wrote to is told that it is gone, and nothing more is forwarded. */
+void router_review(struct router *);
+
 /* 1 for root and the broker's own user. */
 int router_is_almighty(const struct router *, uint32_t uid);
-/* 1 if these two may see and write to each other. */
+/* 1 if processes of the first user may do this to those of the second, related or not. */
+int router_may_users(const struct router *, enum policy_verb, uint32_t, uint32_t);
+/* 1 if the first may write to the second, without having been written to. */
 int router_may(const struct router *, const struct process *, const struct process *);
-/* 1 if processes of these two users may, though they are not related. */
-int router_may_users(const struct router *, uint32_t, uint32_t);
+/* 1 if it may also know that the second is there. */
+int router_may_see(const struct router *, const struct process *, const struct process *);
 /* Highest sequence on stream 0 known to have been sent to this id; 0: none. */
 uint64_t router_last(const struct process *, uint64_t to);
 

@@ -984,6 +984,27 @@ void sessions_review(struct sessions *all)
 	}
 }
 
+int session_permit(struct session *s, const struct policy *policy, uint32_t uid)
+{
+	int may = policy_may_connect(policy, uid);
+
+	if (!may)
+		session_refuse(s, "policy.connect", "user %" PRIu32 " may not connect to this broker (policy.connect)",
+			       uid);
+	return may;
+}
+
+void sessions_expel(struct sessions *all, const struct policy *policy)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&all->live); s; s = next) {
+		next = TAILQ_NEXT(s, of_state);
+		if (s->process)
+			(void)session_permit(s, policy, s->process->uid);
+	}
+}
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif

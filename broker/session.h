@@ -107,6 +107,10 @@ struct session *session_new(struct sessions *, int in_fd, int out_fd, enum proce
 void session_secure(struct session *, struct tls_context *);
 /* After a reload of certificates: close those whose own would not pass any more. */
 void sessions_review(struct sessions *);
+/* The policy has changed: close those of users who may not connect any more. */
+void sessions_expel(struct sessions *, const struct policy *);
+/* 1 if this user may connect. 0: it may not, and this session was refused. */
+int session_permit(struct session *, const struct policy *, uint32_t uid);
 /* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
 void session_admit(struct session *);
 /* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */

@@ -17,6 +17,7 @@
 #include "principal.h"
 #include "text.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -295,7 +296,8 @@ static void tell_joined_again(struct process *p)
 static void hello_with_ticket(struct welcome *w, struct claim *claim)
 {
 	struct session *s = claim->session;
-	int genuine = check_ticket(w, claim) && session_charge(s, claim->uid);
+	int genuine = check_ticket(w, claim) && session_permit(s, w->registry->policy, claim->uid) &&
+		      session_charge(s, claim->uid);
 	uint64_t first = genuine ? take_ids(w, s, 0, ids_wanted(claim->hello)) : 0;
 	struct process *p = first ? resume(w, claim) : NULL;
 
@@ -319,9 +321,11 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
  * Without a ticket.
  */
 
+/* NULL: the session was refused. That it is there is only for who may see it. */
 static struct process *find_parent(struct welcome *w, const struct claim *claim)
 {
 	const char *text = claim->hello->parent;
+	char name[80];
 	struct process *p;
 	uint64_t id;
 
@@ -329,7 +333,18 @@ static struct process *find_parent(struct welcome *w, const struct claim *claim)
 		p = registry_find(w->registry, id);
 	else
 		p = registry_name_holder(w->registry, claim->uid, text);
-	return p && p->state == PROCESS_LIVE && router_may_users(w->router, claim->uid, p->uid) ? p : NULL;
+	text_cut(name, sizeof(name), text);
+	if (p && p->state == PROCESS_LIVE && router_may_users(w->router, POLICY_PARENT, claim->uid, p->uid))
+		return p;
+	if (p && p->state == PROCESS_LIVE && router_may_users(w->router, POLICY_LIST, claim->uid, p->uid))
+		session_refuse(claim->session, "parent.denied",
+			       "processes of user %" PRIu32 " may not become children of \"%s\", of user %" PRIu32
+			       " (policy.parent)",
+			       claim->uid, name, p->uid);
+	else
+		session_refuse(claim->session, "parent.unknown", "there is no process \"%s\" to become a child of",
+			       name);
+	return NULL;
 }
 
 static void join(struct process *p, struct process *parent)
@@ -347,7 +362,6 @@ static int holds_cookie(struct welcome *w, const struct claim *claim)
 static int check_stranger(struct welcome *w, struct claim *claim)
 {
 	struct session *s = claim->session;
-	char name[80];
 	int known;
 
 	known = proven(w, s, &claim->uid);
@@ -357,14 +371,11 @@ static int check_stranger(struct welcome *w, struct claim *claim)
 		return DENY(s, "without a certificate a HELLO needs the cookie of this broker, or a ticket");
 	if (!known)
 		claim->uid = w->router->owner;
-	if (!session_charge(s, claim->uid))
+	if (!session_permit(s, w->registry->policy, claim->uid) || !session_charge(s, claim->uid))
 		return 0;
 	if (claim->hello->parent[0] == '\0')
 		return 1;
 	claim->parent = find_parent(w, claim);
-	if (!claim->parent)
-		session_refuse(s, "parent.unknown", "there is no process \"%s\" to become a child of",
-			       text_cut(name, sizeof(name), claim->hello->parent));
 	return claim->parent != NULL;
 }
 
@@ -449,7 +460,8 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	} else if (fd != -ENOENT) { /* a parent over TCP or FIFOs cannot pass one */
 		log_say(w->log, LOG_ADOPT_FAILED, FIELD_ID("id", adopt->id), FIELD_TEXT("text", strerror(-fd)));
 	}
-	if (channel && !session_charge(channel, adopt->uid))
+	if (channel &&
+	    (!session_permit(channel, w->registry->policy, adopt->uid) || !session_charge(channel, adopt->uid)))
 		channel = NULL; /* it hears why, and its ticket is not worth more */
 	if (channel)
 		p = life_begin(w->life, adopt->id, adopt->uid, adopt->title, TRANSPORT_CHILD, &channel->sink);
@@ -471,6 +483,8 @@ static void name_child(struct welcome *w, struct process *p, const char *name)
 		return;
 	if (r == -EINVAL)
 		error = "name.invalid";
+	if (r == -EACCES)
+		error = "name.denied";
 	if (r == -ENOSPC || r == -EDQUOT)
 		error = "limit.names";
 	registered.name = (char *)(uintptr_t)(r == -EINVAL ? "" : name);

@@ -94,7 +94,8 @@ static int find_user(const char *user, uint32_t *uid, char *why, size_t n)
 	error = errno;
 	setpwent();
 	while ((entry = getpwent()))
-		consider(&nearest, entry->pw_name, best);
+		if (entry->pw_uid < WHO_FOREIGN)
+			consider(&nearest, entry->pw_name, best);
 	endpwent();
 	return refuse_unknown("user", &nearest, error, why, n);
 }
@@ -103,7 +104,7 @@ static int find_user(const char *user, uint32_t *uid, char *why, size_t n)
  * Sets.
  */
 
-static int add_uid(struct who_set *set, uint32_t uid)
+int who_set_add(struct who_set *set, uint32_t uid)
 {
 	uint32_t *more = realloc(set->uids, (set->n_uids + 1) * sizeof(*more));
 
@@ -144,7 +145,7 @@ static int add_primary(struct who_set *set, gid_t gid)
 	setpwent();
 	while (r == 0 && (user = getpwent()))
 		if (user->pw_gid == gid && user->pw_uid < WHO_FOREIGN)
-			r = add_uid(set, user->pw_uid);
+			r = who_set_add(set, user->pw_uid);
 	endpwent();
 	return r;
 }
@@ -157,7 +158,7 @@ static int add_members(struct who_set *set, const struct group *group)
 
 	for (char **member = group->gr_mem; r == 0 && *member; member++)
 		if (who_find_user(*member, &uid))
-			r = add_uid(set, uid);
+			r = who_set_add(set, uid);
 	return r == 0 ? add_primary(set, group->gr_gid) : r;
 }
 
@@ -218,7 +219,7 @@ static int take_word(struct who_set *set, const char *word, char *why, size_t n)
 		return take_abroad(set, word, at, why, n);
 	if (find_user(word, &uid, why, n) < 0)
 		return -EINVAL;
-	return add_uid(set, uid) < 0 ? no_memory(why, n) : 0;
+	return who_set_add(set, uid) < 0 ? no_memory(why, n) : 0;
 }
 
 /* The part of *at up to the sign or the end, without blanks around it. *at moves behind the sign. */

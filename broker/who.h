@@ -28,8 +28,9 @@ int who_check_user(const char *text, char *why, size_t n);
 int who_check_list(const char *text, char *why, size_t n);
 int who_check_pairs(const char *text, char *why, size_t n);
 
-/* The set of a list. To be freed also after a failure. */
+/* The set of a list. To be freed also after a failure. One more; -ENOMEM. */
 int who_set_make(struct who_set *, const char *list, char *why, size_t n);
+int who_set_add(struct who_set *, uint32_t uid);
 void who_set_free(struct who_set *);
 /* abroad: "alice@beta" for a uid of another node, or NULL if that is not known. */
 int who_set_has(const struct who_set *, uint32_t uid, const char *abroad);

@@ -19,6 +19,8 @@ static const struct error_reason reasons[] = {
 	{ "hello.expected", -EPROTO, "send HELLO as the first frame" },
 	{ "hello.timeout", -ETIMEDOUT, "send HELLO as soon as it is connected" },
 	{ "hello.denied", -EACCES, "check the user, the cookie file or the ticket" },
+	{ "policy.connect", -EACCES, "have this user allowed in the section [policy] of broodd.conf" },
+	{ "parent.denied", -EACCES, "have it allowed as parent in the section [policy] of broodd.conf" },
 	{ "parent.unknown", -ESRCH, "start the parent first, or check the name with: brood ps" },
 	{ "adopt.denied", -EPERM, "only give children ids of your own block, and your own user" },
 	{ "died.denied", -EPERM, "only a process's parent may say that it died" },
@@ -43,6 +45,8 @@ static const struct error_reason reasons[] = {
 
 	/* names and addresses */
 	{ "name.taken", -EADDRINUSE, "see who has it with: brood ps" },
+	{ "name.denied", -EACCES,
+	  "take another, or have it allowed as register, or owner of the name, in broodd.conf" },
 	{ "name.invalid", -EINVAL, "use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _" },
 	{ "name.unknown", -ESRCH, "see which names there are with: brood ps, or wait for it with wait_ms" },
 	{ "address.invalid", -EINVAL, "write unix:/path/to/socket, tcp://127.0.0.1:7433 or tls://host:7433" },
@@ -86,6 +90,7 @@ static const struct error_reason reasons[] = {
 	{ "peer.left", -ECONNRESET, "it said goodbye; wait for it or find another" },
 	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
+	{ "peer.denied", -EACCES, "have it allowed as send in the section [policy] of the broker's broodd.conf" },
 	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
 	{ "peer.forgot", -ECONNRESET, "it was away for longer than others wait; send it again if it must not be lost" },
 	{ "stream.gap", -EPROTO, "this is a defect of brood: please report it, with the broker's log" },

@@ -628,6 +628,10 @@ static void gone_words(unsigned why, struct fault *f)
 	case BROOD__WHY__WHY_NOBODY:
 		fault_set(f, "peer.unknown", "there is no such process");
 		break;
+	case BROOD__WHY__WHY_DENIED:
+		fault_set(f, "peer.denied",
+			  "it is there, and the broker does not let this user's processes write to it");
+		break;
 	case BROOD__WHY__WHY_CLOSED:
 		fault_set(f, "peer.closed", "the broker closed its connection for a reason");
 		break;
