@@ -566,7 +566,7 @@ static void replace_policy(struct broker *b, struct policy *fresh)
 }
 
 /* Nothing here can fail. */
-static void apply(struct broker *b, struct config *fresh)
+static void apply(struct broker *b, struct config *fresh, struct policy *policy)
 {
 	config_keep_fixed(fresh, b->config, say_later, b);
 	listen_less(b, b->config, fresh);
@@ -577,6 +577,7 @@ static void apply(struct broker *b, struct config *fresh)
 	absences_allow(&b->absences, fresh->away_ms);
 	sessions_relimit(&b->sessions);
 	sessions_review(&b->sessions);
+	replace_policy(b, policy);
 	event_del(&b->idle); /* the end of the turn begins it again, with the new time */
 	log_say(b->log, LOG_RELOAD_DONE, FIELD_NUMBER("files", fresh->n_files));
 }
@@ -599,8 +600,7 @@ static void reload(struct broker *b)
 		config_deinit(&fresh);
 		return;
 	}
-	apply(b, &fresh);
-	replace_policy(b, &policy);
+	apply(b, &fresh, &policy);
 }
 
 /* Who runs it by hand and closes the terminal does not mean a reload. */
