@@ -228,6 +228,89 @@ static void test_watches_are_limited(void **state)
 	assert_null(registry_name_holder(r, 0, "more"));
 }
 
+/* The section [name "shared"] for user 1's processes, with these users. */
+static void share(struct registry *r, struct policy *policy, const char *users)
+{
+	struct config_named section = {
+		.section = "name", .name = "shared", .owner = "1", .users = (char *)(uintptr_t)users
+	};
+	struct config config = { .named = &section, .n_named = 1 };
+	char why[256];
+
+	assert_int_equal(policy_make(policy, &config, 0, why, sizeof(why)), 0);
+	r->policy = policy;
+}
+
+static void test_shared_names(void **state)
+{
+	struct registry *r = *state;
+	struct policy policy;
+	struct process *owner = registry_add(r, 1, 1), *user = registry_add(r, 2, 2), *other = registry_add(r, 3, 3);
+
+	share(r, &policy, "2");
+	for (struct process *p = owner;; p = p == owner ? user : other) {
+		assert_int_equal(registry_watch(r, p, "shared"), 0);
+		if (p == other)
+			break;
+	}
+	assert_told("1:shared=0 2:shared=0 3:shared=0 ");
+	assert_int_equal(registry_name_take(r, user, "shared"), -EACCES);
+	assert_int_equal(registry_name_take(r, other, "shared"), -EACCES);
+	assert_int_equal(registry_name_take(r, owner, "shared"), 0);
+	assert_told("2:shared=1 1:shared=1 ");
+	assert_ptr_equal(registry_name_holder(r, 2, "shared"), owner);
+	assert_null(registry_name_holder(r, 3, "shared"));
+	assert_true(registry_offers(r, owner, 2) && registry_offers(r, owner, 1));
+	assert_false(registry_offers(r, owner, 3) || registry_offers(r, user, 2));
+	registry_unwatch(r, user, "shared");
+	registry_name_drop(r, owner, "shared");
+	assert_told("1:shared=0 ");
+	assert_false(registry_offers(r, owner, 2));
+	r->policy = &policy_default;
+	policy_free(&policy);
+}
+
+/* Whoever means another name by what it watches is told of that, once. */
+static void test_review(void **state)
+{
+	struct registry *r = *state;
+	struct policy policy, other;
+	struct process *owner = registry_add(r, 1, 1), *user = registry_add(r, 2, 2), *watcher = registry_add(r, 3, 2);
+
+	assert_int_equal(registry_name_take(r, owner, "shared"), 0);
+	assert_int_equal(registry_name_take(r, user, "shared"), 0);
+	assert_int_equal(registry_name_take(r, user, "own"), 0);
+	assert_int_equal(registry_watch(r, watcher, "a"), 0);
+	assert_int_equal(registry_watch(r, watcher, "shared"), 0);
+	assert_int_equal(registry_watch(r, watcher, "own"), 0);
+	assert_told("3:a=0 3:shared=2 3:own=2 ");
+	assert_null(registry_name_lost(r, user));
+	share(r, &policy, "2");
+	assert_string_equal(registry_name_lost(r, user), "shared");
+	assert_null(registry_name_lost(r, owner));
+	registry_name_drop(r, user, "shared");
+	assert_told("3:shared=0 ");
+	assert_null(registry_name_lost(r, user));
+	registry_review(r);
+	assert_told("3:shared=1 ");
+	registry_review(r);
+	assert_told("");
+	assert_int_equal(watcher->n_watches, 3);
+	registry_name_drop(r, owner, "shared");
+	assert_int_equal(registry_name_take(r, owner, "shared"), 0);
+	assert_told("3:shared=0 3:shared=1 ");
+	share(r, &other, "");
+	registry_review(r);
+	assert_told("3:shared=0 ");
+	registry_name_drop(r, owner, "shared");
+	assert_told("");
+	registry_unwatch(r, watcher, "shared");
+	assert_int_equal(watcher->n_watches, 2);
+	r->policy = &policy_default;
+	policy_free(&policy);
+	policy_free(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +323,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names_of_a_user_are_limited, begin, end),
 		cmocka_unit_test_setup_teardown(test_watches, begin, end),
 		cmocka_unit_test_setup_teardown(test_watches_are_limited, begin, end),
+		cmocka_unit_test_setup_teardown(test_shared_names, begin, end),
+		cmocka_unit_test_setup_teardown(test_review, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,8 @@ struct bench {
 	struct accounts accounts;
 	struct registry registry;
 	struct router router;
+	struct policy policy; /* once allow() made one */
+	unsigned denied;      /* how often that was told */
 	struct fake fakes[8];
 	struct process *p[8]; /* 0 to 3 of uid 1000, 4 of 1001, 5 of the owner, 6 of root */
 };
@@ -95,6 +97,7 @@ static int end(void **state)
 
 	router_deinit(&b->router);
 	registry_deinit(&b->registry);
+	policy_free(&b->policy);
 	assert_int_equal(b->accounts.memory, 0);
 	assert_int_equal(b->accounts.by_uid.count, 0); /* nobody holds on to one */
 	accounts_deinit(&b->accounts);
@@ -167,6 +170,186 @@ static void test_users(void **state)
 	assert_got(b, 4, "data<-1 ");
 }
 
+static struct edge *edge_between(struct bench *b, unsigned from, unsigned to)
+{
+	say(b, from, to);
+	b->fakes[to].got[0] = '\0';
+	return b->fakes[to].edge;
+}
+
+static void denied(void *data, const struct process *from, const struct process *to)
+{
+	struct bench *b = data;
+
+	assert_false(router_may(&b->router, from, to));
+	b->denied++;
+}
+
+/* From now on; user 1001 holds the name "shared" for those, NULL: for nobody. */
+static void allow(struct bench *b, const char *send, const char *list, const char *users)
+{
+	struct config_named named = {
+		.section = "name", .name = "shared", .owner = "1001", .users = (char *)(uintptr_t)users
+	};
+	struct config config = { .policy = { .send = (char *)(uintptr_t)send, .list = (char *)(uintptr_t)list },
+				 .named = &named,
+				 .n_named = users != NULL };
+	char why[256];
+
+	policy_free(&b->policy);
+	assert_int_equal(policy_make(&b->policy, &config, OWNER, why, sizeof(why)), 0);
+	b->registry.policy = &b->policy;
+	b->router.denied = denied;
+	b->router.denied_data = b;
+}
+
+static void test_policy_is_one_way_but_for_answers(void **state)
+{
+	struct bench *b = *state;
+
+	allow(b, "1000 > 1001", NULL, NULL);
+	say(b, 4, 0);
+	assert_got(b, 4, "GONE(1,4) ");
+	assert_int_equal(b->denied, 1);
+	say(b, 0, 4);
+	assert_got(b, 4, "data<-1 ");
+	say(b, 4, 0);
+	assert_got(b, 0, "data<-5 ");
+	say(b, 4, 1); /* who did not write to it */
+	assert_got(b, 4, "GONE(2,4) ");
+	assert_got(b, 1, "");
+}
+
+static void test_denied_is_for_who_may_see(void **state)
+{
+	struct bench *b = *state;
+
+	allow(b, NULL, "1000 > 1001", NULL);
+	say(b, 0, 4);
+	assert_got(b, 0, "GONE(5,6) ");
+	say(b, 4, 0);
+	assert_got(b, 4, "GONE(1,4) ");
+	assert_int_equal(b->denied, 2);
+	route(b, 0, ID(99), 1, 1); /* nobody: as before, and nobody was denied anything */
+	assert_got(b, 0, "GONE(99,4) ");
+	assert_int_equal(b->denied, 2);
+}
+
+static void test_holders_of_shared_names(void **state)
+{
+	struct bench *b = *state;
+
+	allow(b, NULL, NULL, "1000");
+	say(b, 0, 4);
+	assert_got(b, 0, "GONE(5,4) ");
+	assert_int_equal(registry_name_take(&b->registry, b->p[4], "other"), 0);
+	router_begin(&b->router);
+	say(b, 0, 4);
+	assert_got(b, 0, "GONE(5,4) ");
+	assert_int_equal(registry_name_take(&b->registry, b->p[4], "shared"), 0);
+	say(b, 0, 4);
+	say(b, 4, 0);
+	assert_got(b, 4, "data<-1 ");
+	assert_got(b, 0, "data<-5 ");
+	/* Without it nobody begins, and who has begun goes on, also when the policy is looked at again. */
+	registry_name_drop(&b->registry, b->p[4], "shared");
+	router_review(&b->router);
+	say(b, 1, 4);
+	assert_got(b, 1, "GONE(5,4) ");
+	say(b, 0, 4);
+	say(b, 4, 0);
+	assert_got(b, 4, "data<-1 ");
+	assert_got(b, 0, "data<-5 ");
+	/* A connection that was cut changes nothing of that. */
+	router_detach(&b->router, b->p[4]);
+	say(b, 0, 4);
+	assert_got(b, 0, "HOLD(5,away) ");
+	router_attach(&b->router, b->p[4], &b->fakes[4].sink);
+	assert_got(b, 0, "GO(5) ");
+	allow(b, NULL, NULL, NULL);
+	router_review(&b->router);
+	assert_got(b, 0, "GONE(5,4) ");
+	assert_got(b, 4, "GONE(1,4) ");
+}
+
+/* The edge of a rule that is no more ends, but not before what waits of it is out. */
+static void test_policy_is_taken_back(void **state)
+{
+	struct bench *b = *state;
+	struct edge *e;
+
+	allow(b, "1000 > 1001", NULL, NULL);
+	e = edge_between(b, 0, 4);
+	say(b, 4, 0);
+	say(b, 1, 0); /* of one user: not affected */
+	assert_got(b, 0, "data<-5 data<-2 ");
+	edge_charge(e, limits.share + 1);
+	say(b, 0, 4);
+	assert_got(b, 0, "HOLD(5) ");
+	router_review(&b->router);
+	assert_got(b, 0, "");
+	assert_got(b, 4, "");
+	allow(b, NULL, "1000 > *", NULL);
+	router_review(&b->router);
+	assert_got(b, 0, "GONE(5,6) ");
+	assert_got(b, 4, "GONE(1,4) ");
+	router_sweep(&b->router);
+	say(b, 0, 4);
+	assert_got(b, 0, "GONE(5,6) ");
+	assert_true(b->p[4]->port->queued == limits.share + 1);
+	/* Allowed anew meanwhile, it is another edge. */
+	allow(b, "1000 > 1001", NULL, NULL);
+	say(b, 0, 4);
+	assert_got(b, 4, "data<-1 ");
+	assert_true(b->fakes[4].edge != e);
+	edge_uncharge(e, limits.share + 1);
+	assert_got(b, 0, ""); /* no GO for what is no more */
+	router_sweep(&b->router);
+	assert_true(b->p[4]->port->queued == 0);
+	say(b, 0, 4);
+	assert_got(b, 4, "data<-1 ");
+}
+
+/* What was going on in an earlier run is not known: among those of it who may talk at all either may go on. */
+static void test_policy_after_a_crash(void **state)
+{
+	struct bench *b = *state;
+	struct process *old[3];
+
+	allow(b, "1000 > 1001", NULL, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t users[] = { 1000, 1001, 1002 };
+
+		old[i] = registry_add(&b->registry, OLD(i + 1), users[i]);
+	}
+	router_attach(&b->router, old[1], &b->fakes[7].sink);
+	b->fakes[7].sink.put = fake_put;
+	b->p[7] = old[1];
+	registry_remove(&b->registry, old[0]);
+	assert_int_equal(route(b, 7, OLD(1), 1, 1), 0);
+	assert_got(b, 7, "HOLD(1,away) ");
+	old[0] = registry_find(&b->registry, OLD(1));
+	assert_int_equal(old[0]->state, PROCESS_AWAITED);
+	old[0]->uid = 1000;
+	router_attach(&b->router, old[0], &b->fakes[3].sink);
+	assert_got(b, 7, "GO(1) ");
+	assert_int_equal(route(b, 7, OLD(1), 1, 1), 0);
+	assert_got(b, 3, "data<-2 ");
+	assert_int_equal(route(b, 7, OLD(3), 1, 1), 0); /* whom no rule names */
+	assert_got(b, 7, "GONE(3,4) ");
+	assert_int_equal(route(b, 7, ID(1), 1, 1), 0); /* who is new */
+	assert_got(b, 7, "GONE(1,4) ");
+	assert_int_equal(route(b, 4, OLD(1), 1, 1), 0); /* new itself */
+	assert_got(b, 4, "GONE(1,4) ");
+	b->router.grace = 0;
+	router_end(&b->router, old[0], BROOD__WHY__WHY_LEFT, NULL);
+	registry_remove(&b->registry, old[0]);
+	old[0] = registry_add(&b->registry, OLD(4), 1000);
+	assert_got(b, 7, "GONE(1,1) ");
+	assert_int_equal(route(b, 7, OLD(4), 1, 1), 0);
+	assert_got(b, 7, "GONE(4,4) ");
+}
+
 static void test_nobody_is_told_once_per_helping(void **state)
 {
 	struct bench *b = *state;
@@ -180,13 +363,6 @@ static void test_nobody_is_told_once_per_helping(void **state)
 	assert_got(b, 0, "GONE(99,4) ");
 	route(b, 0, (uint64_t)(EPOCH + 1) << 32 | 1, 1, 1); /* of the future */
 	assert_got(b, 0, "GONE(1,4) ");
-}
-
-static struct edge *edge_between(struct bench *b, unsigned from, unsigned to)
-{
-	say(b, from, to);
-	b->fakes[to].got[0] = '\0';
-	return b->fakes[to].edge;
 }
 
 static void test_hold_and_go(void **state)
@@ -575,6 +751,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_routes_in_place_and_stamps, begin, end),
 		cmocka_unit_test_setup_teardown(test_users, begin, end),
+		cmocka_unit_test_setup_teardown(test_policy_is_one_way_but_for_answers, begin, end),
+		cmocka_unit_test_setup_teardown(test_denied_is_for_who_may_see, begin, end),
+		cmocka_unit_test_setup_teardown(test_holders_of_shared_names, begin, end),
+		cmocka_unit_test_setup_teardown(test_policy_is_taken_back, begin, end),
+		cmocka_unit_test_setup_teardown(test_policy_after_a_crash, begin, end),
 		cmocka_unit_test_setup_teardown(test_nobody_is_told_once_per_helping, begin, end),
 		cmocka_unit_test_setup_teardown(test_hold_and_go, begin, end),
 		cmocka_unit_test_setup_teardown(test_share_shrinks_with_the_number_of_senders, begin, end),
