@@ -495,6 +495,7 @@ static void connect_finished(struct brood *h)
 	struct link *l = &h->link;
 	int rc = dial_result(l->source.fd);
 	if (rc < 0) {
+		l->greeted |= rc == -ECONNRESET; /* somebody accepted, and cut it before I saw that */
 		disconnect(h);
 		dial_failed(h, rc);
 		return;
@@ -729,13 +730,13 @@ int link_next(struct brood *h)
 	return rc == 1;
 }
 
-/* The reason is TLS, and it will be the same the next time. A cut is no such reason. */
+/* The reason is TLS, and it will be the same the next time. A cut is no such reason, until the patience ends. */
 static int tls_failed(struct brood *h)
 {
 	struct link *l = &h->link;
 	const struct tls_fault *seen = l->tls ? l->tls_api->failure(&l->channel) : NULL;
 	struct fault f;
-	if (!seen || (strcmp(seen->name, "tls.cut") == 0 && l->resuming))
+	if (!seen || (strcmp(seen->name, "tls.cut") == 0 && (l->resuming || may_greet_again(h))))
 		return 0;
 	fault_set(&f, seen->name, "%s: %s", l->address, seen->text);
 	link_fail(h, &f);

@@ -273,10 +273,11 @@ static int by_name(const struct play *a)
 	return a->number / 2 % 8 < 4;
 }
 
-/* Two of four pairs are the same way on both sides. */
+/* The first pairs are the same way on both sides; sixteen are every way to every other one. */
 static const char *address_of(const struct play *a)
 {
-	return stage_address(a->stage, a->number / 2 + (a->number / 2 % 4 >= 2) * a->number);
+	unsigned pair = a->number / 2, apart = a->number % 2 * (pair / stage_ways(a->stage));
+	return stage_address(a->stage, pair + apart);
 }
 
 static void find_other(struct play *a)

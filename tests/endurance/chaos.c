@@ -1,7 +1,7 @@
 /*
  * chaos: pairs of processes exchange numbered messages while their broker is killed and their connections are cut.
  *
- *   BROOD_BROKER=build/bin/broodd build/tests/chaos --messages 100000 --seconds 15 [--seed X] [--via unix|tcp|fifo|all]
+ *   BROOD_BROKER=build/bin/broodd build/tests/chaos --messages 100000 --seconds 15 [--seed X] [--via WAY]
  *
  * The director starts a broker, a proxy (in this process) and the actors (this program again, with --actor). As long as
  * anybody sends, the broker dies about every second and comes back over the same directory. Named pipes lead past the
@@ -11,6 +11,7 @@
  */
 #include "actor.h"
 #include "crew.h"
+#include "papers.h"
 #include "parent.h"
 #include "proxy.h"
 #include <errno.h>
@@ -269,24 +270,34 @@ static int complain(const char *what)
 	return -1;
 }
 
+static uint16_t port_of(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+	return (uint16_t)(colon ? atoi(colon + 1) : 0);
+}
+
 static int set_stage(struct director *d)
 {
-	uint16_t port = 0;
+	uint16_t tcp = 0, tls = 0;
 	char path[100];
 	d->stage = stage_make(wish_actors(&d->wish), &d->stage_fd);
 	if (!d->stage)
 		return complain("shared memory");
-	if (crew_init(&d->crew) < 0)
+	if (crew_init(&d->crew, d->wish.vias & VIA_TLS) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/proxy", d->crew.directory);
-	if (proxy_init(&d->proxy, path, &port, d->wish.seed ^ 1) < 0)
+	if (proxy_init(&d->proxy, path, &tcp, &tls, d->wish.seed ^ 1) < 0)
 		return complain("proxy");
 	d->stage->wish = d->wish;
 	d->proxy.gentle = d->wish.cut_ms == 0;
 	snprintf(d->proxy.broker_unix, sizeof(d->proxy.broker_unix), "%s", d->crew.broker_unix);
-	d->proxy.broker_port = (uint16_t)atoi(strrchr(d->crew.broker_tcp, ':') + 1);
+	d->proxy.broker_tcp = port_of(d->crew.broker_tcp);
+	d->proxy.broker_tls = port_of(d->crew.broker_tls);
 	snprintf(d->stage->proxy_unix, sizeof(d->stage->proxy_unix), "unix:%s", path);
-	snprintf(d->stage->proxy_tcp, sizeof(d->stage->proxy_tcp), "tcp://127.0.0.1:%u", port);
+	snprintf(d->stage->proxy_tcp, sizeof(d->stage->proxy_tcp), "tcp://127.0.0.1:%u", tcp);
+	snprintf(d->stage->proxy_tls, sizeof(d->stage->proxy_tls), "tls://127.0.0.1:%u", tls);
+	if (*d->crew.broker_tls)
+		papers_show(); /* to the actors, and their children */
 	snprintf(d->stage->fifo, sizeof(d->stage->fifo), "fifo:%s", d->crew.directory);
 	snprintf(d->stage->token_file, sizeof(d->stage->token_file), "%s/cookie", d->crew.directory);
 	return 0;
@@ -333,9 +344,11 @@ struct arguments {
 
 static int take_via(struct wish *w, const char *text)
 {
-	static const char *const names[] = {
-		[VIA_UNIX] = "unix", [VIA_TCP] = "tcp", [VIA_FIFO] = "fifo", [VIA_ALL] = "all"
-	};
+	static const char *const names[] = { [VIA_UNIX] = "unix",
+					     [VIA_TCP] = "tcp",
+					     [VIA_FIFO] = "fifo",
+					     [VIA_TLS & VIA_ALL] = "tls",
+					     [VIA_ALL] = "all" };
 	for (unsigned i = 1; i < sizeof(names) / sizeof(*names); i++)
 		if (names[i] && strcmp(text, names[i]) == 0)
 			return w->vias = i, 0;
@@ -417,7 +430,7 @@ int main(int argc, char **argv)
 					 .cut_ms = 100 },
 			       .actor = -1 };
 	if (parse(&a, argc, argv) < 0) {
-		fprintf(stderr, "usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|fifo|all] "
+		fprintf(stderr, "usage: chaos [--messages N] [--seconds S] [--seed X] [--via unix|tcp|fifo|tls|all] "
 				"[--pairs P] [--families F]\n"
 				"             [--children N] [--kill-ms MEAN] [--cut-ms MEAN] [--json] [--keep]\n");
 		return 2;

@@ -2,6 +2,7 @@
  * crew: see crew.h. Everybody dies with the director (PR_SET_PDEATHSIG), however it ends.
  */
 #include "crew.h"
+#include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,9 +19,12 @@
  * broker is dead. */
 static unsigned free_port(void)
 {
-	for (unsigned i = 0, port = 20000 + (unsigned)getpid() % 10000; i < 1000; i++, port++) {
+	static unsigned port;
+	if (!port)
+		port = 20000 + (unsigned)getpid() % 10000;
+	for (unsigned i = 0; i < 1000; i++) {
 		struct sockaddr_in a = { .sin_family = AF_INET,
-					 .sin_port = htons((uint16_t)port),
+					 .sin_port = htons((uint16_t)++port),
 					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		int rc = bind(fd, (struct sockaddr *)&a, sizeof(a));
@@ -31,7 +35,7 @@ static unsigned free_port(void)
 	return 0;
 }
 
-int crew_init(struct crew *c)
+int crew_init(struct crew *c, int with_tls)
 {
 	memset(c, 0, sizeof(*c));
 	snprintf(c->directory, sizeof(c->directory), "/tmp/brood-chaos.XXXXXX");
@@ -41,21 +45,32 @@ int crew_init(struct crew *c)
 	}
 	snprintf(c->broker_unix, sizeof(c->broker_unix), "%s/sock", c->directory);
 	snprintf(c->broker_tcp, sizeof(c->broker_tcp), "tcp://127.0.0.1:%u", free_port());
-	return 0;
+	if (!with_tls)
+		return 0;
+	snprintf(c->broker_tls, sizeof(c->broker_tls), "tls://127.0.0.1:%u", free_port());
+	return papers_make();
 }
 
 static void exec_broker(const struct crew *c)
 {
-	const char *program = getenv("BROOD_BROKER");
+	const char *program = getenv("BROOD_BROKER"), *level = getenv("CHAOS_LOG");
+	const char *argv[32] = {
+		"broodd", "--dir",       c->directory,           "--listen", c->broker_tcp, "--listen",
+		"fifo:",  "--log-level", level ? level : "warn",
+	};
 	char log[128];
 	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
 	snprintf(log, sizeof(log), "%s/broker.log", c->directory);
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	dup2(fd, 1);
 	dup2(fd, 2);
+	if (*c->broker_tls) {
+		argv[9] = "--listen";
+		argv[10] = c->broker_tls;
+		papers_arguments(argv + 11);
+	}
 	if (program)
-		execl(program, "broodd", "--dir", c->directory, "--listen", c->broker_tcp, "--listen",
-		      "fifo:", "--log-level", getenv("CHAOS_LOG") ? getenv("CHAOS_LOG") : "warn", (char *)NULL);
+		execv(program, (char *const *)argv);
 	perror(program ? program : "chaos: BROOD_BROKER is not set");
 	_exit(127);
 }
@@ -127,8 +142,8 @@ static void end(pid_t pid)
 
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "tcp",  "sock", "cookie",     "epoch", "key",
-					     "lock", "log",  "broker.log", "proxy", "fifo" };
+	static const char *const names[] = { "tcp", "sock",       "cookie", "epoch", "key", "lock",
+					     "log", "broker.log", "proxy",  "fifo",  "tls" };
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		unlinkat(fd, names[i], 0);

@@ -81,25 +81,27 @@ static int listen_unix(struct proxy *p, const char *path)
 	return watch(p, &p->unix_listener);
 }
 
-static int listen_tcp(struct proxy *p, uint16_t *port)
+static int listen_tcp(struct proxy *p, struct end *listener, uint16_t *port)
 {
 	struct sockaddr_in a = loopback(0);
 	socklen_t n = sizeof(a);
-	int fd = p->tcp_listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = listener->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (bind(fd, (struct sockaddr *)&a, n) < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0 ||
 	    listen(fd, 1024) < 0)
 		return -1;
 	*port = ntohs(a.sin_port);
-	return watch(p, &p->tcp_listener);
+	return watch(p, listener);
 }
 
-int proxy_init(struct proxy *p, const char *path, uint16_t *port, uint64_t seed)
+int proxy_init(struct proxy *p, const char *path, uint16_t *tcp, uint16_t *tls, uint64_t seed)
 {
 	memset(p, 0, sizeof(*p));
 	p->dice = seed;
 	LIST_INIT(&p->all);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	return p->epoll_fd < 0 || listen_unix(p, path) < 0 || listen_tcp(p, port) < 0 ? -1 : 0;
+	if (p->epoll_fd < 0 || listen_unix(p, path) < 0 || listen_tcp(p, &p->tcp_listener, tcp) < 0)
+		return -1;
+	return listen_tcp(p, &p->tls_listener, tls);
 }
 
 static uint64_t budget(struct proxy *p)
@@ -123,10 +125,11 @@ static void wire_start(struct proxy *p, struct wire *w)
 	(void)watch(p, &w->broker);
 }
 
-static void take_client(struct proxy *p, int fd, int tcp)
+/* port: of the broker; 0: its Unix socket */
+static void take_client(struct proxy *p, int fd, uint16_t port)
 {
 	struct wire *w = calloc(1, sizeof(*w));
-	int broker = tcp ? dial_tcp(p->broker_port) : dial_unix(p->broker_unix), one = 1;
+	int broker = port ? dial_tcp(port) : dial_unix(p->broker_unix), one = 1;
 	if (!w || broker < 0) {
 		free(w);
 		close(fd);
@@ -134,20 +137,21 @@ static void take_client(struct proxy *p, int fd, int tcp)
 			close(broker);
 		return;
 	}
-	if (tcp)
+	if (port)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	fcntl(broker, F_SETFL, O_NONBLOCK);
-	w->tcp = tcp;
+	w->tcp = port != 0;
 	w->client.fd = fd;
 	w->broker.fd = broker;
 	wire_start(p, w);
 }
 
-static void take_clients(struct proxy *p, struct end *listener)
+static void take_clients(struct proxy *p, const struct end *listener)
 {
+	uint16_t port = listener == &p->tcp_listener ? p->broker_tcp : listener == &p->tls_listener ? p->broker_tls : 0;
 	int fd;
 	while ((fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-		take_client(p, fd, listener == &p->tcp_listener);
+		take_client(p, fd, port);
 }
 
 /* ---- cutting them ------------------------------------------------------------------------------------------------ */
@@ -359,5 +363,6 @@ void proxy_deinit(struct proxy *p)
 		wire_free(p, LIST_FIRST(&p->all));
 	end_close(p, &p->unix_listener);
 	end_close(p, &p->tcp_listener);
+	end_close(p, &p->tls_listener);
 	close(p->epoll_fd);
 }

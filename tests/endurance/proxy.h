@@ -36,9 +36,9 @@ struct wire {
 
 struct proxy {
 	int epoll_fd;
-	struct end unix_listener, tcp_listener;
+	struct end unix_listener, tcp_listener, tls_listener;
 	char broker_unix[100];
-	uint16_t broker_port;
+	uint16_t broker_tcp, broker_tls; /* ports */
 	uint64_t dice;
 	int gentle; /* no cuts */
 	int quiet;  /* neither cut nor pause any more */
@@ -47,8 +47,8 @@ struct proxy {
 	LIST_HEAD(, wire) all;
 };
 
-/* Listen at this path and at a loopback port, which is returned in *port. 0 or -1, with errno. */
-int proxy_init(struct proxy *, const char *path, uint16_t *port, uint64_t seed);
+/* Listen at this path and at two loopback ports, which are returned. 0 or -1, with errno. */
+int proxy_init(struct proxy *, const char *path, uint16_t *tcp, uint16_t *tls, uint64_t seed);
 void proxy_deinit(struct proxy *);
 
 /* Forward what there is, for about so long. */

@@ -30,9 +30,14 @@ struct stage *stage_open(int fd)
 	return fstat(fd, &s) < 0 ? NULL : map(fd, (size_t)s.st_size);
 }
 
+unsigned stage_ways(const struct stage *s)
+{
+	return (unsigned)__builtin_popcount(s->wish.vias);
+}
+
 const char *stage_address(const struct stage *s, unsigned n)
 {
-	const char *all[3];
+	const char *all[4];
 	unsigned count = 0;
 	if (s->wish.vias & VIA_UNIX)
 		all[count++] = s->proxy_unix;
@@ -40,6 +45,8 @@ const char *stage_address(const struct stage *s, unsigned n)
 		all[count++] = s->proxy_tcp;
 	if (s->wish.vias & VIA_FIFO)
 		all[count++] = s->fifo;
+	if (s->wish.vias & VIA_TLS)
+		all[count++] = s->proxy_tls;
 	return all[n % count];
 }
 

@@ -11,7 +11,12 @@
 
 #define PAIRS_MOST 256
 
-enum { VIA_UNIX = 1, VIA_TCP = 2, VIA_FIFO = 4, VIA_ALL = 7 };
+enum { VIA_UNIX = 1, VIA_TCP = 2, VIA_FIFO = 4, VIA_TLS = 8 };
+#ifdef BROOD_TLS
+enum { VIA_ALL = VIA_UNIX | VIA_TCP | VIA_FIFO | VIA_TLS };
+#else
+enum { VIA_ALL = VIA_UNIX | VIA_TCP | VIA_FIFO };
+#endif
 #define LONGEST (1024u * 1024u)
 
 struct wish {
@@ -41,7 +46,7 @@ struct actor {
 
 struct stage {
 	struct wish wish;
-	char proxy_unix[128], proxy_tcp[64], token_file[128];
+	char proxy_unix[128], proxy_tcp[64], proxy_tls[64], token_file[128];
 	char fifo[128]; /* the broker itself: nothing can stand in between, as the pipes are made in its directory */
 	_Atomic int finish; /* actors go home */
 	struct actor actors[];
@@ -51,7 +56,8 @@ struct stage {
 struct stage *stage_make(unsigned actors, int *fd);
 struct stage *stage_open(int fd);
 
-/* Where the n-th of those who take turns connects. */
+/* How many ways there are to connect; the address of the n-th, counted round and round. */
+unsigned stage_ways(const struct stage *);
 const char *stage_address(const struct stage *, unsigned n);
 /* brood_connect(), until there is a broker. */
 int stage_connect(brood **, const char *address, const struct brood_options *);

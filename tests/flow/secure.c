@@ -280,6 +280,46 @@ static void test_garbage(void **state)
 	expect(x->tls, NULL);
 }
 
+static int listen_raw(char *address, size_t n)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof in;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, length), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &length), 0);
+	snprintf(address, n, "tls://127.0.0.1:%u", ntohs(in.sin_port));
+	return fd;
+}
+
+/* 1: somebody came, and was cut with its first words unread or read, so by a reset or by an end. */
+static int cut_one(brood *b, int listener, int read_first)
+{
+	char bytes[4096];
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	until_polled(b, recv(fd, bytes, sizeof bytes, MSG_DONTWAIT | (read_first ? 0 : MSG_PEEK)) > 0);
+	close(fd);
+	return 1;
+}
+
+/* A broker that is just being replaced, as over any other transport. */
+static void test_cut_of_the_first_handshake(void **state)
+{
+	struct diary me = { 0 };
+	char address[64];
+	brood *b;
+	int listener = listen_raw(address, sizeof address), n = 0;
+	(void)state;
+	assert_int_equal(brood_connect(&b, address, BROOD_OPTIONS(.on = diary_table, .data = &me, .name = "somebody")),
+			 0);
+	until_polled(b, (n += cut_one(b, listener, n % 2)) == 4);
+	assert_int_equal(me.n[BROOD_EVENT_ERROR], 0);
+	close(listener);
+	brood_close(b);
+}
+
 /* ---- reload ------------------------------------------------------------------------------------------------------ */
 
 static int log_has(const struct fixture *x, const char *text)
@@ -389,6 +429,7 @@ int main(int argc, char **argv)
 		ON_TLS(test_unavailable),
 		ON_TLS(test_slow_handshake_is_cut),
 		ON_TLS(test_garbage),
+		ON_TLS(test_cut_of_the_first_handshake),
 		ON_TLS(test_reload),
 		ON_TLS(test_child_with_an_environment_of_its_own),
 		ON_TLS(test_idle_connection_is_small),
