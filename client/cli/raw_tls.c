@@ -18,8 +18,7 @@ struct raw_tls_context {
 
 struct raw_tls {
 	const struct tls_api *api;
-	struct tls_context *own; /* of a client */
-	struct slab unused;      /* by a channel that carries no frames */
+	struct slab unused; /* by a channel that carries no frames */
 	struct channel channel;
 	unsigned char *helping; /* decrypted; `at` to `end` is not taken yet */
 	size_t at, end;
@@ -68,13 +67,16 @@ int raw_tls_accept(struct raw_tls_context *c, int fd, struct raw_tls **ret)
 	return rc;
 }
 
+/* One for all, as in a broker; it lasts as long as the process. */
 static int secure_client(struct raw_tls *t)
 {
+	static struct tls_context *context;
 	struct tls_files files = { .ca = getenv("BROOD_TLS_CA") };
 	struct tls_fault why;
 	t->helping = malloc(SLAB_HELPING);
-	t->own = t->api->client(&files, &why);
-	return t->helping && t->own ? t->api->connect(t->own, &t->channel, "127.0.0.1") : -EOPNOTSUPP;
+	if (!context)
+		context = t->api->client(&files, &why);
+	return t->helping && context ? t->api->connect(context, &t->channel, "127.0.0.1") : -EOPNOTSUPP;
 }
 
 int raw_tls_dial(int fd, struct raw_tls **ret)
@@ -94,8 +96,6 @@ void raw_tls_free(struct raw_tls *t)
 	if (!t)
 		return;
 	channel_deinit(&t->channel);
-	if (t->own)
-		t->api->context_free(t->own);
 	free(t->helping);
 	free(t);
 }

@@ -1,15 +1,19 @@
 /*
  * connections: what an idle connection costs the broker, and how fast it takes new ones while it holds thousands.
  *
- *   BROOD_BROKER=build/bin/broodd build/tests/bench_connections [--connections N] [--rounds N] [--seconds S]
+ *   BROOD_BROKER=build/bin/broodd build/tests/bench_connections [--via unix|tcp|tls] [--connections N] [--rounds N]
+ *                                                               [--seconds S]
  *
  * A connection here is a socket that has said HELLO and was answered; no library is involved, because thousands of
  * processes would measure the machine. The memory is the broker's private one, before and after. The rate is that of
- * greetings: connect, HELLO, answer, close, sixteen at a time, while the N idle ones stay. Its floor is the least
- * server that could do this: epoll, accept, 64 bytes answered with 64 bytes; it holds as many.
+ * greetings: connect, HELLO, answer, close, sixteen at a time (by TLS each handshake by itself), while the N idle ones
+ * stay. Its floor is the least server that could do this: epoll, accept, 64 bytes answered with 64 bytes; it holds as
+ * many. In the end each of the idle ones sends itself a message, and gets it.
  */
 #include "brood.pb-c.h"
 #include "frame.h"
+#include "message.h"
+#include "raw.h"
 #include "testbed.h"
 #include "timings.h"
 #include <brood.h>
@@ -20,8 +24,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define BATCH 16
@@ -33,13 +35,6 @@ static int die(const char *what)
 {
 	fprintf(stderr, "connections: %s: %s\n", what, strerror(errno));
 	return 1;
-}
-
-static int unix_socket(const char *path, struct sockaddr_un *un)
-{
-	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(un->sun_path, sizeof un->sun_path, "%s", path);
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
 static rlim_t raise_limit(void)
@@ -54,43 +49,55 @@ static rlim_t raise_limit(void)
 
 /* ---- the floor's server ------------------------------------------------------------------------------------------ */
 
-static void answer(int fd)
+/* A helping: more than is in any message, but TLS wants the room. */
+static char room[256 * 1024];
+
+static void answer(struct raw *r)
 {
-	char bytes[FLOOR_SIZE];
-	ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	ssize_t n = raw_take(r, room, sizeof room);
 	if (n > 0)
-		(void)send(fd, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (n == 0 || errno != EAGAIN)
-		close(fd); /* which takes it out of the epoll set */
+		(void)raw_give(r, room, (size_t)n);
+	if (n > 0 || (n < 0 && errno == EAGAIN))
+		return;
+	raw_close(r); /* which takes it out of the epoll set */
+	free(r);
 }
 
-static void take_all(int epoll, int listener)
+static int watch(int epoll, int fd, struct raw *r)
 {
-	int fd;
-	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
-		epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = r };
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+static void take_all(int epoll, const struct raw_listener *l)
+{
+	struct raw r = RAW_NONE, *mine;
+	while (raw_accept(l, &r) == 0) {
+		mine = malloc(sizeof *mine);
+		if (!mine)
+			exit(die("floor"));
+		*mine = r;
+		fcntl(r.in, F_SETFL, O_NONBLOCK);
+		watch(epoll, r.in, mine);
 	}
 }
 
-static int serve(const char *path)
+static int serve(const char *place, enum via via)
 {
-	struct sockaddr_un un;
+	struct raw_listener l;
 	struct epoll_event events[64];
-	int listener = unix_socket(path, &un), epoll = epoll_create1(EPOLL_CLOEXEC);
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	raise_limit();
-	if (bind(listener, (struct sockaddr *)&un, sizeof un) < 0 || listen(listener, 4096) < 0)
-		return die(path);
-	struct epoll_event e = { .events = EPOLLIN, .data.fd = listener };
-	fcntl(listener, F_SETFL, O_NONBLOCK);
-	epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e);
+	if (raw_listen(&l, place, via) < 0 || watch(epoll, l.fd, NULL) < 0)
+		return die(place);
+	fcntl(l.fd, F_SETFL, O_NONBLOCK);
 	for (;;) {
 		int n = epoll_wait(epoll, events, 64, -1);
 		for (int i = 0; i < n; i++)
-			if (events[i].data.fd == listener)
-				take_all(epoll, listener);
+			if (events[i].data.ptr)
+				answer(events[i].data.ptr);
 			else
-				answer(events[i].data.fd);
+				take_all(epoll, &l);
 	}
 }
 
@@ -98,80 +105,93 @@ static int serve(const char *path)
 
 struct server {
 	const char *name;
-	char path[TESTBED_PATH];
-	unsigned char greeting[256];
+	char place[TESTBED_PATH];
+	unsigned char greeting[512];
 	size_t greeting_size;
-	size_t (*answer_size)(unsigned char *bytes, size_t n); /* 0: not all of it is there */
-	int *idle;
+	/* Bytes of what was answered; 0: not all of it is there. */
+	size_t (*answer_size)(unsigned char *bytes, size_t n, uint64_t *id);
+	struct raw *idle;
+	uint64_t *ids; /* that the broker gave to the idle ones */
 	double rates[ROUNDS];
 };
 
-static size_t floor_answer(unsigned char *bytes, size_t n)
+static size_t floor_answer(unsigned char *bytes, size_t n, uint64_t *id)
 {
 	(void)bytes;
+	(void)id;
 	return n >= FLOOR_SIZE ? FLOOR_SIZE : 0;
 }
 
-static size_t brood_answer(unsigned char *bytes, size_t n)
+static size_t brood_answer(unsigned char *bytes, size_t n, uint64_t *id)
 {
 	struct frame f;
 	int rc = frame_parse(bytes, n, FRAME_MAX, &f);
-	if (rc == 1 && f.kind == FRAME_HELLO_OK)
-		return f.size;
-	if (rc != 0) {
+	Brood__HelloOk *ok =
+		rc == 1 && f.kind == FRAME_HELLO_OK ? brood__hello_ok__unpack(NULL, f.length, f.body) : NULL;
+	if (!ok && rc == 0)
+		return 0;
+	if (!ok) {
 		fputs("connections: the broker's answer is no HELLO_OK\n", stderr);
 		exit(1);
 	}
-	return 0;
+	*id = ok->id;
+	brood__hello_ok__free_unpacked(ok, NULL);
+	return f.size;
 }
 
-static void make_hello(struct server *s)
+/* For TCP and TLS with the cookie. */
+static int make_hello(struct server *s, const struct testbed *bed)
 {
+	uint8_t cookie[256];
 	Brood__Hello hello = BROOD__HELLO__INIT;
 	hello.pid = (uint32_t)getpid();
 	hello.title = (char *)"connections";
+	if (bed->via != VIA_UNIX) {
+		FILE *f = fopen(bed->token, "re");
+		if (!f)
+			return die(bed->token);
+		hello.cookie = (ProtobufCBinaryData){ fread(cookie, 1, sizeof cookie, f), cookie };
+		fclose(f);
+	}
 	struct frame f = { .kind = FRAME_HELLO, .length = (uint32_t)brood__hello__get_packed_size(&hello) };
 	s->greeting_size = frame_size(f.length);
 	frame_write_head(s->greeting, &f);
 	brood__hello__pack(&hello, s->greeting + FRAME_HEAD);
+	return 0;
 }
 
-static int greet(const struct server *s)
+static int greet(const struct server *s, struct raw *r)
 {
-	struct sockaddr_un un;
-	int fd = unix_socket(s->path, &un);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof un) < 0 ||
-	    send(fd, s->greeting, s->greeting_size, MSG_NOSIGNAL) != (ssize_t)s->greeting_size) {
-		int why = errno;
-		if (fd >= 0)
-			close(fd);
-		errno = why;
-		return -1;
-	}
-	return fd;
+	int rc = raw_dial(s->place, r);
+	if (rc == 0)
+		rc = raw_write(r, s->greeting, s->greeting_size);
+	errno = -rc;
+	return rc;
 }
 
-static int await_answer(const struct server *s, int fd)
+static int await_answer(const struct server *s, const struct raw *r, uint64_t *id)
 {
 	_Alignas(8) unsigned char bytes[4096];
 	size_t have = 0;
-	while (s->answer_size(bytes, have) == 0) {
-		ssize_t n = recv(fd, bytes + have, sizeof bytes - have, 0);
-		if (n <= 0)
+	while (s->answer_size(bytes, have, id) == 0) {
+		long n = raw_some(r, bytes + have, sizeof bytes - have, 0);
+		if (n <= 0) {
+			errno = n < 0 ? (int)-n : ECONNRESET;
 			return -1;
+		}
 		have += (size_t)n;
 	}
 	return 0;
 }
 
-/* Greet n times at once. 0, and the sockets in fds. */
-static int greet_many(const struct server *s, int *fds, int n)
+/* Greet n times at once. 0, and who was greeted in `to`. */
+static int greet_many(const struct server *s, struct raw *to, uint64_t *ids, int n)
 {
 	for (int i = 0; i < n; i++)
-		if ((fds[i] = greet(s)) < 0)
+		if (greet(s, &to[i]) < 0)
 			return -1;
 	for (int i = 0; i < n; i++)
-		if (await_answer(s, fds[i]) < 0)
+		if (await_answer(s, &to[i], &ids[i]) < 0)
 			return -1;
 	return 0;
 }
@@ -179,25 +199,72 @@ static int greet_many(const struct server *s, int *fds, int n)
 static int hold(struct server *s, int n)
 {
 	s->idle = calloc((size_t)n, sizeof *s->idle);
-	for (int i = 0; s->idle && i < n; i += BATCH)
-		if (greet_many(s, s->idle + i, n - i < BATCH ? n - i : BATCH) < 0)
+	s->ids = calloc((size_t)n, sizeof *s->ids);
+	for (int i = 0; s->idle && s->ids && i < n; i += BATCH)
+		if (greet_many(s, s->idle + i, s->ids + i, n - i < BATCH ? n - i : BATCH) < 0)
 			return die(s->name);
-	return s->idle ? 0 : die(s->name);
+	return s->idle && s->ids ? 0 : die(s->name);
 }
 
 static int measure(struct server *s, double seconds, int round)
 {
-	uint64_t begin = timings_now(), end = begin + (uint64_t)(seconds * 1e9), n = 0;
+	uint64_t begin = timings_now(), end = begin + (uint64_t)(seconds * 1e9), n = 0, ids[BATCH];
 	while (timings_now() < end) {
-		int fds[BATCH];
-		if (greet_many(s, fds, BATCH) < 0)
+		struct raw greeted[BATCH];
+		if (greet_many(s, greeted, ids, BATCH) < 0)
 			return die(s->name);
 		for (int i = 0; i < BATCH; i++)
-			close(fds[i]);
+			raw_close(&greeted[i]);
 		n += BATCH;
 	}
 	s->rates[round] = (double)n / ((double)(timings_now() - begin) / 1e9);
 	return 0;
+}
+
+/* ---- are they alive? --------------------------------------------------------------------------------------------- */
+
+/* A message with a number as its body. Bytes of the frame. */
+static size_t write_message(unsigned char *to, uint64_t destination, uint64_t number)
+{
+	struct item it = { .kind = ITEM_MESSAGE, .length = sizeof number, .total = sizeof number };
+	struct frame f = { .kind = FRAME_DATA, .destination = destination, .sequence = 1 };
+	f.length = (uint32_t)item_size(it.kind, 0, it.length);
+	frame_write_head(to, &f);
+	memcpy(item_write(to + FRAME_HEAD, &it), &number, sizeof number);
+	return frame_size(f.length);
+}
+
+/* The number that came, or UINT64_MAX. */
+static uint64_t read_message(const struct raw *r)
+{
+	_Alignas(8) unsigned char bytes[4096];
+	struct frame f;
+	struct item_plain it;
+	uint64_t number;
+	size_t have = 0;
+	int rc;
+	while ((rc = frame_parse(bytes, have, FRAME_MAX, &f)) == 0) {
+		long n = raw_some(r, bytes + have, sizeof bytes - have, 0);
+		if (n <= 0)
+			return UINT64_MAX;
+		have += (size_t)n;
+	}
+	if (rc != 1 || f.kind != FRAME_DATA || !item_plain(f.body, f.length, &it) || it.length != sizeof number)
+		return UINT64_MAX;
+	memcpy(&number, it.body, sizeof number);
+	return number;
+}
+
+/* Each sends itself its own number. How many got it. */
+static int count_alive(const struct server *s, int n)
+{
+	int alive = 0;
+	for (int i = 0; i < n; i++) {
+		_Alignas(8) unsigned char bytes[256] = { 0 };
+		size_t size = write_message(bytes, s->ids[i], (uint64_t)i);
+		alive += raw_write(&s->idle[i], bytes, size) == 0 && read_message(&s->idle[i]) == (uint64_t)i;
+	}
+	return alive;
 }
 
 /* ---- the measurement --------------------------------------------------------------------------------------------- */
@@ -216,19 +283,49 @@ static long private_kib(pid_t pid)
 	return sum;
 }
 
-static int await_path(const char *path)
-{
-	for (int i = 0; i < 1000 && access(path, F_OK) < 0; i++)
-		usleep(5000);
-	return access(path, F_OK) < 0 ? die(path) : 0;
-}
-
 static int start_floor(struct testbed *bed, const char *self, struct server *s)
 {
-	testbed_path(bed, "floor", s->path);
-	if (brood_spawn(bed->keeper, NULL, BROOD_ARGV(self, "--serve", s->path), BROOD_SPAWN(.flags = BROOD_PLAIN)) < 0)
-		return die("floor");
-	return await_path(s->path);
+	testbed_path(bed, "floor", s->place);
+	setenv("BROOD_TLS_CERT", bed->certificate, 1);
+	setenv("BROOD_TLS_KEY", bed->key, 1);
+	const char *const *argv = BROOD_ARGV(self, "--via", via_name(bed->via), "--serve", s->place);
+	int rc = brood_spawn(bed->keeper, NULL, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
+	unsetenv("BROOD_TLS_CERT");
+	unsetenv("BROOD_TLS_KEY");
+	return rc < 0 ? die("floor") : 0;
+}
+
+/* Where raw_dial() finds it. A file of this name belongs to the testbed's directory. */
+static int find_broker(const struct testbed *bed, struct server *s)
+{
+	if (bed->via == VIA_UNIX) {
+		testbed_path(bed, "sock", s->place);
+		return 0;
+	}
+	FILE *f = fopen(testbed_path(bed, "relay", s->place), "we");
+	if (!f)
+		return die(s->place);
+	fprintf(f, "%s%s\n", strrchr(bed->also, ':') + 1, bed->via == VIA_TLS ? " tls" : "");
+	return fclose(f) == EOF ? die(s->place) : 0;
+}
+
+static void tell(enum via via, int n, int alive, long before, long after, double fast, double fastest)
+{
+	printf("{\"row\":\"idle\",\"via\":\"%s\",\"connections\":%d,\"private_kib_before\":%ld,"
+	       "\"private_kib_after\":%ld,\"kib_per_connection\":%.3f,\"alive\":%d}\n",
+	       via_name(via), n, before, after, (double)(after - before) / n, alive);
+	printf("{\"row\":\"connects\",\"via\":\"%s\",\"held\":%d,\"brood_per_s\":%.0f,\"floor_per_s\":%.0f,"
+	       "\"ratio\":%.3f}\n",
+	       via_name(via), n, fast, fastest, fast / fastest);
+}
+
+static void let_go(struct server *s, int n)
+{
+	for (int i = 0; s->idle && i < n; i++)
+		if (s->idle[i].in > 0) /* those of zeros never were */
+			raw_close(&s->idle[i]);
+	free(s->idle);
+	free(s->ids);
 }
 
 static int measure_all(struct testbed *bed, const char *self, int n, int rounds, double seconds)
@@ -236,10 +333,10 @@ static int measure_all(struct testbed *bed, const char *self, int n, int rounds,
 	struct server brood_server = { .name = "brood", .answer_size = brood_answer };
 	struct server floor = { .name = "floor", .answer_size = floor_answer, .greeting_size = FLOOR_SIZE };
 	struct brood_peer_info info;
+	int alive = 0;
 	BROOD_INIT(info);
-	testbed_path(bed, "sock", brood_server.path);
-	make_hello(&brood_server);
-	if (brood_info(bed->process, &info) < 0 || start_floor(bed, self, &floor) != 0)
+	if (brood_info(bed->process, &info) < 0 || find_broker(bed, &brood_server) != 0 ||
+	    make_hello(&brood_server, bed) != 0 || start_floor(bed, self, &floor) != 0)
 		return 1;
 	int rc = hold(&floor, n);
 	long before = private_kib(info.pid);
@@ -247,21 +344,18 @@ static int measure_all(struct testbed *bed, const char *self, int n, int rounds,
 	long after = private_kib(info.pid);
 	for (int i = 0; i < rounds && rc == 0; i++)
 		rc = measure(&brood_server, seconds, i) || measure(&floor, seconds, i);
-	free(brood_server.idle);
-	free(floor.idle);
+	if (rc == 0)
+		alive = count_alive(&brood_server, n);
+	let_go(&brood_server, n);
+	let_go(&floor, n);
 	if (rc != 0)
 		return rc;
-	double fast = timings_median(brood_server.rates, (size_t)rounds);
-	double fastest = timings_median(floor.rates, (size_t)rounds);
-	printf("{\"row\":\"idle\",\"connections\":%d,\"private_kib_before\":%ld,\"private_kib_after\":%ld,"
-	       "\"kib_per_connection\":%.3f}\n",
-	       n, before, after, (double)(after - before) / n);
-	printf("{\"row\":\"connects\",\"held\":%d,\"brood_per_s\":%.0f,\"floor_per_s\":%.0f,\"ratio\":%.3f}\n", n, fast,
-	       fastest, fast / fastest);
-	return 0;
+	tell(bed->via, n, alive, before, after, timings_median(brood_server.rates, (size_t)rounds),
+	     timings_median(floor.rates, (size_t)rounds));
+	return alive == n ? 0 : 1;
 }
 
-static int run(const char *self, int n, int rounds, double seconds)
+static int run(const char *self, enum via via, int n, int rounds, double seconds)
 {
 	rlim_t limit = raise_limit();
 	struct testbed bed;
@@ -269,19 +363,19 @@ static int run(const char *self, int n, int rounds, double seconds)
 		n = (int)((limit - SPARE) / 2);
 		fprintf(stderr, "connections: only %d each, by the limit of %lu open files\n", n, (unsigned long)limit);
 	}
-	int rc = testbed_init(&bed, VIA_UNIX) < 0 || measure_all(&bed, self, n, rounds, seconds);
+	int rc = testbed_init(&bed, via) < 0 || measure_all(&bed, self, n, rounds, seconds);
 	testbed_deinit(&bed);
 	return rc;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "connections", required_argument, NULL, 'n' },
-						 { "rounds", required_argument, NULL, 'r' },
-						 { "seconds", required_argument, NULL, 's' },
-						 { "serve", required_argument, NULL, 'S' },
-						 { NULL, 0, NULL, 0 } };
-	int n = 9000, rounds = 5, c;
+	static const struct option options[] = {
+		{ "connections", required_argument, NULL, 'n' }, { "rounds", required_argument, NULL, 'r' },
+		{ "seconds", required_argument, NULL, 's' },     { "serve", required_argument, NULL, 'S' },
+		{ "via", required_argument, NULL, 'v' },         { NULL, 0, NULL, 0 }
+	};
+	int n = 9000, rounds = 5, via = VIA_UNIX, c;
 	double seconds = .5;
 	char self[4096];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -295,12 +389,16 @@ int main(int argc, char **argv)
 			rounds = atoi(optarg);
 		else if (c == 's')
 			seconds = atof(optarg);
+		else if (c == 'v')
+			via = via_parse(optarg);
 		else
-			return c == 'S' ? serve(optarg) : 2;
+			return c == 'S' ? serve(optarg, (enum via)via) : 2;
 	}
-	if (n < 1 || n > 1000000 || rounds < 1 || rounds > ROUNDS || optind < argc) {
-		fputs("usage: bench_connections [--connections N] [--rounds 1..50] [--seconds S]\n", stderr);
+	if (via < 0 || via == VIA_FIFO || n < 1 || n > 1000000 || rounds < 1 || rounds > ROUNDS || optind < argc) {
+		fputs("usage: bench_connections [--via unix|tcp|tls] [--connections N] [--rounds 1..50] [--seconds "
+		      "S]\n",
+		      stderr);
 		return 2;
 	}
-	return run(self, n, rounds, seconds);
+	return run(self, (enum via)via, n, rounds, seconds);
 }
