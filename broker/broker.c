@@ -91,6 +91,7 @@ static void on_check(evutil_socket_t fd, short what, void *data)
 
 	(void)what;
 	(void)!read(fd, &rings, sizeof(rings));
+	sessions_expire(&b->sessions, time(NULL));
 	if (!rendezvous_check(&b->rendezvous))
 		address = b->fifo_address;
 	if (!address || b->state != BROKER_RUNNING)

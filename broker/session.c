@@ -731,6 +731,7 @@ int sessions_init(struct sessions *all, struct event_base *base, struct log *log
 	schedule_init(&all->schedule, all->limits);
 	all->ops = ops;
 	all->data = data;
+	all->expires = INT64_MAX;
 	outbox_pool_init(&all->outboxes);
 	TAILQ_INIT(&all->fresh);
 	TAILQ_INIT(&all->live);
@@ -972,15 +973,27 @@ void session_secure(struct session *s, struct tls_context *context)
 		session_close(s);
 }
 
-void sessions_review(struct sessions *all)
+static void note_expiry(struct session *s)
+{
+	int64_t expires = tls_expires(&s->channel);
+
+	if (expires < s->all->expires)
+		s->all->expires = expires;
+}
+
+/* Of those whose certificates have an end before this one. */
+static void review(struct sessions *all, int64_t now)
 {
 	struct session *s, *next;
 	struct tls_fault why;
 
+	all->expires = INT64_MAX;
 	for (s = TAILQ_FIRST(&all->live); s; s = next) {
 		next = TAILQ_NEXT(s, of_state);
-		if (tls_check_again(&s->channel, &why) < 0)
+		if (tls_expires(&s->channel) <= now && tls_check_again(&s->channel, &why) < 0)
 			session_refuse(s, why.name, "%s", why.text);
+		else
+			note_expiry(s);
 	}
 }
 
@@ -1003,6 +1016,17 @@ void sessions_expel(struct sessions *all, const struct policy *policy)
 		if (s->process)
 			(void)session_permit(s, policy, s->process->uid);
 	}
+}
+
+void sessions_review(struct sessions *all)
+{
+	review(all, INT64_MAX);
+}
+
+void sessions_expire(struct sessions *all, int64_t now)
+{
+	if (now >= all->expires)
+		review(all, now);
 }
 
 #ifndef SO_PEERPIDFD
@@ -1036,6 +1060,7 @@ void session_live(struct session *s, struct process *p)
 	s->state = SESSION_LIVE;
 	s->process = p;
 	end_greeting(s);
+	note_expiry(s);
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
 	if (s->all->leaving)

@@ -76,8 +76,9 @@ struct sessions {
 	struct parcel *parcel;    /* came with the frame that is being routed, for the session it is put into */
 	unsigned fds_kept;        /* descriptors that wait in channels */
 	struct event hello_timer;
-	unsigned n;  /* of all states */
-	int leaving; /* goodbye was said: an adopted child that comes now hears it, too */
+	int64_t expires; /* no certificate of a live session before that, in seconds since 1970 */
+	unsigned n;      /* of all states */
+	int leaving;     /* goodbye was said: an adopted child that comes now hears it, too */
 	Brood__Parting parting;
 	uint64_t refused;
 };
@@ -111,6 +112,8 @@ void sessions_review(struct sessions *);
 void sessions_expel(struct sessions *, const struct policy *);
 /* 1 if this user may connect. 0: it may not, and this session was refused. */
 int session_permit(struct session *, const struct policy *, uint32_t uid);
+/* The same for those of which a certificate has expired at this time, in seconds since 1970. */
+void sessions_expire(struct sessions *, int64_t now);
 /* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
 void session_admit(struct session *);
 /* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */

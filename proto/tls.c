@@ -517,6 +517,13 @@ int tls_peer(const struct channel *c, char *user, size_t n)
 	return t->papers.user_result;
 }
 
+int64_t tls_expires(const struct channel *c)
+{
+	const struct tls *t = tls_of(c);
+
+	return t && t->papers.der ? t->papers.until : INT64_MAX;
+}
+
 int tls_check_again(const struct channel *c, struct tls_fault *why)
 {
 	const struct tls *t = tls_of(c);

@@ -57,7 +57,9 @@ const struct tls_fault *tls_failure(const struct channel *);
  * one.
  */
 int tls_peer(const struct channel *, char *user, size_t n);
-/* Would the other end be let in today? 0; or -EKEYREJECTED with the reason, after a reload of the context. */
+/* When the first of a client's certificates expires, in seconds since 1970. INT64_MAX: it showed none. */
+int64_t tls_expires(const struct channel *);
+/* Would the other end be let in today? 0; or -EKEYREJECTED with the reason, after a reload of the context or some time. */
 int tls_check_again(const struct channel *, struct tls_fault *why);
 
 #endif

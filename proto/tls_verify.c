@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define URI "brood:"
 
@@ -199,15 +200,25 @@ int tls_blank_make(struct tls_blank *blank)
 	return blank->size > 0 ? 0 : -ENOMEM;
 }
 
+static int64_t end_of(const X509 *certificate)
+{
+	struct tm end;
+
+	return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1 ? timegm(&end) : 0;
+}
+
 /* Append to the papers, and make the decoded certificate a blank one. */
 static int shed(struct tls_papers *papers, X509 *certificate, const struct tls_blank *blank)
 {
 	const uint8_t *empty = blank->der;
+	int64_t until = end_of(certificate);
 	int n = i2d_X509(certificate, NULL);
 	uint8_t *der = n > 0 ? realloc(papers->der, papers->size + (size_t)n) : NULL, *at;
 
 	if (!der)
 		return -ENOMEM;
+	if (!papers->der || until < papers->until)
+		papers->until = until;
 	at = der + papers->size;
 	papers->der = der;
 	papers->size += (size_t)i2d_X509(certificate, &at);

@@ -38,6 +38,7 @@ int tls_blank_make(struct tls_blank *); /* 0 or -ENOMEM */
 struct tls_papers {
 	uint8_t *der; /* its certificate and those it sent with it, to look at them again; to be freed */
 	size_t size;
+	int64_t until;   /* when the first of them expires, in seconds since 1970 */
 	int user_result; /* of tls_peer() */
 	char user[TLS_USER_MOST];
 };

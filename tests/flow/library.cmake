@@ -26,6 +26,8 @@ pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent_core>=2.1)
 target_link_libraries(flow_loops PRIVATE PkgConfig::LIBEVENT)
 if(BROOD_TLS)
 	library_flow(secure)
+	target_sources(flow_secure PRIVATE ../unit/mint.c)
+	target_link_libraries(flow_secure PRIVATE PkgConfig::OPENSSL)
 	target_compile_definitions(flow_secure PRIVATE CLI_PROGRAM="$<TARGET_FILE:brood_cli>"
 		LIBRARY="$<TARGET_FILE:brood>")
 	add_dependencies(flow_secure brood_cli)

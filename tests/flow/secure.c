@@ -3,10 +3,12 @@
  * which run over it too. Which certificates pass is in tests/unit/proto_tls.c.
  */
 #include "flow.h"
+#include "mint.h"
 #include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -371,6 +373,65 @@ static void test_reload(void **state)
 	family_end(&good);
 }
 
+static FILE *open_paper(const char *name)
+{
+	FILE *f = fopen(papers_path(name), "re");
+	assert_non_null(f);
+	return f;
+}
+
+/* A client's certificate of this user, of the same authority, for so many seconds; shown from now on. */
+static void show_brief(long seconds)
+{
+	FILE *certificate = open_paper("ca.crt"), *key = open_paper("ca.key");
+	struct minted ca = { PEM_read_X509(certificate, NULL, NULL, NULL), PEM_read_PrivateKey(key, NULL, NULL, NULL) };
+	struct minted brief;
+	const struct minted *const all[] = { &brief };
+	char san[48];
+	fclose(certificate);
+	fclose(key);
+	assert_true(ca.certificate && ca.key);
+	snprintf(san, sizeof san, "URI:brood:%u", (unsigned)geteuid());
+	mint(&brief,
+	     &(struct recipe){ .issuer = &ca, .cn = "brief", .san = san, .usage = "clientAuth", .until = seconds });
+	mint_write(papers_path("client-brief.crt"), all, 1);
+	mint_write_key(papers_path("client-brief.key"), &brief);
+	minted_free(&brief);
+	minted_free(&ca);
+	show("brief");
+}
+
+/* On a slow machine it may have expired before the handshake. */
+static void connect_briefly(struct family *f, const char *address)
+{
+	int rc = -1;
+	for (long seconds = 3; rc < 0 && seconds < 100; seconds *= 2) {
+		show_brief(seconds);
+		brood_close(f->b);
+		f->me = (struct diary){ 0 };
+		assert_int_equal(brood_connect(&f->b, address, BROOD_OPTIONS(.on = diary_table, .data = &f->me)), 0);
+		rc = brood_sync(f->b, PATIENCE_MS);
+	}
+	assert_int_equal(rc, 0);
+}
+
+static void test_expiry(void **state)
+{
+	const struct fixture *x = *state;
+	struct family good = { 0 }, brief = { 0 };
+	family_begin(&good, KID("worker"));
+	until(good.b, good.d.n[BROOD_EVENT_READY] == 1);
+	connect_briefly(&brief, x->tls);
+	until(brief.b, brief.me.n[BROOD_EVENT_ERROR] == 1);
+	assert_string_equal(brief.me.error, "tls.expired");
+	expect(x->tls, "tls.expired"); /* as the library reads its own */
+	papers_show();
+	assert_int_equal(ask_number(good.kid, "count"), 0); /* went on all the time */
+	assert_int_equal(good.me.n[BROOD_EVENT_AWAY], 0);
+	brood_close(brief.b);
+	family_end(&good);
+}
+
 /* ---- children ---------------------------------------------------------------------------------------------------- */
 
 /* Its environment was made by hand, and still it trusts whom its parent trusts. */
@@ -431,6 +492,7 @@ int main(int argc, char **argv)
 		ON_TLS(test_garbage),
 		ON_TLS(test_cut_of_the_first_handshake),
 		ON_TLS(test_reload),
+		ON_TLS(test_expiry),
 		ON_TLS(test_child_with_an_environment_of_its_own),
 		ON_TLS(test_idle_connection_is_small),
 	};
