@@ -35,6 +35,12 @@ static void event_after(struct event *event, unsigned ms)
 	(void)event_add(event, &t);
 }
 
+/* Connections; those with other brokers do not count. */
+static unsigned clients(const struct broker *b)
+{
+	return b->sessions.n - b->sessions.n_links;
+}
+
 /*
  * Going.
  */
@@ -47,6 +53,7 @@ static void begin_drain(struct broker *b, Brood__Parting parting, const char *re
 	b->restarting = parting == BROOD__PARTING__PARTING_RESTARTING;
 	rendezvous_close(&b->rendezvous);
 	listeners_deinit(&b->listeners);
+	links_close(&b->links);
 	sessions_goodbye(&b->sessions, parting);
 	event_after(&b->drain, DRAIN_MS);
 }
@@ -120,7 +127,7 @@ static void on_idle(evutil_socket_t fd, short what, void *data)
 
 	(void)fd;
 	(void)what;
-	if (b->sessions.n > 0 || b->absences.n > 0 || b->state != BROKER_RUNNING)
+	if (clients(b) > 0 || b->absences.n > 0 || b->state != BROKER_RUNNING)
 		return;
 	gone = leave(b);
 	log_say(b->log, LOG_IDLE, FIELD_TEXT("then", gone ? "leave" : "stay"));
@@ -144,6 +151,7 @@ static void on_settle(evutil_socket_t fd, short what, void *data)
 	(void)fd;
 	(void)what;
 	registry_settle(&b->registry);
+	links_settle(&b->links);
 	desk_settle(&b->desk);
 }
 
@@ -293,7 +301,25 @@ static void join_parts(struct broker *b)
 				 .router = &b->router,
 				 .life = &b->life,
 				 .welcome = &b->welcome,
-				 .control = &b->control };
+				 .control = &b->control,
+				 .links = &b->links };
+}
+
+static int start_links(struct broker *b, char *why, size_t n)
+{
+	b->links = (struct links){
+		.base = b->base,
+		.sessions = &b->sessions,
+		.registry = &b->registry,
+		.router = &b->router,
+		.life = &b->life,
+		.control = &b->control,
+		.log = b->log,
+		.node = b->config->node,
+		.owner = b->router.owner,
+		.epoch = b->identity.first_epoch,
+	};
+	return links_init(&b->links, b->home, why, n);
 }
 
 static int make_parts(struct broker *b)
@@ -579,6 +605,7 @@ static void apply(struct broker *b, struct config *fresh, struct policy *policy)
 	sessions_relimit(&b->sessions);
 	sessions_review(&b->sessions);
 	replace_policy(b, policy);
+	links_configure(&b->links, b->config);
 	event_del(&b->idle); /* the end of the turn begins it again, with the new time */
 	log_say(b->log, LOG_RELOAD_DONE, FIELD_NUMBER("files", fresh->n_files));
 }
@@ -659,10 +686,14 @@ int broker_init(struct broker *b, struct config *config, const struct home *home
 		snprintf(why, n, "cannot start: %s; free memory and descriptors, then try again", strerror(-r));
 		return r;
 	}
-	r = listen_everywhere(b, why, n);
+	r = start_links(b, why, n);
 	if (r == 0)
-		say_ready(b);
-	return r;
+		r = listen_everywhere(b, why, n);
+	if (r < 0)
+		return r;
+	say_ready(b);
+	links_configure(&b->links, b->config);
+	return 0;
 }
 
 /*
@@ -674,11 +705,11 @@ static void look_at_sessions(struct broker *b)
 {
 	int armed = event_pending(&b->idle, EV_TIMEOUT, NULL);
 
-	if (b->sessions.n == 0 && b->state == BROKER_DRAINING)
+	if (clients(b) == 0 && b->state == BROKER_DRAINING)
 		b->state = BROKER_DONE;
-	if (b->sessions.n == 0 && b->absences.n == 0 && b->config->idle_ms > 0 && !armed)
+	if (clients(b) == 0 && b->absences.n == 0 && b->config->idle_ms > 0 && !armed)
 		event_after(&b->idle, b->config->idle_ms);
-	else if (b->sessions.n > 0 && armed)
+	else if (clients(b) > 0 && armed)
 		event_del(&b->idle);
 }
 
@@ -694,7 +725,7 @@ void broker_run(struct broker *b)
 		sessions_turn(&b->sessions);
 		look_at_sessions(b);
 	}
-	if (b->sessions.n == 0 && !b->restarting)
+	if (clients(b) == 0 && !b->restarting)
 		identity_close(&b->identity);
 	log_say(b->log, LOG_STOP, FIELD_NUMBER("sessions", b->sessions.n), FIELD_NUMBER("frames", b->router.frames),
 		FIELD_NUMBER("bytes", b->router.bytes));
@@ -718,6 +749,7 @@ void broker_deinit(struct broker *b)
 	desk_deinit(&b->desk);
 	absences_deinit(&b->absences);
 	router_deinit(&b->router);
+	links_deinit(&b->links);
 	forget_talks(b);
 	registry_deinit(&b->registry);
 	accounts_deinit(&b->accounts);

@@ -30,6 +30,7 @@ struct broker {
 	struct absences absences;
 	struct welcome welcome;
 	struct control control;
+	struct links links;
 	struct desk desk;
 	struct sessions sessions;
 	struct listeners listeners;

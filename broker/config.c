@@ -20,6 +20,7 @@
 
 #define PRIVATE_IDLE_MS 5000u
 #define AWAY_MS 120000u
+#define BEAT_MS 1000u
 #define SYSTEM_DIR "/run/brood"
 #define SYSTEM_FILE "/etc/brood/broodd.conf"
 #define PREFIX "BROODD_"
@@ -659,6 +660,28 @@ static void check_named(struct parse *parse, const struct config_named *named)
 		 named->name);
 	if (strcmp(named->section, "name") == 0 && !named->owner)
 		wrong(parse, where, "nobody may hold it; say who: owner = USER");
+	if (strcmp(named->section, "peer") != 0)
+		return;
+	if (strcmp(named->name, parse->config->node) == 0)
+		wrong(parse, where, "that is this node's own name; give the other node's, or set broker.node");
+	if (named->url && strncmp(named->url, "tls:", 4) == 0 && !parse->config->tls.ca[0])
+		wrong(parse, where, "a node that is dialed with TLS needs a CA to be checked by; give tls-ca");
+	if (named->url && strncmp(named->url, "tls:", 4) == 0 && !parse->config->tls.certificate[0])
+		wrong(parse, where,
+		      "a node that dials with TLS needs a certificate of its own; give tls-cert and tls-key, which are "
+		      "made "
+		      "by: brood cert node");
+}
+
+static void check_peers(struct parse *parse)
+{
+	const struct config *c = parse->config;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->n_named; i++)
+		n += strcmp(c->named[i].section, "peer") == 0;
+	if (n > CONFIG_PEERS_MOST)
+		wrong(parse, "[peer]", "there are %u nodes, more than %u; leave some out", n, CONFIG_PEERS_MOST);
 }
 
 static int load(struct parse *parse, int argc, char **argv)
@@ -680,6 +703,7 @@ static int load(struct parse *parse, int argc, char **argv)
 		check_together(parse);
 	for (unsigned i = 0; parse->errors == 0 && i < c->n_named; i++)
 		check_named(parse, &c->named[i]);
+	check_peers(parse);
 	return parse->errors > 0 ? -EINVAL : result;
 }
 
@@ -689,6 +713,7 @@ static void begin(struct config *c, int argc, char **argv)
 	c->level = LOG_INFO;
 	c->confine = 1;
 	c->away_ms = AWAY_MS;
+	c->beat_ms = BEAT_MS;
 	c->tls.clients = TLS_CLIENTS_OPTIONAL;
 	c->limits = (struct limits)LIMITS_DEFAULT;
 	c->argc = argc;
@@ -800,7 +825,9 @@ void config_help(FILE *out)
 		snprintf(left, sizeof(left), "--%s VALUE", setting_flag(&settings[i], flag));
 		fprintf(out, "  %-20s %s\n", left, settings[i].help);
 	}
-	fputs("  --policy.KEY VALUE   who may do what; see broodd.conf(5)\n"
+	fputs("  --links.beat VALUE   how often other nodes hear from this one; which nodes, [peer \"NAME\"] in the "
+	      "files says\n"
+	      "  --policy.KEY VALUE   who may do what; see broodd.conf(5)\n"
 	      "  --limits.KEY VALUE   a limit; --print-config shows all keys, what they are for, and their values\n"
 	      "  --config FILE        instead of /etc/brood/broodd.conf (root's), $XDG_CONFIG_HOME/brood/broodd.conf "
 	      "(others')\n"

@@ -13,8 +13,9 @@
 #include <stdio.h>
 
 #define CONFIG_LISTEN_MOST 8u
-#define SETTINGS 42u      /* rows of the table in settings.c, ... */
-#define NAMED_SETTINGS 2u /* ... and of those in sections that have a name */
+#define CONFIG_PEERS_MOST 64u
+#define SETTINGS 43u      /* rows of the table in settings.c, ... */
+#define NAMED_SETTINGS 3u /* ... and of those in sections that have a name */
 
 struct origin { /* of a value */
 	enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } kind;
@@ -28,6 +29,7 @@ struct config_named {                          /* a section that has a name: [na
 	struct origin origin;                  /* of the line that begins it, the first if there are several */
 	struct origin origins[NAMED_SETTINGS]; /* of the values, in the table's order */
 	char *owner, *users;                   /* of a name: as written; NULL: not set */
+	char *url;                             /* of a peer: where its broker listens; NULL: it dials us */
 };
 
 struct config {
@@ -38,6 +40,7 @@ struct config {
 	uint32_t away_ms; /* how long a process that lost its connection may take to come back */
 	uint32_t idle_ms; /* leave after so long without a session; 0: never */
 	char node[NAME_MAX_LENGTH + 1];
+	uint32_t beat_ms; /* other nodes hear from us as often */
 	enum log_level level;
 	int confine; /* see confine.h */
 	struct limits limits;

@@ -135,7 +135,7 @@ static int answer_status(struct exchange *x, const struct item *it, const struct
 	status.version = version;
 	status.pid = (uint32_t)getpid();
 	status.up_ms = clock_ms() - c->started_ms;
-	status.processes = c->registry->processes.count - c->router->n_awaited;
+	status.processes = c->registry->processes.count - c->router->n_awaited - c->registry->n_foreign;
 	status.frames = c->router->frames;
 	status.bytes = c->router->bytes;
 	status.queued = c->router->queued;
@@ -157,7 +157,7 @@ struct entry { /* of a Listing, with its texts */
 
 static const char *const transports[] = {
 	[TRANSPORT_UNIX] = "unix",   [TRANSPORT_TCP] = "tcp",   [TRANSPORT_TLS] = "tls",
-	[TRANSPORT_CHILD] = "child", [TRANSPORT_FIFO] = "fifo",
+	[TRANSPORT_CHILD] = "child", [TRANSPORT_FIFO] = "fifo", [TRANSPORT_LINK] = "link",
 };
 
 static void entry_fill(struct entry *entry, struct process *p, uint64_t now)
@@ -192,6 +192,16 @@ static int by_id(const void *a, const void *b)
 	return ((*p)->id > (*q)->id) - ((*p)->id < (*q)->id);
 }
 
+/* Those of other nodes are asked about there. Who asks from there sees what is open, and the children of its user. */
+static int may_see(const struct exchange *x, const struct process *p)
+{
+	if (p->proxy)
+		return 0;
+	if (x->from->proxy)
+		return p->open || (p->parent && p->parent->uid == x->from->uid);
+	return router_may(x->control->router, x->from, p);
+}
+
 /* Those whom the asker may see, behind `after`, in order. Their number; the array has room for all processes. */
 static size_t find_visible(struct exchange *x, uint64_t after, struct process **found)
 {
@@ -200,7 +210,7 @@ static size_t find_visible(struct exchange *x, uint64_t after, struct process **
 	size_t n = 0;
 
 	while ((p = table_next(&x->control->registry->processes, &at)))
-		if (p->id > after && p->state != PROCESS_AWAITED && router_may_see(x->control->router, x->from, p))
+		if (p->id > after && p->state != PROCESS_AWAITED && may_see(x, p))
 			found[n++] = p;
 	qsort(found, n, sizeof(*found), by_id);
 	return n;

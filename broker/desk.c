@@ -100,6 +100,7 @@ static void say_registered(struct desk *desk, struct process *p, const char *nam
 struct claim {
 	STAILQ_ENTRY(claim) entry;
 	uint64_t id;
+	int open;
 	char name[NAME_MAX_LENGTH + 1];
 };
 STAILQ_HEAD(claim_list, claim);
@@ -112,22 +113,27 @@ static int must_wait(const struct desk *desk, const struct process *p, const cha
 	       desk->n_claims < desk->registry->accounts->limits->claims;
 }
 
-static int claim_later(struct desk *desk, const struct process *p, const char *name)
+static int claim_later(struct desk *desk, const struct process *p, const char *name, int open)
 {
 	struct claim *claim = must_wait(desk, p, name) ? calloc(1, sizeof(*claim)) : NULL;
 
 	if (!claim)
 		return 0;
 	claim->id = p->id;
+	claim->open = open;
 	strcpy(claim->name, name);
 	STAILQ_INSERT_TAIL(desk->claims, claim, entry);
 	desk->n_claims++;
 	return 1;
 }
 
-static void take_name(struct desk *desk, struct process *p, const char *name)
+static void take_name(struct desk *desk, struct process *p, const char *name, int open)
 {
-	say_registered(desk, p, name, registry_name_take(desk->registry, p, name));
+	int r = registry_name_take(desk->registry, p, name);
+
+	if (r == 0 && open)
+		registry_name_open(desk->registry, p, name);
+	say_registered(desk, p, name, r);
 }
 
 static void on_register(struct desk *desk, struct session *s, const struct frame *f)
@@ -136,8 +142,8 @@ static void on_register(struct desk *desk, struct session *s, const struct frame
 
 	if (!body)
 		return;
-	if (!claim_later(desk, s->process, body->name))
-		take_name(desk, s->process, body->name);
+	if (!claim_later(desk, s->process, body->name, body->open))
+		take_name(desk, s->process, body->name, body->open);
 	guard_free(&body->base);
 }
 
@@ -159,7 +165,7 @@ void desk_settle(struct desk *desk)
 		struct process *p = registry_find(desk->registry, claim->id);
 
 		if (p && p->state == PROCESS_LIVE)
-			take_name(desk, p, claim->name);
+			take_name(desk, p, claim->name, claim->open);
 		free(claim);
 	}
 }
@@ -245,7 +251,8 @@ static void watch(struct desk *desk, struct session *s, const char *name)
 {
 	Brood__Name nobody = BROOD__NAME__INIT;
 	char echo[2 * NAME_MAX_LENGTH];
-	int r = registry_watch(desk->registry, s->process, name);
+	int far = desk->links && name_is_of_node(name);
+	int r = far ? links_watch(desk->links, s->process, name) : registry_watch(desk->registry, s->process, name);
 
 	if (r == -ENOSPC)
 		refuse_watch(desk, s);
@@ -264,7 +271,9 @@ static void on_watch(struct desk *desk, struct session *s, const struct frame *f
 
 	if (!body)
 		return;
-	if (body->stop)
+	if (body->stop && desk->links && name_is_of_node(body->name))
+		links_unwatch(desk->links, s->process, body->name);
+	else if (body->stop)
 		registry_unwatch(desk->registry, s->process, body->name);
 	else
 		watch(desk, s, body->name);
@@ -303,8 +312,8 @@ static void died(struct desk *desk, struct session *s, uint64_t id)
 	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
 		departed_add(&desk->registry->departed, id,
 			     s->process->id); /* it may still have knocked, and be let in */
-	if (!p || !p->parent) {
-		say_end(s->process, id, 0); /* it left before, or is nobody's child */
+	if (!p || !p->parent || p->proxy) {
+		say_end(s->process, id, 0); /* it left before, or is nobody's child, or its own node says so */
 		return;
 	}
 	if (p->parent != s->process) {
@@ -400,4 +409,19 @@ static void request(void *data, struct session *s, const struct frame *f)
 		session_refuse(s, "broker.full", "the broker has no memory left");
 }
 
-const struct session_ops desk_ops = { control, request, ended };
+static void link_frame(void *data, struct session *s, const struct frame *f)
+{
+	struct desk *desk = data;
+
+	if (desk->links)
+		links_take(desk->links, s, f);
+	else
+		session_refuse(s, "link.unknown", "this broker is linked with no others");
+}
+
+static void parted(void *data, struct session *s, const char *why)
+{
+	links_parted(((struct desk *)data)->links, s, why);
+}
+
+const struct session_ops desk_ops = { control, request, ended, link_frame, parted };

@@ -5,6 +5,7 @@
 #define BROOD_DESK_H
 
 #include "control.h"
+#include "links.h"
 #include "welcome.h"
 
 struct claim_list; /* names asked for while earlier holders may yet come back */
@@ -15,6 +16,7 @@ struct desk {
 	struct life *life;
 	struct welcome *welcome;
 	struct control *control;
+	struct links *links; /* NULL: with no other broker */
 	struct claim_list *claims;
 	unsigned n_claims;
 };

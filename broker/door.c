@@ -23,7 +23,7 @@ void door_say_full(int fd)
 {
 	const struct error_reason *reason = error_reason("broker.full");
 	Brood__Goodbye goodbye = BROOD__GOODBYE__INIT;
-	struct door door = { { door_put }, fd };
+	struct door door = { { .put = door_put }, fd };
 	char text[] = "the broker has no descriptor left for another connection";
 
 	goodbye.parting = BROOD__PARTING__PARTING_REFUSED;

@@ -7,6 +7,7 @@
  * the next run need not wait for processes that will not come back.
  */
 #include "identity.h"
+#include "address.h"
 #include "little.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -58,7 +59,10 @@ static int open_epoch(struct identity *id, uint32_t now)
 
 	if (r < 0)
 		return r;
-	id->epoch = id->first_epoch = now > last ? now : last + 1;
+	id->epoch = now > last ? now : last + 1;
+	if (id->epoch < EPOCH_LEAST)
+		id->epoch = EPOCH_LEAST; /* those below stand for epochs of other nodes */
+	id->first_epoch = id->epoch;
 	id->counter = 1;
 	return write_epoch(id, "");
 }

@@ -18,7 +18,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const why_names[] = { "unknown", "left", "exited", "lost", "nobody", "closed" };
+static const char *const why_names[] = {
+	"unknown", "left", "exited", "lost", "nobody", "closed", "denied", "restarted"
+};
 
 struct process *life_begin(struct life *life, uint64_t id, uint32_t uid, const char *title,
 			   enum process_transport transport, struct sink *sink)
@@ -48,14 +50,17 @@ struct process *life_expect(struct life *life, uint64_t id, uint32_t uid, const 
 	return p;
 }
 
-/* A parent of an earlier run is known by id only until it is back. Children of other users are not its own then. */
+/*
+ * A parent of an earlier run is known by id only until it is back. Children of other users are not its own then; those of
+ * other nodes were checked by who knows these.
+ */
 static void disown_strangers(struct process *p)
 {
 	struct process *child, *next;
 
 	for (child = LIST_FIRST(&p->children); child; child = next) {
 		next = LIST_NEXT(child, sibling);
-		if (child->uid != p->uid && p->uid != 0)
+		if (!child->proxy && child->uid != p->uid && p->uid != 0)
 			registry_relate(child, NULL);
 	}
 }
@@ -125,7 +130,8 @@ static void end_one(struct life *life, struct process *p, Brood__Why why, struct
 	registry_name_drop(life->registry, p, "");
 	router_end(life->router, p, why, except);
 	control_forget(p);
-	departed_add(&life->registry->departed, p->id, 0);
+	if (!id_is_foreign(p->id)) /* those have no tickets here */
+		departed_add(&life->registry->departed, p->id, 0);
 	registry_remove(life->registry, p);
 }
 

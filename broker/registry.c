@@ -81,6 +81,7 @@ void registry_remove(struct registry *r, struct process *p)
 	registry_relate(p, NULL);
 	table_remove(&r->processes, p->id);
 	free(p->blocks);
+	free(p->abroad);
 	free(p);
 }
 
@@ -199,6 +200,8 @@ static void name_tell(struct registry *r, const struct name *name)
 
 	LIST_FOREACH (watch, &name->watches, of_name)
 		r->named(r->data, watch->watcher, name);
+	if (r->changed)
+		r->changed(r->changed_data, name->text);
 }
 
 int registry_name_take(struct registry *r, struct process *p, const char *text)
@@ -229,9 +232,38 @@ int registry_name_take(struct registry *r, struct process *p, const char *text)
 	return 0;
 }
 
+void registry_name_open(struct registry *r, struct process *p, const char *text)
+{
+	struct name *name = name_find(r, p->uid, text);
+
+	if (!name || name->holder != p)
+		return;
+	p->open = 1;
+	if (name->open)
+		return;
+	name->open = 1;
+	LIST_INSERT_HEAD(&r->open, name, of_open);
+	if (r->changed)
+		r->changed(r->changed_data, name->text);
+}
+
+/* Who has no open name any more is not open. */
+static void name_shut(struct process *p, struct name *name)
+{
+	const struct name *other;
+
+	if (!name->open)
+		return;
+	name->open = p->open = 0;
+	LIST_REMOVE(name, of_open);
+	LIST_FOREACH (other, &p->names, of_holder)
+		p->open |= (uint8_t)other->open;
+}
+
 static void name_drop(struct registry *r, struct process *p, struct name *name)
 {
 	LIST_REMOVE(name, of_holder);
+	name_shut(p, name);
 	name->holder = NULL;
 	p->n_names--;
 	account_give(r->accounts, name->uid, ACCOUNT_NAMES);

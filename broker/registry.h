@@ -23,6 +23,7 @@
 struct port;     /* the router's part of a process */
 struct absence;  /* while it is lost and nobody vouches for it */
 struct endpoint; /* what @broker keeps of a process */
+struct proxy;    /* of a process of another node */
 
 enum process_state {
 	PROCESS_LIVE,   /* has a sink */
@@ -30,7 +31,14 @@ enum process_state {
 	PROCESS_AWAITED /* of an earlier run of this broker, not back yet; only the id is known */
 };
 
-enum process_transport { TRANSPORT_UNIX, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_CHILD, TRANSPORT_FIFO };
+enum process_transport {
+	TRANSPORT_UNIX,
+	TRANSPORT_TCP,
+	TRANSPORT_TLS,
+	TRANSPORT_CHILD,
+	TRANSPORT_FIFO,
+	TRANSPORT_LINK /* of another node */
+};
 
 /* The kernel does not say who is at the other end, and passes no descriptors. */
 static inline int transport_is_net(enum process_transport t)
@@ -47,9 +55,11 @@ struct block { /* ids that a process may give to its children */
 
 struct name;
 struct watch;
+struct inquiry;
 LIST_HEAD(process_list, process);
 LIST_HEAD(name_list, name);
 LIST_HEAD(watch_list, watch);
+LIST_HEAD(inquiry_list, inquiry);
 
 struct process {
 	uint64_t id;
@@ -63,7 +73,10 @@ struct process {
 	struct name_list names;
 	struct watch_list watches;
 	struct block *blocks;
-	uint64_t since_ms; /* when it came */
+	struct proxy *proxy;      /* NULL: it is of this node */
+	struct inquiry_list asks; /* names with a node's in front that it watches */
+	char *abroad;             /* who of other nodes may write to it: "user@node", separated by blanks; or NULL */
+	uint64_t since_ms;        /* when it came */
 	uint32_t uid, pid;
 	uint32_t told; /* the last death it was told of: see router */
 	uint16_t n_blocks, n_names, n_watches;
@@ -72,6 +85,8 @@ struct process {
 	uint8_t level;     /* 1: it can resume */
 	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
 	uint8_t visible;   /* its pid means it here, as far as it says so itself */
+	uint8_t open;      /* all of other nodes may write to it */
+	uint8_t thirsty;   /* of another node: was told to send the broker no requests for now */
 	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
 	char title[TITLE_SIZE];
 };
@@ -81,21 +96,29 @@ struct name {
 	LIST_ENTRY(name) of_holder;
 	struct watch_list watches;
 	UT_hash_handle hh;
+	LIST_ENTRY(name) of_open;
+	int open;     /* processes of other nodes find it */
 	uint32_t uid; /* uid and text, one behind the other, are the key */
 	char text[NAME_MAX_LENGTH + 1];
 };
 
 /* A name got another holder, or lost it: name->holder is the new state. */
 typedef void registry_named_fn(void *data, struct process *watcher, const struct name *);
+/* The same, whoever watches it. */
+typedef void registry_changed_fn(void *data, const char *name);
 
 struct registry {
 	struct table processes;
+	uint32_t n_foreign;        /* of these are of other nodes */
 	struct accounts *accounts; /* their limits, and how many names each user has */
 	const struct policy *policy;
 	struct departed departed; /* those that were, and are gone for good */
 	struct name *names;       /* held or watched */
+	struct name_list open;    /* held, and for other nodes, too */
 	registry_named_fn *named;
 	void *data;
+	registry_changed_fn *changed; /* NULL: nobody asks; set by who does, with its data */
+	void *changed_data;
 	int settling; /* holders may yet come back: that a name has none is not told */
 };
 
@@ -121,6 +144,8 @@ int registry_related(const struct process *, const struct process *);
  * user does. -ENOMEM.
  */
 int registry_name_take(struct registry *, struct process *, const char *name);
+/* A name that it holds, and the process itself, are for other nodes, too. */
+void registry_name_open(struct registry *, struct process *, const char *name);
 /* Names it does not hold are ignored; "" is all it holds. */
 void registry_name_drop(struct registry *, struct process *, const char *name);
 /* Whom this user means by the name. NULL: nobody. */

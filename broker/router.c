@@ -59,6 +59,7 @@ static struct port *port_new(struct router *r, struct process *p)
 	}
 	port->process = p;
 	port->router = r;
+	port->shared = p->sink && p->sink->forget ? p->sink : NULL;
 	LIST_INIT(&port->in);
 	return port;
 }
@@ -130,6 +131,8 @@ static void edge_leave_destination(struct edge *e)
 	if (!e->destination)
 		return;
 	LIST_REMOVE(e, of_destination);
+	if (e->queued > 0 && e->destination->shared)
+		e->destination->shared->forget(e->destination->shared, e);
 	discharge(e, e->queued);
 	set_held(e, 0);
 	e->destination = NULL;
@@ -249,6 +252,11 @@ void edge_uncharge(void *tag, size_t n)
 		port_go(to);
 }
 
+struct edge *edge_alive(struct edge *e)
+{
+	return e && e->destination ? e : NULL;
+}
+
 /*
  * Who may, and who is there.
  */
@@ -266,6 +274,13 @@ int router_may_users(const struct router *r, enum policy_verb verb, uint32_t a, 
 
 int router_may(const struct router *r, const struct process *a, const struct process *b)
 {
+	if (b->proxy)
+		return 1; /* its own node judges */
+	if (a->proxy && r->abroad && r->abroad->may(r->abroad_data, a, b))
+		return 1;
+	if (a->proxy)
+		return policy_may(r->registry->policy, POLICY_SEND, a->uid, b->uid) ||
+		       registry_offers(r->registry, b, a->uid);
 	return router_may_users(r, POLICY_SEND, a->uid, b->uid) || registry_related(a, b) ||
 	       registry_offers(r->registry, b, a->uid);
 }
@@ -309,7 +324,8 @@ int router_awaits(const struct router *r, uint64_t id)
 {
 	uint32_t epoch = (uint32_t)(id >> 32);
 
-	return r->grace && epoch > 0 && epoch < r->first_epoch && !departed_has(&r->registry->departed, id, 0);
+	return r->grace && epoch >= EPOCH_LEAST && epoch < r->first_epoch &&
+	       !departed_has(&r->registry->departed, id, 0);
 }
 
 struct process *router_await(struct router *r, uint64_t id)
@@ -323,6 +339,17 @@ struct process *router_await(struct router *r, uint64_t id)
 	return p;
 }
 
+struct process *router_find(struct router *r, uint64_t id)
+{
+	struct process *p = registry_find(r->registry, id);
+
+	if (!p && router_awaits(r, id))
+		p = router_await(r, id);
+	if (!p && r->abroad && id_is_foreign(id))
+		p = r->abroad->find(r->abroad_data, id);
+	return p;
+}
+
 /* What it is told instead of what it may not know. */
 static Brood__Why why_not(const struct router *r, const struct process *from, const struct process *to)
 {
@@ -333,14 +360,11 @@ static Brood__Why why_not(const struct router *r, const struct process *from, co
 static struct process *destination_of(struct router *r, const struct process *from, const struct frame *f,
 				      Brood__Why *why)
 {
-	struct process *to = registry_find(r->registry, f->destination);
+	struct process *to = f->destination_node == 0 ? router_find(r, f->destination) : NULL;
 
 	*why = BROOD__WHY__WHY_NOBODY;
-
-	if (f->destination_node != 0)
-		return NULL; /* no links to other hosts */
-	if (!to && router_awaits(r, f->destination))
-		to = router_await(r, f->destination);
+	if (to && to->proxy && from->proxy)
+		return NULL; /* from node to node without us */
 	if (!to || to->state == PROCESS_AWAITED || may_write(r, from, to))
 		return to;
 	*why = why_not(r, from, to);
@@ -398,13 +422,14 @@ static int edge_of(struct router *r, struct process *from, const struct frame *f
 /* Tell the sender to wait, unless it knows. */
 static void edge_hold(struct router *r, struct edge *e, unsigned why)
 {
-	unsigned knows = e->held & (why == HELD_AWAY ? HELD_AWAY : HELD_BUSY | HELD_FULL);
+	int away = (why & (HELD_AWAY | HELD_AWAY_THERE)) != 0;
+	unsigned knows = e->held & (away ? HELD_AWAY | HELD_AWAY_THERE : HELD_BUSY | HELD_FULL | HELD_THERE);
 
 	set_held(e, e->held | why);
 	if (knows)
 		return;
 	r->holds++;
-	note_about(e->source->process->sink, FRAME_HOLD, why == HELD_AWAY ? FRAME_AWAY : 0, e->id);
+	note_about(e->source->process->sink, FRAME_HOLD, away ? FRAME_AWAY : 0, e->id);
 }
 
 /* 1 if there is a reason to drop the frame. */
@@ -414,7 +439,7 @@ static int edge_is_shut(struct router *r, struct edge *e, const struct process *
 		edge_hold(r, e, HELD_AWAY);
 		return 1;
 	}
-	if (from->dying)
+	if (from->dying && !(from->proxy && e->destination->queued > r->limits->notes))
 		return 0;
 	if (port_is_full(e->destination))
 		edge_hold(r, e, HELD_FULL);
@@ -511,15 +536,25 @@ static void edge_recheck(struct router *r, struct edge *e)
 	edge_end(r, e);
 }
 
-/* It was awaited, and now its user is known. */
+/* Now its user is known. */
 static void port_reaccount(struct router *r, struct port *port)
 {
 	struct account *account = account_open(r->accounts, port->process->uid);
 
 	if (!account)
-		return;                 /* what it sends counts as nobody's, which is bounded too */
-	account_release(port->account); /* nothing is charged to it: nothing waits for one without a connection */
+		return; /* what it sends counts as nobody's, which is bounded too */
+	if (port->queued > 0) {
+		account_uncharge(port->account, PORT_MEMORY);
+		account_charge(account, PORT_MEMORY);
+	}
+	account_release(port->account);
 	port->account = account;
+}
+
+void router_know(struct router *r, struct process *p)
+{
+	if (p->port && p->port->account->uid != p->uid)
+		port_reaccount(r, p->port);
 }
 
 void router_attach(struct router *r, struct process *p, struct sink *sink)
@@ -528,11 +563,12 @@ void router_attach(struct router *r, struct process *p, struct sink *sink)
 	struct edge *e, *next;
 	uint32_t at = 0;
 
-	if (p->port && p->port->account->uid != p->uid)
-		port_reaccount(r, p->port);
+	router_know(r, p);
 	r->n_awaited -= awaited;
 	p->state = PROCESS_LIVE;
 	p->sink = sink;
+	if (p->port)
+		p->port->shared = sink->forget ? sink : NULL;
 	for (e = p->port ? LIST_FIRST(&p->port->in) : NULL; e; e = next) {
 		next = LIST_NEXT(e, of_destination);
 		if (e->source && e->held && awaited)
@@ -540,9 +576,9 @@ void router_attach(struct router *r, struct process *p, struct sink *sink)
 		else if (e->source && e->held)
 			edge_go(e);
 	}
-	/* It begins again with all its destinations: whoever has to be held hears it again. */
+	/* It begins again with all its destinations: whoever has to be held hears it again. What other nodes say stays. */
 	while (p->port && (e = table_next(&p->port->out, &at)))
-		set_held(e, 0);
+		set_held(e, e->held & (HELD_THERE | HELD_AWAY_THERE));
 }
 
 /* What waits of it still gets there, and it is an edge until then. */
@@ -595,10 +631,62 @@ void router_detach(struct router *r, struct process *p)
 
 	p->state = PROCESS_LOST;
 	p->sink = NULL;
+	if (p->port)
+		p->port->shared = NULL; /* all that waits there is thrown away */
 	for (e = p->port ? LIST_FIRST(&p->port->in) : NULL; e; e = next) {
 		next = LIST_NEXT(e, of_destination);
 		edge_detach(r, e);
 	}
+}
+
+/*
+ * What the destination's node says. It drops what comes meanwhile, as we do; so whether its words arrive in time matters
+ * to nobody.
+ */
+
+static struct edge *edge_between(const struct process *from, const struct process *to)
+{
+	return from->port ? table_get(&from->port->out, to->id) : NULL;
+}
+
+void router_hold(struct router *r, struct process *from, struct process *to, int away)
+{
+	struct edge *e = edge_between(from, to);
+
+	if (e)
+		edge_hold(r, e, away ? HELD_AWAY_THERE : HELD_THERE);
+}
+
+void router_go(struct router *r, struct process *from, struct process *to)
+{
+	struct edge *e = edge_between(from, to);
+
+	(void)r;
+	if (!e)
+		return;
+	set_held(e, e->held & ~(HELD_THERE | HELD_AWAY_THERE));
+	if (e->held == 0 || (e->held == HELD_BUSY && edge_has_room(e)))
+		edge_go(e);
+}
+
+void router_part(struct router *r, struct process *from, struct process *to, Brood__Why why)
+{
+	struct edge *e = edge_between(from, to);
+
+	tell_gone(from, to->id, why);
+	if (e)
+		edge_end(r, e);
+}
+
+void router_born(struct router *r, const struct process *p)
+{
+	if (r->abroad && p->parent && p->parent->proxy)
+		r->abroad->born(r->abroad_data, p);
+}
+
+int router_is_idle(const struct process *p)
+{
+	return !p->port || (p->port->out.count == 0 && LIST_EMPTY(&p->port->in));
 }
 
 struct ending {
@@ -649,6 +737,8 @@ void router_end(struct router *r, struct process *p, Brood__Why why, struct proc
 		port_end(&ending, p->port);
 	p->port = NULL;
 	r->n_awaited -= p->state == PROCESS_AWAITED;
+	if (r->abroad)
+		r->abroad->gone(r->abroad_data, p, why);
 }
 
 void router_deinit(struct router *r)

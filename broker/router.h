@@ -29,11 +29,14 @@ SLIST_HEAD(doomed_list, edge);
 
 #define HELD_BUSY 0x1u /* more than its share waits */
 #define HELD_AWAY 0x2u
-#define HELD_FULL 0x4u /* more waits for the destination, or in the broker, than may at all */
+#define HELD_FULL 0x4u        /* more waits for the destination, or in the broker, than may at all */
+#define HELD_THERE 0x8u       /* the destination's node says busy, ... */
+#define HELD_AWAY_THERE 0x10u /* ... or away */
 
 struct port { /* what the router keeps of a process that sent or was sent something */
 	struct process *process;
 	struct router *router;
+	struct sink *shared;     /* its sink, if that is one that others use, too */
 	struct account *account; /* of its user */
 	struct edge *last;       /* the edge of the latest frame */
 	struct table out;        /* edges by destination id */
@@ -48,9 +51,22 @@ struct port { /* what the router keeps of a process that sent or was sent someth
 
 /* The first tried to write to the second, and may not. */
 typedef void router_denied_fn(void *data, const struct process *, const struct process *);
+/* What the router asks of those who know other nodes. All may be NULL: there are none. */
+struct abroad_ops {
+	/* The process of another node that this id stands for, made if nobody had to do with it. NULL: there is none. */
+	struct process *(*find)(void *data, uint64_t id);
+	/* One of this node became a child of one of another. */
+	void (*born)(void *data, const struct process *);
+	/* It is gone for good, and everybody here was told. */
+	void (*gone)(void *data, struct process *, Brood__Why);
+	/* 1 if one of another node may write to one of this. */
+	int (*may)(void *data, const struct process *from, const struct process *to);
+};
 
 struct router {
 	struct registry *registry;
+	const struct abroad_ops *abroad; /* NULL: there are no other nodes */
+	void *abroad_data;
 	struct accounts *accounts; /* the registry's, and their limits */
 	const struct limits *limits;
 	uint32_t owner;       /* user whose processes may talk to everybody; root's may, too */
@@ -77,9 +93,24 @@ void router_begin(struct router *);
  */
 int router_route(struct router *, struct process *from, const struct frame *);
 
+/* The process with this id: here, awaited, or of another node. NULL: nobody. */
+struct process *router_find(struct router *, uint64_t id);
+/* Its parent was set: if that is of another node, it is told there. */
+void router_born(struct router *, const struct process *);
+/* Its node tells one of ours to stop sending to it, because it is busy or away; to go on; that it will get nothing of it. */
+void router_hold(struct router *, struct process *from, struct process *to, int away);
+void router_go(struct router *, struct process *from, struct process *to);
+void router_part(struct router *, struct process *from, struct process *to, Brood__Why);
+/* Its user is known now, and changed p->uid. */
+void router_know(struct router *, struct process *);
+/* 1 if no edge leads from or to it. */
+int router_is_idle(const struct process *);
+
 /* n bytes that a sink got with this edge have to wait; have left. The tag is an edge, or NULL for notes. */
 void edge_charge(struct edge *, size_t n);
 void edge_uncharge(void *tag, size_t n);
+/* The edge, or NULL if its destination is gone, so that nobody's bytes wait. */
+struct edge *edge_alive(struct edge *);
 
 /* The process is live with this sink: those who were told to wait because it was away go on. */
 void router_attach(struct router *, struct process *, struct sink *);

@@ -67,6 +67,8 @@ static struct session_list *list_of(struct session *s)
 		return &s->all->closing;
 	if (s->exhausting)
 		return &s->all->exhausting;
+	if (s->state == SESSION_LINK)
+		return &s->all->links;
 	return s->state == SESSION_LIVE ? &s->all->live : &s->all->fresh;
 }
 
@@ -85,7 +87,7 @@ static void uncharge(struct session *s)
 	s->counts = 0;
 }
 
-void session_close(struct session *s)
+static void close_for(struct session *s, const char *why)
 {
 	if (s->state == SESSION_CLOSING)
 		return;
@@ -102,6 +104,16 @@ void session_close(struct session *s)
 	if (s->process)
 		s->all->ops->ended(s->all->data, s);
 	s->process = NULL;
+	if (!s->link)
+		return;
+	s->all->n_links--;
+	s->all->ops->parted(s->all->data, s, why);
+	s->link = NULL;
+}
+
+void session_close(struct session *s)
+{
+	close_for(s, "");
 }
 
 void session_exhaust(struct session *s)
@@ -142,7 +154,7 @@ void session_refuse(struct session *s, const char *name, const char *format, ...
 	log_say(s->all->log, LOG_SESSION_REFUSED, FIELD_ID("id", s->process ? s->process->id : 0),
 		FIELD_NUMBER("uid", s->uid), FIELD_TEXT("error", name), FIELD_TEXT("text", text));
 	say_goodbye(s, BROOD__PARTING__PARTING_REFUSED, error_reason(name), text);
-	session_close(s);
+	close_for(s, text);
 }
 
 static void say_leaving(struct session *s)
@@ -162,6 +174,8 @@ void sessions_goodbye(struct sessions *all, Brood__Parting parting)
 		next = TAILQ_NEXT(s, of_state);
 		say_leaving(s);
 	}
+	TAILQ_FOREACH (s, &all->links, of_state)
+		say_leaving(s);
 	while ((s = TAILQ_FIRST(&all->fresh))) {
 		say_leaving(s);
 		session_close(s);
@@ -294,6 +308,7 @@ static int keep_rest(struct session *s, struct outbox *out, size_t sent)
 	for (unsigned i = 0; i < out->n; i++) {
 		const struct iovec *piece = &out->pieces[i];
 		size_t skip = sent < piece->iov_len ? sent : piece->iov_len;
+		struct edge *edge = edge_alive(out->edges[i]);
 		struct parcel *parcel;
 		unsigned fds;
 
@@ -302,11 +317,12 @@ static int keep_rest(struct session *s, struct outbox *out, size_t sent)
 			continue;
 		parcel = outbox_take_parcel(out, i);
 		fds = parcel ? parcel->n : 0;
-		if (channel_keep_parcel(&s->channel, (uint8_t *)piece->iov_base + skip, piece->iov_len - skip,
-					out->edges[i], parcel) < 0)
+		if (channel_keep_parcel(&s->channel, (uint8_t *)piece->iov_base + skip, piece->iov_len - skip, edge,
+					parcel) < 0)
 			return -ENOMEM;
 		s->all->fds_kept += fds;
-		edge_charge(out->edges[i], piece->iov_len - skip + fds * CHANNEL_FD_BYTES);
+		s->own += edge ? 0 : piece->iov_len - skip;
+		edge_charge(edge, piece->iov_len - skip + fds * CHANNEL_FD_BYTES);
 	}
 	return 0;
 }
@@ -316,6 +332,8 @@ static size_t notes_waiting(const struct session *s)
 {
 	const struct port *port = s->process ? s->process->port : NULL;
 
+	if (s->link)
+		return s->own;
 	return s->channel.kept_bytes + s->channel.kept_fds * CHANNEL_FD_BYTES - (port ? port->queued : 0);
 }
 
@@ -331,6 +349,8 @@ static int may_wait(struct session *s)
 	const struct limits *limits = s->all->limits;
 
 	account_notes(s, notes_waiting(s));
+	if (s->link && s->notes <= limits->user_notes) /* it has many processes */
+		return 1;
 	if (s->notes > limits->notes)
 		session_refuse(s, "limit.answers",
 			       "%" PRIu32 " bytes of the broker's answers wait to be read, more than allowed "
@@ -458,7 +478,7 @@ static void stop_writing(struct session *s)
 
 static void write_kept(struct session *s)
 {
-	size_t before = s->channel.kept_bytes;
+	size_t before = s->channel.kept_bytes, routed = s->all->router->queued;
 
 	if (drain(s, edge_uncharge) < 0) {
 		/* It can be read to its end at most. */
@@ -467,6 +487,8 @@ static void write_kept(struct session *s)
 		return;
 	}
 	s->all->work += before - s->channel.kept_bytes + WORK_WRITE;
+	if (s->link) /* nobody's are those that were no edge's */
+		s->own -= before - s->channel.kept_bytes - (routed - s->all->router->queued);
 	account_notes(s, notes_waiting(s));
 	unhold(s);
 	if (!channel_wants_write(&s->channel))
@@ -566,7 +588,9 @@ static void take_frame(struct session *s, const struct frame *f)
 	int is_routed = frame_is_routed(f->kind);
 
 	s->all->work += is_routed && f->destination != FRAME_BROKER ? WORK_FRAME : WORK_CONTROL;
-	if (s->state == SESSION_LIVE && is_routed)
+	if (s->state == SESSION_LINK || (s->state == SESSION_NEW && (f->kind == FRAME_LINK || s->link)))
+		s->all->ops->link(s->all->data, s, f);
+	else if (s->state == SESSION_LIVE && is_routed)
 		routed(s, f);
 	else if (s->state == SESSION_LIVE || f->kind == FRAME_HELLO)
 		s->all->ops->control(s->all->data, s, f);
@@ -626,6 +650,7 @@ static ssize_t read_helping(struct session *s)
 	got = channel_read(&s->channel);
 	if (got > 0) {
 		s->all->work += (size_t)got;
+		s->heard = 1;
 		take_frames(s);
 		return s->state == SESSION_CLOSING ? -1 : got;
 	}
@@ -709,8 +734,8 @@ static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 	(void)fd;
 	(void)what;
 	while ((s = TAILQ_FIRST(&all->fresh)) && hello_left(s) <= 0)
-		session_refuse(s, "hello.timeout", "no HELLO came within %" PRIu32 " ms (limits.hello-timeout)",
-			       all->limits->hello_ms);
+		session_refuse(s, "hello.timeout", "no %s came within %" PRIu32 " ms (limits.hello-timeout)",
+			       s->link ? "LINK" : "HELLO", all->limits->hello_ms);
 	arm_hello_timer(all);
 }
 
@@ -735,6 +760,7 @@ int sessions_init(struct sessions *all, struct event_base *base, struct log *log
 	outbox_pool_init(&all->outboxes);
 	TAILQ_INIT(&all->fresh);
 	TAILQ_INIT(&all->live);
+	TAILQ_INIT(&all->links);
 	TAILQ_INIT(&all->exhausting);
 	TAILQ_INIT(&all->closing);
 	STAILQ_INIT(&all->dirty);
@@ -793,6 +819,7 @@ void sessions_deinit(struct sessions *all)
 	event_del(&all->hello_timer);
 	close_all(&all->fresh);
 	close_all(&all->live);
+	close_all(&all->links);
 	close_all(&all->exhausting);
 	sessions_flush(all);
 	reap(all);
@@ -843,6 +870,30 @@ void sessions_turn(struct sessions *all)
 int sessions_are_busy(const struct sessions *all)
 {
 	return all->schedule.n > 0 || !TAILQ_EMPTY(&all->exhausting);
+}
+
+void session_link(struct session *s, struct link *link)
+{
+	s->link = link;
+	s->all->n_links++;
+	s->channel.takes_fds = 0;
+}
+
+void session_link_up(struct session *s)
+{
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->state = SESSION_LINK;
+	end_greeting(s);
+	s->channel.most = FRAME_MAX;
+	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
+	if (s->all->leaving)
+		say_leaving(s);
+}
+
+void session_forget(struct session *s, struct edge *e)
+{
+	channel_retag(&s->channel, e, NULL);
+	s->own += e->queued;
 }
 
 /*

@@ -3,6 +3,7 @@
  *
  * NEW → LIVE → CLOSING. A new session may only say HELLO, and soon. A live one has a process. A closing one is deaf and
  * is freed at the end of the turn, so every function here may be called from everywhere, for the session at work too.
+ * Another broker says LINK instead, and its session is a LINK then, which has no process and brings frames of many.
  */
 #ifndef BROOD_SESSION_H
 #define BROOD_SESSION_H
@@ -18,7 +19,9 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_CLOSING };
+enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_LINK, SESSION_CLOSING };
+
+struct link; /* what a connection to another broker is besides */
 
 struct session {
 	struct sink sink; /* first: a sink is its session */
@@ -28,6 +31,7 @@ struct session {
 	struct sessions *all;
 	struct process
 		*process;   /* LIVE: whose connection this is. NULL again once somebody else has taken care of it */
+	struct link *link;  /* NULL: a client's, as far as is known */
 	struct outbox *out; /* while it is dirty */
 	TAILQ_ENTRY(session) of_state;
 	STAILQ_ENTRY(session) of_dirty;
@@ -35,6 +39,7 @@ struct session {
 	struct account *account; /* of its user; ACCOUNT_NOBODY's while that is not known */
 	uint32_t notes;          /* bytes of the broker's own that wait in the channel, as counted in the account */
 	uint32_t since_ms;       /* when it came; the lower half of the clock, which is enough for its order */
+	size_t own;              /* LINK: bytes that wait in the channel and are nobody's edge's */
 	uint32_t uid;            /* whom the kernel says it is */
 	uint8_t state;           /* enum session_state */
 	uint8_t transport;       /* enum process_transport */
@@ -43,6 +48,7 @@ struct session {
 	uint8_t muted;           /* READY_...: of which the event is off, because it waits for that already */
 	uint8_t held;            /* was told to send no requests for now */
 	uint8_t exhausting;      /* will be read to its end, then closed */
+	uint8_t heard;           /* LINK: bytes came; whoever looks puts it back */
 	uint8_t refused;         /* closed by us for a reason */
 	uint8_t counts;          /* as a session in the account, ... */
 	uint8_t greets;          /* ... and as one that has not said HELLO */
@@ -58,6 +64,10 @@ struct session_ops {
 	void (*request)(void *data, struct session *, const struct frame *);
 	/* A live session is closing: see to its process. Called once. */
 	void (*ended)(void *data, struct session *);
+	/* A frame of another broker, also the LINK that says it is one. */
+	void (*link)(void *data, struct session *, const struct frame *);
+	/* A session that has a link is closing: see to that. Called once. `why`: as said to the other end, or "". */
+	void (*parted)(void *data, struct session *, const char *why);
 };
 
 struct sessions {
@@ -69,16 +79,17 @@ struct sessions {
 	void *data;
 	struct slab slab;
 	struct outbox_pool outboxes;
-	struct session_list fresh, live, exhausting, closing;
+	struct session_list fresh, live, links, exhausting, closing;
 	STAILQ_HEAD(, session) dirty;
 	struct schedule schedule; /* those that are ready */
 	uint64_t work;            /* done so far: bytes, and what counts as such */
 	struct parcel *parcel;    /* came with the frame that is being routed, for the session it is put into */
 	unsigned fds_kept;        /* descriptors that wait in channels */
 	struct event hello_timer;
-	int64_t expires; /* no certificate of a live session before that, in seconds since 1970 */
-	unsigned n;      /* of all states */
-	int leaving;     /* goodbye was said: an adopted child that comes now hears it, too */
+	int64_t expires;  /* no certificate of a live session before that, in seconds since 1970 */
+	unsigned n;       /* of all states, ... */
+	unsigned n_links; /* ... and of these with other brokers */
+	int leaving;      /* goodbye was said: an adopted child that comes now hears it, too */
 	Brood__Parting parting;
 	uint64_t refused;
 };
@@ -122,6 +133,11 @@ int session_charge(struct session *, uint32_t uid);
 struct session *session_of(struct sink *);
 /* It is this process's connection now. */
 void session_live(struct session *, struct process *);
+/* It is a connection to another broker, and this says what it is besides. The other end's frames are taken if it `may`. */
+void session_link(struct session *, struct link *);
+void session_link_up(struct session *);
+/* The edge ends while the session goes on: what waits of it becomes nobody's. */
+void session_forget(struct session *, struct edge *);
 /* Say why, as text for people under a name of error.c, and close. */
 void session_refuse(struct session *, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void session_close(struct session *);

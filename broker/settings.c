@@ -162,6 +162,13 @@ const struct setting settings[SETTINGS] = {
 	     "Whose processes may write to whose, which may answer them; parents and children always may."),
 	LIST("parent", SETTING_PAIRS, policy.parent, "", "Whose processes may become children of whose."),
 	LIST("list", SETTING_PAIRS, policy.list, "", "Who may see whose processes, though it may not write to them."),
+	{ .section = "links",
+	  .key = "beat",
+	  .type = SETTING_DURATION,
+	  .offset = AT(beat_ms),
+	  .least = 100,
+	  .most = 60 * 1000,
+	  .help = "How often a linked node hears from us at least; it takes us for dead after three times as long." },
 };
 
 const struct setting named_settings[NAMED_SETTINGS] = {
@@ -177,6 +184,12 @@ const struct setting named_settings[NAMED_SETTINGS] = {
 	  .offset = offsetof(struct config_named, users),
 	  .unset = "",
 	  .help = "Users whose processes find it, and may write to its holder, which may answer them." },
+	{ .section = "peer",
+	  .key = "url",
+	  .type = SETTING_URL,
+	  .offset = offsetof(struct config_named, url),
+	  .unset = "",
+	  .help = "Where the broker of this other node listens; without it we wait for that one to dial." },
 };
 
 static const struct setting *find(const struct setting *table, size_t n, const char *section, const char *key)
@@ -483,9 +496,31 @@ static int take_user(const struct setting *s, void *where, const char *text, cha
 	return 0;
 }
 
+static int take_url(const struct setting *s, void *where, const char *text, char *why, size_t n)
+{
+	char **place = place_of(s, where), *copy;
+	struct address a;
+
+	if (address_parse(text, &a, why, n) < 0)
+		return -EINVAL;
+	if (a.kind != ADDRESS_TLS && a.kind != ADDRESS_UNIX)
+		return refuse(
+			why, n,
+			"%.80s: brokers talk over TLS, or over a Unix socket on one host; give tls://HOST:PORT or "
+			"unix:/path",
+			text);
+	copy = strdup(text);
+	if (!copy)
+		return refuse(why, n, "there is no memory for it; free some, then try again");
+	free(*place);
+	*place = copy;
+	return 0;
+}
+
 static int is_text(const struct setting *s)
 {
-	return s->type == SETTING_USER || s->type == SETTING_USERS || s->type == SETTING_PAIRS;
+	return s->type == SETTING_USER || s->type == SETTING_USERS || s->type == SETTING_PAIRS ||
+	       s->type == SETTING_URL;
 }
 
 void setting_clear(const struct setting *s, void *where)
@@ -517,6 +552,8 @@ int setting_take(const struct setting *s, void *where, const char *value, char *
 		return take_switch(s, where, value, why, n);
 	case SETTING_USER:
 		return take_user(s, where, value, why, n);
+	case SETTING_URL:
+		return take_url(s, where, value, why, n);
 	case SETTING_USERS:
 	case SETTING_PAIRS:
 		return take_list(s, where, value, why, n);
@@ -567,6 +604,7 @@ char *setting_format(const struct setting *s, const void *where, char *to, size_
 	case SETTING_USER:
 	case SETTING_USERS:
 	case SETTING_PAIRS:
+	case SETTING_URL:
 		snprintf(to, n, "%s", *(char *const *)place ? *(char *const *)place : s->unset);
 		return to;
 	case SETTING_SIZE:
@@ -587,6 +625,7 @@ char *setting_range(const struct setting *s, char *to, size_t n)
 					     [SETTING_SWITCH] = "yes or no",
 					     [SETTING_USER] = "a user: a name or a number",
 					     [SETTING_USERS] = "users: names, numbers, @GROUP, *, separated by commas",
+					     [SETTING_URL] = "an address: tls://HOST:PORT or unix:/path",
 					     [SETTING_PAIRS] = "pairs of users, as in A > B, separated by commas",
 					     [SETTING_DURATION] = "a duration ",
 					     [SETTING_SIZE] = "a size ",

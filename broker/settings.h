@@ -18,6 +18,7 @@ enum setting_type {
 	SETTING_USER,      /* char *, malloc()ed: who.h has what it may be; ... */
 	SETTING_USERS,     /* ... a list of these; ... */
 	SETTING_PAIRS,     /* ... a list of pairs */
+	SETTING_URL,       /* char *, malloc()ed: another broker's address */
 	SETTING_DURATION,  /* uint32_t, milliseconds */
 	SETTING_SIZE,      /* size_t, bytes */
 	SETTING_COUNT      /* uint32_t */

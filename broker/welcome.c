@@ -18,9 +18,12 @@
 #include "text.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define GUESTS_MOST 4096u /* bytes; a HELLO is not longer */
 
 struct claim { /* what a HELLO says and shows */
 	struct session *session;
@@ -128,6 +131,20 @@ static void take_pid(struct welcome *w, struct process *p, const Brood__Hello *h
 	p->visible = hello->pid_space != 0 && hello->pid_space == w->pid_space;
 }
 
+/* Who of other nodes may write to it. It says so again each time, because we may be another broker. */
+static void take_guests(struct process *p, const Brood__Hello *hello)
+{
+	const struct name *name;
+
+	p->open = hello->open != 0;
+	LIST_FOREACH (name, &p->names, of_holder)
+		p->open |= (uint8_t)name->open;
+	if (hello->abroad[0] == '\0' || strlen(hello->abroad) > GUESTS_MOST)
+		return;
+	free(p->abroad);
+	p->abroad = strdup(hello->abroad); /* without memory it is told again whom it found */
+}
+
 static void answer(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first)
 {
 	uint32_t n = ids_wanted(claim->hello);
@@ -152,6 +169,7 @@ static void hello_again(struct welcome *w, const struct claim *claim)
 		p->pid = hello->pid;
 	if (hello->level)
 		p->level = 1;
+	take_guests(p, hello);
 	answer(w, claim, p, first);
 }
 
@@ -225,9 +243,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	if ((!is_brokers(t) && t->id - t->first >= BLOCK_MOST) || t->id >> 32 == 0 || t->parent == t->id ||
 	    identity_is_ahead(w->identity, t->id))
 		return DENY(s, "the ticket is for an id that is not of its block");
-	claim->parent = t->parent ? registry_find(w->registry, t->parent) : NULL;
-	if (!claim->parent && router_awaits(w->router, t->parent))
-		claim->parent = router_await(w->router, t->parent);
+	claim->parent = router_find(w->router, t->parent);
 	if (!parent_agrees(claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
 	if (was_given_up(w, t))
@@ -267,6 +283,7 @@ static struct process *resume(struct welcome *w, const struct claim *claim)
 	if (p->state == PROCESS_LIVE)
 		fence(w, p);
 	registry_entitle(p, claim->hello->title);
+	take_guests(p, claim->hello); /* before those who wait are looked at again */
 	life_return(w->life, p, claim->uid, s->transport, &s->sink);
 	return p;
 }
@@ -309,8 +326,10 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
 	session_live(s, p);
 	p->level = 1;
 	take_pid(w, p, claim->hello);
+	take_guests(p, claim->hello);
 	p->spawned = !is_brokers(&claim->ticket);
 	registry_relate(p, claim->parent);
+	router_born(w->router, p);
 	answer(w, claim, p, first);
 	tell_joined_again(p);
 	if (claim->ticket.parent && !claim->parent)
@@ -334,9 +353,11 @@ static struct process *find_parent(struct welcome *w, const struct claim *claim)
 	else
 		p = registry_name_holder(w->registry, claim->uid, text);
 	text_cut(name, sizeof(name), text);
-	if (p && p->state == PROCESS_LIVE && router_may_users(w->router, POLICY_PARENT, claim->uid, p->uid))
+	if (p && (p->proxy || p->state != PROCESS_LIVE))
+		p = NULL;
+	if (p && router_may_users(w->router, POLICY_PARENT, claim->uid, p->uid))
 		return p;
-	if (p && p->state == PROCESS_LIVE && router_may_users(w->router, POLICY_LIST, claim->uid, p->uid))
+	if (p && router_may_users(w->router, POLICY_LIST, claim->uid, p->uid))
 		session_refuse(claim->session, "parent.denied",
 			       "processes of user %" PRIu32 " may not become children of \"%s\", of user %" PRIu32
 			       " (policy.parent)",
@@ -396,6 +417,7 @@ static void hello_of_stranger(struct welcome *w, struct claim *claim)
 	session_live(s, p);
 	p->level = hello->level > 0;
 	take_pid(w, p, hello);
+	take_guests(p, hello);
 	if (claim->parent)
 		join(p, claim->parent);
 	answer(w, claim, p, id + 1);
@@ -526,6 +548,7 @@ static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt
 	p->level = 1;
 	p->spawned = 1;
 	registry_relate(p, s->process);
+	router_born(w->router, p);
 	name_child(w, p, adopt->name);
 }
 

@@ -279,6 +279,21 @@ int name_is_valid(const char *name)
 	return id_parse(name, &id) != 0;
 }
 
+int name_is_of_node(const char *name)
+{
+	const char *slash = strchr(name, '/');
+	size_t n = slash ? (size_t)(slash - name) : 0;
+	char node[NAME_MAX_LENGTH + 1];
+	uint64_t id;
+
+	if (n == 0 || n > NAME_MAX_LENGTH)
+		return 0;
+	memcpy(node, name, n);
+	node[n] = '\0';
+	return name_is_valid(node) &&
+	       (name_is_valid(slash + 1) || id_parse(slash + 1, &id) == 0 || strcmp(slash + 1, "@broker") == 0);
+}
+
 char *address_private_directory(char *to, size_t n)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");

@@ -48,9 +48,20 @@ char *id_format(uint64_t id, char to[ID_TEXT]);
 /* 0 and *ret, or -EINVAL. */
 int id_parse(const char *text, uint64_t *ret);
 
+/* Epochs below are of other nodes: the broker's own numbers for what counts there. */
+#define EPOCH_LEAST ((uint32_t)1 << 24)
+static inline int id_is_foreign(uint64_t id)
+{
+	return id >> 32 != 0 && id >> 32 < EPOCH_LEAST;
+}
+
 #define NAME_MAX_LENGTH 63
 /* 1 if [a-z0-9._-]{1,63}, does not begin with a dot or dash, and is not of an id's form. */
 int name_is_valid(const char *name);
+
+#define FAR_NAME_MAX_LENGTH (2 * NAME_MAX_LENGTH + 1)
+/* 1 if "node/name", "node/ID" or "node/@broker". */
+int name_is_of_node(const char *name);
 
 /* Directory of this user's private broker: $XDG_RUNTIME_DIR/brood, else /tmp/brood-UID. Returns to, or NULL if too
  * long. */

@@ -721,6 +721,13 @@ static int send_parcel(struct channel *c, const struct iovec *iov, int n, struct
 	return sent < 0 ? (int)sent : keep_rest(c, iov, n, (size_t)sent, p);
 }
 
+void channel_retag(struct channel *c, const void *tag, void *to)
+{
+	for (unsigned i = 0; i < c->runs_count; i++)
+		if (run_at(c, i)->tag == tag)
+			run_at(c, i)->tag = to;
+}
+
 int channel_send(struct channel *c, const struct frame *head, const void *body, int fd)
 {
 	static const uint8_t zeros[8];

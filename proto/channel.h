@@ -139,6 +139,9 @@ static inline int channel_wants_write(const struct channel *c)
 	return c->ops && c->ops->wants_write ? c->ops->wants_write(c) : c->kept_bytes > 0;
 }
 
+/* Kept bytes with this tag have that one from now on. */
+void channel_retag(struct channel *, const void *tag, void *to);
+
 /*
  * Write a frame with this body, at once if possible, else keep it with tag NULL. fd: as in channel_keep(), but where
  * none pass the frame goes without. -ENOMEM or the connection's error; after either the connection is of no more use, as half a frame may be on its way.

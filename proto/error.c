@@ -36,6 +36,22 @@ static const struct error_reason reasons[] = {
 	{ "limit.destinations", -EDQUOT, "write to fewer, or have the limit raised in broodd.conf" },
 	{ "limit.answers", -EDQUOT, "read what the broker answers, or have the limit raised in broodd.conf" },
 
+	/* other hosts */
+	{ "host.unknown", -EHOSTUNREACH, "check the name; the broker's configuration lists the hosts it knows" },
+	{ "host.private", -EHOSTUNREACH, "a private broker has no links; set BROOD_ADDRESS to one that has" },
+
+	/* a connection between the brokers of two nodes */
+	{ "link.unknown", -EACCES, "add a section [peer \"NODE\"] to the configuration there, and reload it" },
+	{ "link.name", -EEXIST, "give each node a name of its own, and dial each under its own" },
+	{ "link.denied", -EACCES, "use one user for both brokers, or tls:// with certificates of: brood cert node" },
+	{ "link.version", -EPROTONOSUPPORT, "install the same version of brood on both nodes" },
+	{ "link.double", -EALREADY, "nothing: one connection is enough" },
+	{ "link.silent", -ETIMEDOUT, "check that the other host, its broker and the network between are alive" },
+	{ "link.source", -EPROTO, "check that both ends speak the same version of brood" },
+	{ "link.transit", -EPROTO, "check that both ends speak the same version of brood" },
+	{ "link.user", -EPROTO, "check that both ends speak the same version of brood" },
+	{ "link.limit", -EDQUOT, "let fewer processes talk to other nodes" },
+
 	/* what became of the broker */
 	{ "broker.absent", -ENOENT, "start one with: broodd, or check BROOD_ADDRESS" },
 	{ "broker.untrusted", -EPERM,

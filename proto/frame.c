@@ -35,6 +35,10 @@ static const struct kind {
 	[FRAME_REGISTERED] = { "REGISTERED", FRAME_CONTROL_MAX },
 	[FRAME_JOINED] = { "JOINED", FRAME_CONTROL_MAX },
 	[FRAME_BIRTH] = { "BIRTH", FRAME_CONTROL_MAX },
+	[FRAME_LINK] = { "LINK", FRAME_CONTROL_MAX },
+	[FRAME_ABOUT] = { "ABOUT", FRAME_CONTROL_MAX },
+	[FRAME_ASK] = { "ASK", 0 },
+	[FRAME_BEAT] = { "BEAT", 0 },
 };
 
 static const struct kind *kind_of(unsigned kind)
@@ -98,6 +102,11 @@ void frame_write_head(uint8_t *bytes, const struct frame *f)
 void frame_set_source(uint8_t *bytes, uint64_t source)
 {
 	put64(bytes + 8, source);
+}
+
+void frame_set_destination(uint8_t *bytes, uint64_t destination)
+{
+	put64(bytes + 16, destination);
 }
 
 const char *frame_kind_name(unsigned kind)

@@ -47,7 +47,12 @@ enum frame_kind {
 	FRAME_REGISTERED = 0x27,
 	FRAME_JOINED = 0x28,
 	/* parent to child, first in an inherited channel */
-	FRAME_BIRTH = 0x30
+	FRAME_BIRTH = 0x30,
+	/* broker to broker, over a link between two nodes */
+	FRAME_LINK = 0x40,
+	FRAME_ABOUT = 0x41,
+	FRAME_ASK = 0x42, /* no body: is destination still there? */
+	FRAME_BEAT = 0x43 /* no body: I live */
 };
 
 #define FRAME_ACK_NOW 0x01u /* DATA: acknowledge as soon as these items are consumed */
@@ -121,6 +126,7 @@ void frame_write_head(uint8_t *bytes, const struct frame *f);
 
 /* Overwrite single members of a head in place. */
 void frame_set_source(uint8_t *bytes, uint64_t source);
+void frame_set_destination(uint8_t *bytes, uint64_t destination);
 
 /* Name of a kind for logs, "?" if unknown. */
 const char *frame_kind_name(unsigned kind);

@@ -277,6 +277,8 @@ struct brood {
 	unsigned n_spare;              /* ... so many */
 	struct requests requests;
 	LIST_HEAD(, registered_name) names;
+	int open;     /* my names are for processes of other nodes, too, which may write to me */
+	char *abroad; /* who of other nodes may anyway, "user@node" separated by blanks; or NULL */
 	LIST_HEAD(, child) children;
 	struct life_line line;
 	int lines_wait;        /* the broker takes no more lines for its log */

@@ -173,6 +173,8 @@ void link_deinit(struct brood *h)
 		l->tls_api->context_free(l->tls);
 	free(l->token_file);
 	free(l->parent_name);
+	free(h->abroad);
+	h->abroad = NULL;
 }
 
 void link_fail(struct brood *h, const struct fault *f)
@@ -237,6 +239,9 @@ static void say_hello(struct brood *h, unsigned ids)
 	if (l->address_kind != ADDRESS_UNIX && (l->address_kind != ADDRESS_TLS || l->loopback))
 		hello.pid_space = pid_space(); /* over others the broker sees it, or cannot */
 	hello.level = !(h->flags & BROOD_NO_RECONNECT);
+	hello.open = h->open;
+	if (h->abroad)
+		hello.abroad = h->abroad;
 	if (l->parent_name && !l->id)
 		hello.parent = l->parent_name;
 	if (l->ticket_size)

@@ -14,8 +14,11 @@
 #include "remote.h"
 #include "request.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define GUESTS_MOST 2048u /* bytes of users of other nodes in a HELLO */
 
 /* ---- taking names ------------------------------------------------------------------------------------------------ */
 
@@ -38,12 +41,14 @@ void names_free(struct brood *h)
 {
 	while (!LIST_EMPTY(&h->names))
 		name_drop(LIST_FIRST(&h->names));
+	h->open = 0;
 }
 
 static void say_register(struct brood *h, struct registered_name *n)
 {
 	Brood__Register m = BROOD__REGISTER__INIT;
 	m.name = n->name;
+	m.open = h->open;
 	pump_control(h, FRAME_REGISTER, &m.base, -1);
 }
 
@@ -276,9 +281,43 @@ static void update_holder(struct brood_peer *p, uint64_t id)
 		names_wait(p);
 }
 
+static int is_listed(const char *list, const char *user)
+{
+	size_t n = strlen(user);
+	for (; *list; list += strspn(list, " ")) {
+		size_t length = strcspn(list, " ");
+		if (length == n && memcmp(list, user, n) == 0)
+			return 1;
+		list += length;
+	}
+	return 0;
+}
+
+/*
+ * Whom I found on another node may write to me, and the broker has to hear so again whenever I come back. The oldest are
+ * forgotten, so that HELLO stays short.
+ */
+static void remember_guest(struct brood *h, const char *user)
+{
+	const char *old = h->abroad ? h->abroad : "";
+	size_t n = strlen(user) + 2;
+	if (n > GUESTS_MOST || is_listed(old, user))
+		return;
+	while (*old && strlen(old) + n > GUESTS_MOST)
+		old += strcspn(old, " ") + (strchr(old, ' ') != NULL);
+	char *fresh = malloc(strlen(old) + n);
+	if (!fresh)
+		return; /* the broker tells again when it is asked again */
+	sprintf(fresh, "%s%s%s", old, *old ? " " : "", user);
+	free(h->abroad);
+	h->abroad = fresh;
+}
+
 void names_holder(struct brood *h, const Brood__Name *m)
 {
 	struct brood_peer *p, *next;
+	if (m->id && m->user[0] && !strchr(m->user, ' '))
+		remember_guest(h, m->user);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
 		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
 		if (is_it)
@@ -343,14 +382,25 @@ static struct brood_peer *find_name(struct brood *h, const char *name)
 	return p;
 }
 
+/* Behind the slash, if it is an address of my own node, or its broker's. */
+static const char *without_my_node(const struct brood *h, const char *name)
+{
+	size_t n = strlen(h->link.node);
+	uint64_t id;
+	if (n == 0 || strncmp(name, h->link.node, n) != 0 || name[n] != '/')
+		return name;
+	return id_parse(name + n + 1, &id) == 0 || strcmp(name + n + 1, "@broker") == 0 ? name + n + 1 : name;
+}
+
 static int look_up(struct brood *h, const char *name, struct brood_peer **ret)
 {
 	uint64_t id;
+	name = without_my_node(h, name);
 	if (strcmp(name, "@broker") == 0)
 		*ret = h->broker;
 	else if (id_parse(name, &id) == 0)
 		*ret = find_process(h, id);
-	else if (name_is_valid(name))
+	else if (name_is_valid(name) || name_is_of_node(name))
 		*ret = find_name(h, name);
 	else
 		return handle_fail(h, -EINVAL, "name.invalid", "\"%s\" is neither a name nor an address", name);

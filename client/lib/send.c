@@ -202,6 +202,16 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 
 /* ---- questions --------------------------------------------------------------------------------------------------- */
 
+/*
+ * What the receiver is told. On another node clocks say something else, so it is not told there; whether it is another node
+ * is not always known yet, but a name says so.
+ */
+static uint64_t deadline_for(const struct brood_peer *p, uint64_t due)
+{
+	int far = (p->name && strchr(p->name, '/')) || (p->remote && id_is_foreign(p->remote->id));
+	return far ? 0 : due;
+}
+
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
 		   struct call *call)
 {
@@ -214,7 +224,7 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
-	struct item it = { .kind = ITEM_REQUEST, .correlation = (uint64_t)id, .deadline = due };
+	struct item it = { .kind = ITEM_REQUEST, .correlation = (uint64_t)id, .deadline = deadline_for(p, due) };
 	if (out && send_short(p, out, it)) {
 		push(p, out->flags);
 		return id;

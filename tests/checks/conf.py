@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from man_page import Page, unformatted
 
 OF_THIS_HOST = ("broker.dir", "broker.node")  # their defaults are
-NAMED = '[name "resize"]\nowner = daemon\n'  # what --print-config has to be told to show these, too
+NAMED = '[name "resize"]\nowner = daemon\n[peer "beta"]\n'  # what --print-config has to be told to show these, too
 
 
 def run(broker, *arguments):

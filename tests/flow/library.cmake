@@ -47,5 +47,8 @@ library_flow(options)
 library_flow(programs)
 library_flow(lives)
 library_flow(isolation)
+library_flow(links)
+target_sources(flow_links PRIVATE hosts.c)
+target_compile_options(flow_links PRIVATE "SHELL:-iquote ${PROJECT_SOURCE_DIR}/client/lib") # it opens its names, which programs cannot
 library_flow(crowd)
 set_tests_properties(flow.crowd PROPERTIES TIMEOUT 300)

@@ -104,7 +104,10 @@ static void test_invalid(void **state)
 	assert_string_equal(brood_last_error(f.b)->name, "name.invalid");
 	assert_int_equal(brood_register(f.b, NULL), -EINVAL);
 	assert_int_equal(brood_find(f.b, &p, "", NULL), -EINVAL);
-	assert_int_equal(brood_find(f.b, &p, "a/b", NULL), -EINVAL);
+	assert_int_equal(brood_find(f.b, &p, "a/b/c", NULL), -EINVAL);
+	assert_int_equal(brood_find(f.b, &p, "/a", NULL), -EINVAL);
+	assert_int_equal(brood_find(f.b, &p, "A/a", NULL), -EINVAL);
+	assert_int_equal(brood_find(f.b, &p, "a/", NULL), -EINVAL);
 	assert_int_equal(brood_find(f.b, &p, NULL, NULL), -EINVAL);
 	assert_int_equal(brood_register(f.b, bad[7] + 1), 0); /* 63 */
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);

@@ -1,6 +1,7 @@
 /*
  * broker_identity: the files that make a broker itself, in a directory of the test's own.
  */
+#include "address.h"
 #include "identity.h"
 #include "test.h"
 #include <errno.h>
@@ -48,42 +49,53 @@ static struct identity open_at(struct bench *b, uint32_t now)
 	return id;
 }
 
+#define T 0x60000000u /* some time */
+
 static void test_epoch_grows_whatever_the_clock_says(void **state)
 {
 	struct bench *b = *state;
-	struct identity id = open_at(b, 1000);
+	struct identity id = open_at(b, T + 1000);
 
-	assert_int_equal(id.epoch, 1000);
+	assert_int_equal(id.epoch, T + 1000);
 	assert_false(id.unclean); /* there was no run before */
-	id = open_at(b, 2000);
-	assert_int_equal(id.epoch, 2000);
+	id = open_at(b, T + 2000);
+	assert_int_equal(id.epoch, T + 2000);
 	assert_true(id.unclean);
-	id = open_at(b, 2000);
-	assert_int_equal(id.epoch, 2001);
+	id = open_at(b, T + 2000);
+	assert_int_equal(id.epoch, T + 2001);
 	id = open_at(b, 5);
-	assert_int_equal(id.epoch, 2002);
+	assert_int_equal(id.epoch, T + 2002);
 	identity_close(&id);
 	id = open_at(b, 6);
-	assert_int_equal(id.epoch, 2003);
+	assert_int_equal(id.epoch, T + 2003);
 	assert_false(id.unclean);
+}
+
+/* What is below stands for epochs of other nodes. */
+static void test_epoch_is_not_small(void **state)
+{
+	struct identity id = open_at(*state, 1000);
+
+	assert_int_equal(id.epoch, EPOCH_LEAST);
+	assert_int_equal(id.first_epoch, EPOCH_LEAST);
 }
 
 static void test_ids_are_never_given_twice(void **state)
 {
 	struct bench *b = *state;
-	struct identity id = open_at(b, 1000), next;
+	struct identity id = open_at(b, T + 1000), next;
 	uint64_t first = identity_take(&id, 1);
 
-	assert_true(first == ((uint64_t)1000 << 32 | 1));
+	assert_true(first == ((uint64_t)(T + 1000) << 32 | 1));
 	assert_true(identity_take(&id, 10) == first + 1);
 	assert_true(identity_take(&id, 1) == first + 11);
 	/* The counter's end is a new epoch, which the next run knows of. */
 	id.counter = UINT32_MAX - 5;
-	assert_true(identity_take(&id, 5) == ((uint64_t)1000 << 32 | (UINT32_MAX - 5)));
-	assert_true(identity_take(&id, 5) == ((uint64_t)1001 << 32 | 1));
-	assert_int_equal(id.first_epoch, 1000);
-	next = open_at(b, 1000);
-	assert_int_equal(next.epoch, 1002);
+	assert_true(identity_take(&id, 5) == ((uint64_t)(T + 1000) << 32 | (UINT32_MAX - 5)));
+	assert_true(identity_take(&id, 5) == ((uint64_t)(T + 1001) << 32 | 1));
+	assert_int_equal(id.first_epoch, T + 1000);
+	next = open_at(b, T + 1000);
+	assert_int_equal(next.epoch, T + 1002);
 }
 
 static void test_secrets_stay(void **state)
@@ -219,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_epoch_grows_whatever_the_clock_says, begin, end),
+		cmocka_unit_test_setup_teardown(test_epoch_is_not_small, begin, end),
 		cmocka_unit_test_setup_teardown(test_ids_are_never_given_twice, begin, end),
 		cmocka_unit_test_setup_teardown(test_secrets_stay, begin, end),
 		cmocka_unit_test_setup_teardown(test_tickets_prove_their_user, begin, end),

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EPOCH 100u
+#define EPOCH 0x5000000u
 #define ID(n) ((uint64_t)EPOCH << 32 | (n))
 #define OLD(n) ((uint64_t)(EPOCH - 1) << 32 | (n))
 
