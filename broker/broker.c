@@ -319,6 +319,8 @@ static int start_links(struct broker *b, char *why, size_t n)
 		.owner = b->router.owner,
 		.epoch = b->identity.first_epoch,
 	};
+	b->policy.abroad = users_foreign_text;
+	b->policy.abroad_data = &b->links.users;
 	return links_init(&b->links, b->home, why, n);
 }
 
@@ -586,6 +588,7 @@ static int listen_more(struct broker *b, const struct config *fresh, char *why, 
 static void replace_policy(struct broker *b, struct policy *fresh)
 {
 	fresh->abroad = b->policy.abroad;
+	fresh->abroad_data = b->policy.abroad_data;
 	policy_free(&b->policy);
 	b->policy = *fresh;
 	sessions_expel(&b->sessions, &b->policy);

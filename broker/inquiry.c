@@ -63,7 +63,8 @@ static struct process *holder_of(const struct inquiries *q, const struct process
 		p = registry_find(q->registry, id);
 		return p && !p->proxy && p->state != PROCESS_AWAITED && router_may(q->router, watcher, p) ? p : NULL;
 	}
-	return watcher->proxy ? open_holder(q, watcher, text) : registry_name_holder(q->registry, watcher->uid, text);
+	p = watcher->proxy ? open_holder(q, watcher, text) : NULL;
+	return p ? p : registry_name_holder(q->registry, watcher->uid, text);
 }
 
 /*

@@ -29,7 +29,7 @@ struct policy_name { /* that users share */
 };
 
 /* "alice@beta" for a uid from WHO_FOREIGN on; NULL: it is nobody's. */
-typedef const char *policy_abroad_fn(uint32_t uid);
+typedef const char *policy_abroad_fn(void *data, uint32_t uid);
 
 struct policy {
 	struct who_set connect, names;
@@ -38,7 +38,8 @@ struct policy {
 		unsigned n;
 	} rules[POLICY_VERBS];
 	struct policy_name *shared;
-	policy_abroad_fn *abroad; /* NULL: there are no other nodes; set by who knows them */
+	policy_abroad_fn *abroad; /* NULL: there are no other nodes; set by who knows them, ... */
+	void *abroad_data;        /* ... with this */
 };
 
 /* What counts as long as nothing is configured. */

@@ -125,11 +125,18 @@ static const char *local_text(struct users *u, uint32_t uid)
 	return one->text;
 }
 
+const char *users_foreign_text(void *users, uint32_t uid)
+{
+	const struct users *u = users;
+
+	return user_is_foreign(uid) && uid - USERS_FOREIGN < u->n ? u->foreign[uid - USERS_FOREIGN]->text : NULL;
+}
+
 const char *users_text(struct users *u, uint32_t uid)
 {
-	if (!user_is_foreign(uid))
-		return local_text(u, uid);
-	return uid - USERS_FOREIGN < u->n ? u->foreign[uid - USERS_FOREIGN]->text : "nobody";
+	const char *text = user_is_foreign(uid) ? users_foreign_text(u, uid) : local_text(u, uid);
+
+	return text ? text : "nobody";
 }
 
 /*

@@ -29,6 +29,9 @@ uint32_t users_foreign(struct users *, const char *user, const char *node);
 /* A uid's name on this host, or its digits; "alice@beta" of another. Lives until the next call. */
 const char *users_text(struct users *, uint32_t uid);
 
+/* "alice@beta", or NULL for a number that is nobody's there. For struct policy, with the users as data. */
+const char *users_foreign_text(void *users, uint32_t uid);
+
 /* 1 if [A-Za-z0-9._-]{1,63} and no dash in front: what may stand before the @. */
 int users_is_name(const char *);
 

@@ -101,8 +101,9 @@ struct group *getgrent(void)
 	return &entry;
 }
 
-static const char *text_of(uint32_t uid)
+static const char *text_of(void *data, uint32_t uid)
 {
+	(void)data;
 	return uid == FOREIGN_ALICE ? "alice@beta" : uid == FOREIGN_EVE ? "eve@gamma" : NULL;
 }
 
@@ -117,7 +118,7 @@ static char *members(const struct who_set *set, char to[256])
 {
 	to[0] = '\0';
 	for (size_t i = 0; i < sizeof(everybody) / sizeof(*everybody); i++)
-		if (who_set_has(set, everybody[i], text_of(everybody[i])))
+		if (who_set_has(set, everybody[i], text_of(NULL, everybody[i])))
 			snprintf(to + strlen(to), 256 - strlen(to), "%s%u", to[0] ? " " : "",
 				 everybody[i] >= WHO_FOREIGN ? everybody[i] - WHO_FOREIGN + 1 : everybody[i]);
 	return to; /* foreign Alice is 1, foreign Eve 2 */
