@@ -198,8 +198,9 @@ static int may_see(const struct exchange *x, const struct process *p)
 	if (p->proxy)
 		return 0;
 	if (x->from->proxy)
-		return p->open || (p->parent && p->parent->uid == x->from->uid);
-	return router_may(x->control->router, x->from, p);
+		return p->open || (p->parent && p->parent->uid == x->from->uid) ||
+		       policy_may(x->control->registry->policy, POLICY_LIST, x->from->uid, p->uid);
+	return router_may_see(x->control->router, x->from, p);
 }
 
 /* Those whom the asker may see, behind `after`, in order. Their number; the array has room for all processes. */
