@@ -290,6 +290,7 @@ static int make_parts(struct broker *b)
 
 	accounts_init(&b->accounts, &b->config->limits);
 	registry_init(&b->registry, &b->accounts, desk_named, NULL);
+	b->registry.node = b->config->node;
 	router_init(&b->router, &b->registry, geteuid(), b->identity.first_epoch, b->identity.unclean);
 	join_parts(b);
 	b->base = make_base();

@@ -23,12 +23,12 @@
  * Names.
  */
 
-void desk_named(void *data, struct process *watcher, const struct name *name)
+void desk_named(void *data, struct process *watcher, const struct name *name, const char *as)
 {
 	Brood__Name told = BROOD__NAME__INIT;
 
 	(void)data;
-	told.name = (char *)(uintptr_t)name->text;
+	told.name = (char *)(uintptr_t)as;
 	told.id = name->holder ? name->holder->id : 0;
 	note_put(watcher->sink, FRAME_NAME, &told.base);
 }
@@ -128,6 +128,8 @@ static void on_register(struct desk *desk, struct session *s, const struct frame
 
 	if (!body)
 		return;
+	if (body->open)
+		s->process->open = 1;
 	if (!claim_later(desk, s->process, body->name))
 		take_name(desk, s->process, body->name);
 	guard_free(&body->base);
@@ -209,10 +211,18 @@ static void refuse_watch(const struct desk *desk, struct session *s)
 		       desk->registry->accounts->limits->watches_per_process);
 }
 
+/* A name that nobody holds because of its node, which this broker cannot reach. */
+static const char *why_not_abroad(const struct desk *desk, const char *name)
+{
+	if (registry_local(desk->registry, name))
+		return "";
+	return desk->control->private ? "host.private" : "host.unknown";
+}
+
 static void watch(struct desk *desk, struct session *s, const char *name)
 {
 	Brood__Name nobody = BROOD__NAME__INIT;
-	char echo[2 * NAME_MAX_LENGTH];
+	char echo[3 * NAME_MAX_LENGTH];
 	int r = registry_watch(desk->registry, s->process, name);
 
 	if (r == -ENOSPC)
@@ -223,6 +233,7 @@ static void watch(struct desk *desk, struct session *s, const char *name)
 		return;
 	/* What is not a name has no holder and never will. */
 	nobody.name = text_cut(echo, sizeof(echo), name);
+	nobody.error = (char *)(uintptr_t)why_not_abroad(desk, name);
 	note_put(s->process->sink, FRAME_NAME, &nobody.base);
 }
 
@@ -252,16 +263,24 @@ static void say_end(struct process *parent, uint64_t id, uint64_t last)
 	note_put(parent->sink, FRAME_END, &end.base);
 }
 
-/* Nothing more comes from it: the answer to its parent's DIED, behind its last words. */
+/* Nothing more comes from it: the answer to DIED, which its parent said, or its keeper, behind its last words. */
 static void bury(struct desk *desk, struct process *p)
 {
-	uint64_t id = p->id, parent_id = p->parent ? p->parent->id : 0, last = router_last(p, parent_id);
-	struct process *parent;
+	struct process *teller = p->keeper ? p->keeper : p->parent;
+	uint64_t id = p->id, teller_id = teller ? teller->id : 0, last = router_last(p, p->parent ? p->parent->id : 0);
 
 	life_end(desk->life, p, BROOD__WHY__WHY_EXITED, p->parent);
-	parent = registry_find(desk->registry, parent_id); /* it may have ended, too */
-	if (parent)
-		say_end(parent, id, last);
+	teller = registry_find(desk->registry, teller_id); /* it may have ended, too */
+	if (teller)
+		say_end(teller, id, last);
+}
+
+/* After a restart of the broker a keeper may not have said yet that it is one. */
+static int may_say_died(const struct process *teller, const struct process *p)
+{
+	if (p->keeper)
+		return p->keeper == teller;
+	return p->parent == teller || (p->parent && p->spawned && p->uid == teller->uid);
 }
 
 static void died(struct desk *desk, struct session *s, uint64_t id)
@@ -271,14 +290,16 @@ static void died(struct desk *desk, struct session *s, uint64_t id)
 	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
 		departed_add(&desk->registry->departed, id,
 			     s->process->id); /* it may still have knocked, and be let in */
-	if (!p || !p->parent) {
+	if (!p || (!p->parent && !p->keeper)) {
 		say_end(s->process, id, 0); /* it left before, or is nobody's child */
 		return;
 	}
-	if (p->parent != s->process) {
+	if (!may_say_died(s->process, p)) {
 		session_refuse(s, "died.denied", "the process said to have died is somebody else's child");
 		return;
 	}
+	if (p->parent != s->process)
+		registry_keep(p, s->process);
 	p->dying = 1;
 	if (p->sink)
 		session_exhaust(session_of(p->sink));

@@ -29,6 +29,6 @@ void desk_settle(struct desk *);
 extern const struct session_ops desk_ops;
 
 /* For registry_init(): data is not used. */
-void desk_named(void *data, struct process *watcher, const struct name *);
+void desk_named(void *data, struct process *watcher, const struct name *, const char *as);
 
 #endif

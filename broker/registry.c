@@ -17,6 +17,7 @@
 struct watch {
 	struct process *watcher;
 	struct name *name;
+	int qualified; /* it said "NODE/NAME" */
 	LIST_ENTRY(watch) of_watcher;
 	LIST_ENTRY(watch) of_name;
 };
@@ -78,7 +79,10 @@ void registry_remove(struct registry *r, struct process *p)
 		watch_free(r, LIST_FIRST(&p->watches));
 	while (!LIST_EMPTY(&p->children))
 		registry_relate(LIST_FIRST(&p->children), NULL);
+	while (!LIST_EMPTY(&p->kept))
+		registry_keep(LIST_FIRST(&p->kept), NULL);
 	registry_relate(p, NULL);
+	registry_keep(p, NULL);
 	table_remove(&r->processes, p->id);
 	free(p->blocks);
 	free(p);
@@ -95,6 +99,15 @@ void registry_relate(struct process *child, struct process *parent)
 	child->parent = parent;
 	if (parent)
 		LIST_INSERT_HEAD(&parent->children, child, sibling);
+}
+
+void registry_keep(struct process *child, struct process *keeper)
+{
+	if (child->keeper)
+		LIST_REMOVE(child, of_keeper);
+	child->keeper = keeper;
+	if (keeper)
+		LIST_INSERT_HEAD(&keeper->kept, child, of_keeper);
 }
 
 int registry_related(const struct process *a, const struct process *b)
@@ -185,12 +198,30 @@ static int name_get(struct registry *r, uint32_t uid, const char *text, struct n
 	return name ? 0 : -ENOMEM;
 }
 
+static void watch_tell(struct registry *r, const struct watch *watch)
+{
+	char as[2 * NAME_MAX_LENGTH + 2];
+
+	if (watch->qualified)
+		snprintf(as, sizeof(as), "%s/%s", r->node, watch->name->text);
+	r->named(r->data, watch->watcher, watch->name, watch->qualified ? as : watch->name->text);
+}
+
 static void name_tell(struct registry *r, const struct name *name)
 {
 	struct watch *watch;
 
 	LIST_FOREACH (watch, &name->watches, of_name)
-		r->named(r->data, watch->watcher, name);
+		watch_tell(r, watch);
+}
+
+const char *registry_local(const struct registry *r, const char *text)
+{
+	size_t n = strcspn(text, "/");
+
+	if (text[n] == '\0')
+		return text;
+	return r->node && strlen(r->node) == n && memcmp(r->node, text, n) == 0 ? text + n + 1 : NULL;
 }
 
 int registry_name_take(struct registry *r, struct process *p, const char *text)
@@ -267,12 +298,12 @@ char *registry_names(const struct process *p, char *to, size_t n)
  * Watches.
  */
 
-static struct watch *watch_find(const struct process *p, const struct name *name)
+static struct watch *watch_find(const struct process *p, const struct name *name, int qualified)
 {
 	struct watch *watch;
 
 	LIST_FOREACH (watch, &p->watches, of_watcher)
-		if (watch->name == name)
+		if (watch->name == name && watch->qualified == qualified)
 			return watch;
 	return NULL;
 }
@@ -286,7 +317,7 @@ static void watch_free(struct registry *r, struct watch *watch)
 	free(watch);
 }
 
-static struct watch *watch_add(struct process *p, struct name *name)
+static struct watch *watch_add(struct process *p, struct name *name, int qualified)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));
 
@@ -294,6 +325,7 @@ static struct watch *watch_add(struct process *p, struct name *name)
 		return NULL;
 	watch->watcher = p;
 	watch->name = name;
+	watch->qualified = qualified;
 	LIST_INSERT_HEAD(&p->watches, watch, of_watcher);
 	LIST_INSERT_HEAD(&name->watches, watch, of_name);
 	p->n_watches++;
@@ -302,18 +334,21 @@ static struct watch *watch_add(struct process *p, struct name *name)
 
 int registry_watch(struct registry *r, struct process *p, const char *text)
 {
+	const char *local = registry_local(r, text);
 	struct name *name;
-	int error = name_get(r, p->uid, text, &name);
+	int error = local ? name_get(r, p->uid, local, &name) : -EINVAL, qualified = local != text;
+	struct watch *watch;
 
 	if (error < 0)
 		return error;
-	if (!watch_find(p, name)) {
+	watch = watch_find(p, name, qualified);
+	if (!watch) {
 		error = p->n_watches >= r->accounts->limits->watches_per_process ? -ENOSPC : 0;
-		if (error == 0 && !watch_add(p, name))
-			error = -ENOMEM;
+		watch = error == 0 ? watch_add(p, name, qualified) : NULL;
+		error = error == 0 && !watch ? -ENOMEM : error;
 	}
 	if (error == 0 && (name->holder || !r->settling))
-		r->named(r->data, p, name);
+		watch_tell(r, watch);
 	else if (error < 0)
 		name_free_if_unused(r, name);
 	return error;
@@ -331,8 +366,9 @@ void registry_settle(struct registry *r)
 
 void registry_unwatch(struct registry *r, struct process *p, const char *text)
 {
-	struct name *name = name_find(r, p->uid, text);
-	struct watch *watch = name ? watch_find(p, name) : NULL;
+	const char *local = registry_local(r, text);
+	struct name *name = local ? name_find(r, p->uid, local) : NULL;
+	struct watch *watch = name ? watch_find(p, name, local != text) : NULL;
 
 	if (watch)
 		watch_free(r, watch);

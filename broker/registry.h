@@ -36,6 +36,8 @@ static inline int transport_is_net(enum process_transport t)
 	return t == TRANSPORT_TCP || t == TRANSPORT_TLS;
 }
 
+#define REGISTRY_FOREIGN_UID 0xf0000000u /* from here on they are made up, one for each user of another node */
+
 #define TITLE_SIZE 24u /* with its NUL; longer titles are cut */
 
 struct block { /* ids that a process may give to its children */
@@ -56,8 +58,9 @@ struct process {
 	struct endpoint *endpoint; /* NULL until it spoke to the broker */
 	struct absence *absence;   /* NULL, unless it is lost and nobody vouches for it */
 	struct process *parent;    /* NULL: none, or gone */
-	struct process_list children;
-	LIST_ENTRY(process) sibling;
+	struct process *keeper;    /* who started it for its parent and will tell how it ended; NULL: that is its parent */
+	struct process_list children, kept;
+	LIST_ENTRY(process) sibling, of_keeper;
 	struct name_list names;
 	struct watch_list watches;
 	struct block *blocks;
@@ -68,7 +71,8 @@ struct process {
 	uint8_t state;     /* enum process_state */
 	uint8_t transport; /* enum process_transport */
 	uint8_t level;     /* 1: it can resume */
-	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
+	uint8_t spawned;   /* its parent, or its keeper, will tell how it ended; else it only joined */
+	uint8_t open;      /* processes of linked nodes may write to it */
 	uint8_t visible;   /* its pid means it here, as far as it says so itself */
 	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
 	char title[TITLE_SIZE];
@@ -83,14 +87,15 @@ struct name {
 	char text[NAME_MAX_LENGTH + 1];
 };
 
-/* A name got another holder, or lost it: name->holder is the new state. */
-typedef void registry_named_fn(void *data, struct process *watcher, const struct name *);
+/* A name got another holder, or lost it: name->holder is the new state. `as`: how the watcher calls it, "resize" or "alpha/resize". */
+typedef void registry_named_fn(void *data, struct process *watcher, const struct name *, const char *as);
 
 struct registry {
 	struct table processes;
 	struct accounts *accounts; /* their limits, and how many names each user has */
 	struct departed departed;  /* those that were, and are gone for good */
 	struct name *names;        /* held or watched */
+	const char *node;          /* what this node is called in "NODE/NAME"; NULL: nothing */
 	registry_named_fn *named;
 	void *data;
 	int settling; /* holders may yet come back: that a name has none is not told */
@@ -110,6 +115,8 @@ void registry_entitle(struct process *, const char *title);
 
 /* Make `child` a child of `parent`; either may have been related before. parent NULL: an orphan. */
 void registry_relate(struct process *child, struct process *parent);
+/* `keeper` started it for its parent; NULL: nobody did. */
+void registry_keep(struct process *child, struct process *keeper);
 /* 1 if one is the other's parent. */
 int registry_related(const struct process *, const struct process *);
 
@@ -122,7 +129,12 @@ struct process *registry_name_holder(const struct registry *, uint32_t uid, cons
 /* Names of a process, separated by blanks, as many as fit. Returns to. */
 char *registry_names(const struct process *, char *to, size_t n);
 
-/* The state is told at once and after every change. Twice is once. -EINVAL, -ENOSPC, -ENOMEM as above. */
+/* "NODE/NAME" of this node means NAME here, which is returned. NULL: it is of another node. */
+const char *registry_local(const struct registry *, const char *text);
+/*
+ * The state is told at once and after every change, under the name as it is said here. Twice is once. -EINVAL, also for
+ * names of other nodes, -ENOSPC, -ENOMEM as above.
+ */
 int registry_watch(struct registry *, struct process *, const char *name);
 /* Who is not back by now has lost its names: tell who watches those that nobody holds. */
 void registry_settle(struct registry *);

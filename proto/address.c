@@ -279,6 +279,20 @@ int name_is_valid(const char *name)
 	return id_parse(name, &id) != 0;
 }
 
+int name_is_of_node(const char *text)
+{
+	char node[NAME_MAX_LENGTH + 1];
+	size_t n = strcspn(text, "/");
+	uint64_t id;
+
+	if (n == 0 || n > NAME_MAX_LENGTH || text[n] != '/')
+		return 0;
+	memcpy(node, text, n);
+	node[n] = '\0';
+	text += n + 1;
+	return name_is_valid(node) && (name_is_valid(text) || id_parse(text, &id) == 0 || strcmp(text, "@broker") == 0);
+}
+
 char *address_private_directory(char *to, size_t n)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");

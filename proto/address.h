@@ -52,6 +52,9 @@ int id_parse(const char *text, uint64_t *ret);
 /* 1 if [a-z0-9._-]{1,63}, does not begin with a dot or dash, and is not of an id's form. */
 int name_is_valid(const char *name);
 
+/* 1 if "NODE/NAME": a node's name is a name, and behind it is one, an id as text, or "@broker". */
+int name_is_of_node(const char *text);
+
 /* Directory of this user's private broker: $XDG_RUNTIME_DIR/brood, else /tmp/brood-UID. Returns to, or NULL if too
  * long. */
 char *address_private_directory(char *to, size_t n);

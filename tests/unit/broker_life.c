@@ -60,10 +60,11 @@ static void hear(struct sink *sink, struct edge *edge, const uint8_t *bytes, siz
 		bench.ears[i].got[0] = '\0';                                                                           \
 	} while (0)
 
-static void named(void *data, struct process *watcher, const struct name *name)
+static void named(void *data, struct process *watcher, const struct name *name, const char *as)
 {
 	(void)data;
 	(void)name;
+	(void)as;
 	watcher->sink->put(watcher->sink, NULL, (uint8_t[FRAME_HEAD]){ FRAME_MAGIC, FRAME_NAME }, FRAME_HEAD);
 }
 

@@ -12,12 +12,12 @@ static struct limits limits;
 static struct accounts accounts;
 static char told[1024]; /* what watchers heard: "watcher:name=holder " */
 
-static void named(void *data, struct process *watcher, const struct name *name)
+static void named(void *data, struct process *watcher, const struct name *name, const char *as)
 {
 	size_t used = strlen(told);
 
 	assert_string_equal(data, "data");
-	snprintf(told + used, sizeof(told) - used, "%d:%s=%d ", (int)watcher->id, name->text,
+	snprintf(told + used, sizeof(told) - used, "%d:%s=%d ", (int)watcher->id, as,
 		 name->holder ? (int)name->holder->id : 0);
 }
 

@@ -65,11 +65,12 @@ static void fake_put(struct sink *sink, struct edge *edge, const uint8_t *bytes,
 		(b)->fakes[i].got[0] = '\0';                                                                           \
 	} while (0)
 
-static void named(void *data, struct process *watcher, const struct name *name)
+static void named(void *data, struct process *watcher, const struct name *name, const char *as)
 {
 	(void)data;
 	(void)watcher;
 	(void)name;
+	(void)as;
 }
 
 static int begin(void **state)
