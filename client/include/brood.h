@@ -105,7 +105,8 @@ enum brood_ended_by { /* why it was made to end, if it was */
 		      BROOD_BY_OUTPUT,  /* max_output */
 		      BROOD_BY_UNREADY, /* ready_ms */
 		      BROOD_BY_MEMORY,  /* the kernel, out of memory, as far as this process's cgroup tells */
-		      BROOD_BY_ORPHANED /* remote: its parent died, or was unreachable for longer than lease_ms */
+		      BROOD_BY_ORPHANED, /* remote: its parent died, or was unreachable for longer than lease_ms */
+		      BROOD_BY_HOST      /* remote: its nursery was stopped */
 };
 
 struct brood_exit {

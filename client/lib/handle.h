@@ -296,6 +296,7 @@ struct brood {
 	LIST_HEAD(, child) children;
 	LIST_HEAD(, errand) errands;
 	struct life_line line;
+	int open;              /* processes of linked nodes may write to me */
 	int lines_wait;        /* the broker takes no more lines for its log */
 	uint64_t memory_kills; /* in my cgroup, as far as they are explained; once ... */
 	int memory_watched;    /* ... they were counted */

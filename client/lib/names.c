@@ -45,6 +45,7 @@ static void say_register(struct brood *h, struct registered_name *n)
 {
 	Brood__Register m = BROOD__REGISTER__INIT;
 	m.name = n->name;
+	m.open = h->open;
 	pump_control(h, FRAME_REGISTER, &m.base, -1);
 }
 
@@ -82,6 +83,12 @@ int brood_register(brood *h, const char *name)
 	if (link_is_up(h))
 		say_register(h, n);
 	return 0;
+}
+
+int names_register_open(struct brood *h, const char *name)
+{
+	h->open = 1;
+	return brood_register(h, name);
 }
 
 static void say_unregister(struct brood *h, const char *name)

@@ -30,6 +30,8 @@ void names_free(struct brood *);
 /* The implicit peer of a process that talks to me: new, alive, not owned. */
 struct brood_peer *names_stranger(struct brood *, uint64_t id);
 
+/* As brood_register(), and processes of linked nodes find it, and may write to me. */
+int names_register_open(struct brood *, const char *name);
 /* The program itself took one. */
 int names_taken(const struct brood *);
 /* A name that my parent took for me: mine from the beginning. */

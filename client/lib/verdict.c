@@ -157,6 +157,9 @@ static void because(const struct child *c, char *text, size_t n)
 	case BROOD_BY_ORPHANED:
 		snprintf(text, n, ", its parent was unreachable for more than %u ms", c->plan->lease_ms);
 		break;
+	case BROOD_BY_HOST:
+		snprintf(text, n, ", its nursery was stopped");
+		break;
 	default:
 		break;
 	}
