@@ -154,19 +154,19 @@ static void take_value(void *data, unsigned line, const char *section, const cha
 		complain(r, line, "\"%.40s\" is not a key of [nursery]; there are max and lease-ms", key);
 }
 
-static struct program *find(const struct settings *s, const char *name, size_t n)
+static struct program *find(const struct settings *s, const char *name)
 {
 	struct program *p;
 	LIST_FOREACH (p, &s->programs, entry)
-		if (strlen(p->name) == n && memcmp(p->name, name, n) == 0)
+		if (strcmp(p->name, name) == 0)
 			return p;
 	return NULL;
 }
 
-static struct program *add(struct settings *s, const char *name, size_t n)
+static struct program *add(struct settings *s, const char *name)
 {
 	struct program *p = calloc(1, sizeof(*p));
-	if (p && !(p->name = strndup(name, n))) {
+	if (p && !(p->name = strdup(name))) {
 		free(p);
 		p = NULL;
 	}
@@ -175,28 +175,29 @@ static struct program *add(struct settings *s, const char *name, size_t n)
 	return p;
 }
 
-static int take_section(void *data, unsigned line, const char *name)
+static int take_program(struct reading *r, unsigned line, const char *name)
 {
-	struct reading *r = data;
-	const char *from = name + strlen("program \"");
-	size_t n = strlen(name);
-	r->program = NULL;
-	if (strcmp(name, "nursery") == 0)
-		return 1;
-	if (strncmp(name, "program \"", strlen("program \"")) != 0 || n < strlen("program \"x\"") ||
-	    strchr(from, '"') != name + n - 1) {
-		complain(r, line, "[%.40s] is not a section; there are [nursery] and [program \"NAME\"]", name);
-		return 0;
-	}
-	n = (size_t)(name + n - 1 - from);
-	if (find(r->to, from, n)) {
+	if (find(r->to, name)) {
 		complain(r, line, "there is a section for this program already; leave one out");
 		return 0;
 	}
-	r->program = add(r->to, from, n);
+	r->program = add(r->to, name);
 	if (!r->program)
 		complain(r, line, "there is no memory to read it");
 	return r->program != NULL;
+}
+
+static int take_section(void *data, unsigned line, const char *section, const char *name)
+{
+	struct reading *r = data;
+	r->program = NULL;
+	if (strcmp(section, "nursery") == 0 && !name)
+		return 1;
+	if (strcmp(section, "program") == 0 && name)
+		return take_program(r, line, name);
+	complain(r, line, "[%.40s%s] is not a section; there are [nursery] and [program \"NAME\"]", section,
+		 name ? " ..." : "");
+	return 0;
 }
 
 static void take_wrong(void *data, unsigned line, const char *why)
@@ -301,8 +302,8 @@ int settings_read(const char *path, struct settings **ret, settings_wrong_fn *wr
 
 const struct program *settings_program(const struct settings *s, const char *name)
 {
-	const struct program *p = strcmp(name, "*") == 0 ? NULL : find(s, name, strlen(name));
-	return p ? p : find(s, "*", 1);
+	const struct program *p = strcmp(name, "*") == 0 ? NULL : find(s, name);
+	return p ? p : find(s, "*");
 }
 
 int settings_has_word(const char *list, const char *word)

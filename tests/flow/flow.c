@@ -161,7 +161,7 @@ void family_begin(struct family *f, const char *const *argv)
 {
 	family_connect(f);
 	assert_int_equal(
-		brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d, .host = flow_host)), 0);
+		brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
 }
 
 void family_closes(struct family *f)

@@ -63,6 +63,11 @@ void nursery_start(struct fixture *, const char *configuration);
 /* End it by this signal: its wait status. */
 int nursery_stop(int signo);
 
+/* All options that are written so have that host. */
+#undef BROOD_SPAWN
+#define BROOD_SPAWN(...)                                                                                               \
+	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), .host = flow_host, __VA_ARGS__ })
+
 /* SIGKILL the fixture's broker, and remove the socket and the FIFO that it could not. */
 void kill_broker_hard(struct fixture *);
 
@@ -70,7 +75,7 @@ void kill_broker_hard(struct fixture *);
 	{                                                                                                              \
 #test " (" #name ")", test, on_##name, fixture_teardown, NULL                                          \
 	}
-#define ON_UNIX(test) ON_TRANSPORT(test, unix)
+#define ON_UNIX(test) ON_TRANSPORT(test, unix), ON_NURSERY(test)
 #define ON_FIFO(test) ON_TRANSPORT(test, fifo)
 #define ON_TCP(test) ON_TRANSPORT(test, tcp)
 #define ON_TLS(test) ON_TRANSPORT(test, tls)
@@ -110,7 +115,7 @@ void family_connect(struct family *);
 #define family_start(f, argv, ...)                                                                                     \
 	assert_int_equal(                                                                                              \
 		brood_spawn((f)->b, &(f)->kid, argv,                                                                   \
-			    BROOD_SPAWN(.on = diary_table, .data = &(f)->d, .host = flow_host, __VA_ARGS__)),          \
+			    BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)),                             \
 		0)
 /* A program that knows nothing of brood: plain.c, whose first argument says what it does. */
 #define PLAIN(...) BROOD_ARGV(PLAIN_PROGRAM, __VA_ARGS__)
