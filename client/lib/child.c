@@ -460,6 +460,10 @@ static void started_there(struct child *c, pid_t pid)
 	struct brood_peer *p = c->peer;
 	p->pid = pid;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
+	if (p->remote && p->remote->hold == REMOTE_UNBORN) {
+		p->remote->hold = REMOTE_OPEN;
+		remote_touch(p->remote);
+	}
 	running(c);
 	event_paused(p);
 	if (c->kind->started)
@@ -800,16 +804,22 @@ unsigned child_count_abroad(const struct brood *h)
 	const struct child *c;
 	unsigned n = 0;
 	LIST_FOREACH (c, &h->children, entry)
-		n += c->state == CHILD_RUNNING && c->errand && !(c->plan->flags & BROOD_DETACHED);
+		n += c->state <= CHILD_RUNNING && c->errand && !(c->plan->flags & BROOD_DETACHED);
 	return n;
 }
 
 unsigned child_kill_abroad(struct brood *h)
 {
-	struct child *c;
-	LIST_FOREACH (c, &h->children, entry)
-		if (c->errand && !(c->plan->flags & BROOD_DETACHED))
+	struct child *c, *next;
+	for (c = LIST_FIRST(&h->children); c; c = next) {
+		next = LIST_NEXT(c, entry);
+		if (!c->errand)
+			continue;
+		if (c->state == CHILD_PLANNED)
+			start_failed(c, "cancelled", -ECANCELED, "cancelled");
+		else if (!(c->plan->flags & BROOD_DETACHED))
 			child_terminate(c, BROOD_BY_KILL);
+	}
 	pump_kick(h);
 	return child_count_abroad(h);
 }

@@ -399,8 +399,11 @@ static int meet_child(struct errand *e, uint64_t child)
 {
 	if (!e->child->peer->remote || !child)
 		return e->child->peer->remote || child ? -EPROTO : 0;
-	if (errand_is_here(e))
-		return names_join(e->child->peer, child);
+	if (errand_is_here(e)) {
+		int rc = names_join(e->child->peer, child);
+		e->child->peer->remote->hold = REMOTE_UNBORN;
+		return rc;
+	}
 	e->far_child = child;
 	return 0;
 }

@@ -46,7 +46,7 @@ TAILQ_HEAD(event_list, event_item);
 
 /* ---- the other side ---------------------------------------------------------------------------------------------- */
 
-enum remote_hold { REMOTE_OPEN, REMOTE_BUSY, REMOTE_AWAY };
+enum remote_hold { REMOTE_OPEN, REMOTE_BUSY, REMOTE_AWAY, REMOTE_UNBORN /* its broker does not know it yet */ };
 
 /*
  * A process I talk to, on stream 0. Counted: one reference while it can be reached by id, one per peer, one per message

@@ -611,7 +611,8 @@ static void on_hold(struct brood *h, const struct frame *f)
 /* Send again from the first item that was not consumed; what we consumed may not have been heard either. */
 static void begin_again(struct remote *r)
 {
-	r->hold = REMOTE_OPEN;
+	if (r->hold != REMOTE_UNBORN)
+		r->hold = REMOTE_OPEN;
 	if (r->forgotten)
 		pump_reset(r->h, r, r->in.next); /* that may not have been heard */
 	r->asked = 0;
