@@ -319,6 +319,7 @@ static int start_links(struct broker *b, char *why, size_t n)
 		.owner = b->router.owner,
 		.epoch = b->identity.first_epoch,
 	};
+	b->control.users = &b->links.users;
 	b->policy.abroad = users_foreign_text;
 	b->policy.abroad_data = &b->links.users;
 	return links_init(&b->links, b->home, why, n);

@@ -6,7 +6,7 @@
  * and forgotten. The state of a stream is an `endpoint`, made by the first frame; it begins wherever that frame does,
  * so that a client which outlived an earlier run of the broker is understood at once.
  *
- * Only requests of two types, one type of message, and nothing larger than one item: everything else is consumed, and
+ * Only requests of three types, one type of message, and nothing larger than one item: everything else is consumed, and
  * if it asks, answered with a failure.
  */
 #include "control.h"
@@ -16,6 +16,7 @@
 #include "guard.h"
 #include "message.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,8 +258,31 @@ static int answer_list(struct exchange *x, const struct item *it, const struct a
 }
 
 /*
- * Items.
+ * Who.
  */
+
+static int answer_who(struct exchange *x, const struct item *it, const struct asked *asked,
+		      const ProtobufCMessage *body)
+{
+	const Brood__Control__Who *who = (const Brood__Control__Who *)body;
+	struct process *p = registry_find(x->control->registry, who->id);
+	Brood__Control__Identity identity = BROOD__CONTROL__IDENTITY__INIT;
+	char address[ID_TEXT], user[USERS_TEXT], *at;
+
+	if (!p || p->state == PROCESS_AWAITED || !router_may(x->control->router, x->from, p))
+		return fail(x, it, "peer.unknown", "there is no such process");
+	snprintf(user, sizeof(user), "%s", users_text(x->control->users, p->uid));
+	at = p->proxy ? strchr(user, '@') : NULL; /* "alice@beta" */
+	if (at)
+		*at = '\0';
+	identity.id = p->id;
+	identity.user = user;
+	identity.node = at ? at + 1 : (char *)(uintptr_t)x->control->node;
+	identity.uid = p->uid;
+	identity.title = p->title;
+	identity.address = id_format(p->id, address);
+	return reply(x, it, ITEM_REPLY, asked->reply, &identity.base);
+}
 
 /*
  * Line.
@@ -280,9 +304,14 @@ static int take_line(struct exchange *x, const struct item *it, const struct ask
 	return 0;
 }
 
+/*
+ * Items.
+ */
+
 static const struct asked requests[] = {
 	{ "brood.control.List", "brood.control.Listing", &brood__control__list__descriptor, answer_list },
 	{ "brood.control.GetStatus", "brood.control.Status", &brood__control__get_status__descriptor, answer_status },
+	{ "brood.control.Who", "brood.control.Identity", &brood__control__who__descriptor, answer_who },
 	{ "brood.control.Line", NULL, &brood__control__line__descriptor, take_line },
 };
 
@@ -330,7 +359,7 @@ static int answer(struct exchange *x, const struct item *it)
 	if (it->kind != ITEM_REQUEST || it->continued)
 		return 0;
 	if (!asked || !asked->reply || it->more)
-		return fail(x, it, "control.unknown", "@broker answers brood.control.List and brood.control.GetStatus");
+		return fail(x, it, "control.unknown", "@broker answers brood.control.List, GetStatus and Who");
 	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
 	if (r == -ENOMEM)
 		return r;

@@ -8,10 +8,12 @@
 #include "log.h"
 #include "registry.h"
 #include "router.h"
+#include "users.h"
 
 struct control {
 	const struct registry *registry;
 	const struct router *router;
+	struct users *users;
 	const char *node;
 	uint64_t started_ms;
 	const uint64_t *refused; /* sessions, so far */

@@ -293,16 +293,26 @@ static void say_end(struct process *parent, uint64_t id, uint64_t last)
 	note_put(parent->sink, FRAME_END, &end.base);
 }
 
-/* Nothing more comes from it: the answer to its parent's DIED, behind its last words. */
+/* Nothing more comes from it: the answer to DIED, which its parent said, or its keeper, behind its last words. */
 static void bury(struct desk *desk, struct process *p)
 {
-	uint64_t id = p->id, parent_id = p->parent ? p->parent->id : 0, last = router_last(p, parent_id);
-	struct process *parent;
+	struct process *teller = p->keeper ? p->keeper : p->parent;
+	uint64_t id = p->id, teller_id = teller ? teller->id : 0, last = router_last(p, p->parent ? p->parent->id : 0);
 
 	life_end(desk->life, p, BROOD__WHY__WHY_EXITED, p->parent);
-	parent = registry_find(desk->registry, parent_id); /* it may have ended, too */
-	if (parent)
-		say_end(parent, id, last);
+	teller = registry_find(desk->registry, teller_id); /* it may have ended, too */
+	if (teller)
+		say_end(teller, id, last);
+}
+
+/* After a restart of the broker a keeper may not have said yet that it is one. */
+static int may_say_died(const struct desk *desk, const struct process *teller, const struct process *p)
+{
+	int survived = p->id >> 32 < desk->router->first_epoch;
+
+	if (p->keeper)
+		return p->keeper == teller;
+	return p->parent == teller || (survived && p->parent && p->spawned && p->uid == teller->uid);
 }
 
 static void died(struct desk *desk, struct session *s, uint64_t id)
@@ -312,14 +322,16 @@ static void died(struct desk *desk, struct session *s, uint64_t id)
 	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
 		departed_add(&desk->registry->departed, id,
 			     s->process->id); /* it may still have knocked, and be let in */
-	if (!p || !p->parent || p->proxy) {
+	if (!p || (!p->parent && !p->keeper) || p->proxy) {
 		say_end(s->process, id, 0); /* it left before, or is nobody's child, or its own node says so */
 		return;
 	}
-	if (p->parent != s->process) {
+	if (!may_say_died(desk, s->process, p)) {
 		session_refuse(s, "died.denied", "the process said to have died is somebody else's child");
 		return;
 	}
+	if (p->parent != s->process)
+		registry_keep(p, s->process);
 	p->dying = 1;
 	if (p->sink)
 		session_exhaust(session_of(p->sink));

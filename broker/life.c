@@ -80,10 +80,10 @@ void life_return(struct life *life, struct process *p, uint32_t uid, enum proces
 	log_say(life->log, LOG_PROCESS_BACK, FIELD_ID("id", p->id));
 }
 
-/* 1 if its parent will say how it ends. */
+/* 1 if its parent, or its keeper, will say how it ends. */
 static int is_vouched_for(const struct process *p)
 {
-	return p->spawned && p->parent;
+	return p->keeper || (p->spawned && p->parent);
 }
 
 void life_disconnect(struct life *life, struct process *p, int pidfd)
@@ -105,16 +105,34 @@ void life_over(void *data, struct process *p)
 	life_end(data, p, BROOD__WHY__WHY_LOST, NULL);
 }
 
+/* Their keeper started them, and its end is theirs. */
+static void take_lost_kept(struct process *p, struct process_list *ending)
+{
+	struct process *child, *next;
+
+	for (child = LIST_FIRST(&p->kept); child; child = next) {
+		next = LIST_NEXT(child, of_keeper);
+		registry_keep(child, NULL);
+		if (child->state != PROCESS_LOST || child->absence)
+			continue;
+		registry_relate(child, NULL);
+		LIST_INSERT_HEAD(ending, child, sibling);
+	}
+}
+
 /* Its lost children had nobody but it to vouch for them. Those that can come back are waited for like others. */
 static void take_lost_children(struct life *life, struct process *p, struct process_list *ending)
 {
 	struct process *child, *next;
 
+	take_lost_kept(p, ending);
 	for (child = LIST_FIRST(&p->children); child; child = next) {
 		next = LIST_NEXT(child, sibling);
 		if (child->state != PROCESS_LOST)
 			continue;
 		registry_relate(child, NULL);
+		if (child->keeper)
+			continue; /* who knows more of it */
 		if (child->absence)
 			continue; /* one that joined was waited for already */
 		if (child->dying || child->level == 0 || absence_begin(life->absences, child, absence_pidfd(child)) < 0)

@@ -78,7 +78,10 @@ void registry_remove(struct registry *r, struct process *p)
 		watch_free(r, LIST_FIRST(&p->watches));
 	while (!LIST_EMPTY(&p->children))
 		registry_relate(LIST_FIRST(&p->children), NULL);
+	while (!LIST_EMPTY(&p->kept))
+		registry_keep(LIST_FIRST(&p->kept), NULL);
 	registry_relate(p, NULL);
+	registry_keep(p, NULL);
 	table_remove(&r->processes, p->id);
 	free(p->blocks);
 	free(p->abroad);
@@ -96,6 +99,15 @@ void registry_relate(struct process *child, struct process *parent)
 	child->parent = parent;
 	if (parent)
 		LIST_INSERT_HEAD(&parent->children, child, sibling);
+}
+
+void registry_keep(struct process *child, struct process *keeper)
+{
+	if (child->keeper)
+		LIST_REMOVE(child, of_keeper);
+	child->keeper = keeper;
+	if (keeper)
+		LIST_INSERT_HEAD(&keeper->kept, child, of_keeper);
 }
 
 int registry_related(const struct process *a, const struct process *b)

@@ -68,8 +68,9 @@ struct process {
 	struct endpoint *endpoint; /* NULL until it spoke to the broker */
 	struct absence *absence;   /* NULL, unless it is lost and nobody vouches for it */
 	struct process *parent;    /* NULL: none, or gone */
-	struct process_list children;
-	LIST_ENTRY(process) sibling;
+	struct process *keeper; /* who started it for its parent and will tell how it ended; NULL: that is its parent */
+	struct process_list children, kept;
+	LIST_ENTRY(process) sibling, of_keeper;
 	struct name_list names;
 	struct watch_list watches;
 	struct block *blocks;
@@ -83,7 +84,7 @@ struct process {
 	uint8_t state;     /* enum process_state */
 	uint8_t transport; /* enum process_transport */
 	uint8_t level;     /* 1: it can resume */
-	uint8_t spawned;   /* its parent will tell how it ended; else it only joined */
+	uint8_t spawned;   /* its parent, or its keeper, will tell how it ended; else it only joined */
 	uint8_t visible;   /* its pid means it here, as far as it says so itself */
 	uint8_t open;      /* all of other nodes may write to it */
 	uint8_t thirsty;   /* of another node: was told to send the broker no requests for now */
@@ -136,6 +137,8 @@ void registry_entitle(struct process *, const char *title);
 
 /* Make `child` a child of `parent`; either may have been related before. parent NULL: an orphan. */
 void registry_relate(struct process *child, struct process *parent);
+/* `keeper` started it for its parent; NULL: nobody did. */
+void registry_keep(struct process *child, struct process *keeper);
 /* 1 if one is the other's parent. */
 int registry_related(const struct process *, const struct process *);
 

@@ -16,6 +16,7 @@
 #include "note.h"
 #include "principal.h"
 #include "text.h"
+#include "users.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -70,17 +71,17 @@ static uint32_t ids_wanted(const Brood__Hello *hello)
  */
 static int mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
 {
-	const struct process *parent = p->parent;
+	const struct process *parent = p->parent, *owner = p->keeper ? p->keeper : parent;
 	struct ticket t = { .id = p->id, .parent = parent ? parent->id : 0, .uid = p->uid };
 	int spawned = p->spawned && parent;
 
 	if (spawned)
-		t.first = registry_block_of(parent, p->id);
+		t.first = registry_block_of(owner, p->id);
 	if (spawned && t.first == 0)
 		t.first = claim->ticket.first;
-	if (spawned && (t.first == 0 || parent->state == PROCESS_AWAITED))
+	if (spawned && (t.first == 0 || owner->state == PROCESS_AWAITED))
 		return 0;
-	identity_mint(w->identity, spawned ? parent->uid : p->uid, &t, ret);
+	identity_mint(w->identity, spawned ? owner->uid : p->uid, &t, ret);
 	return 1;
 }
 
@@ -183,17 +184,27 @@ static int is_brokers(const struct ticket *t)
 	return t->first == 0;
 }
 
-/* Whether the parent named in it agrees that this ticket is from a block of its own. */
-static int parent_agrees(const struct claim *claim)
+/*
+ * Who keeps a child for another may name as its parent whom its own user may write to. Of a process of another node that
+ * node judges what its child may.
+ */
+static int may_be_parent(const struct welcome *w, uint32_t uid, const struct process *parent)
+{
+	return user_is_foreign(parent->uid) || router_may_users(w->router, POLICY_SEND, uid, parent->uid);
+}
+
+/* Whether the parent named in it agrees that this ticket is from a block of its own, or its keeper's. */
+static int parent_agrees(const struct welcome *w, const struct claim *claim)
 {
 	const struct ticket *t = &claim->ticket;
-	const struct process *parent = claim->parent;
+	const struct process *parent = claim->parent, *known = registry_find(w->registry, t->id);
 
 	if (is_brokers(t) || !parent || parent->state == PROCESS_AWAITED)
 		return 1; /* nobody to ask; or not back yet, and asked then */
-	if (registry_block_of(parent, t->id))
+	if (registry_block_of(parent, t->id) || (known && known->keeper && known->parent == parent))
 		return 1;
-	return parent->uid == t->uid || parent->uid == 0; /* blocks are not remembered across runs */
+	/* blocks are not remembered across runs */
+	return parent->uid == t->uid || parent->uid == 0 || user_is_foreign(parent->uid);
 }
 
 /* 1 if the id may be this claim's. */
@@ -244,7 +255,7 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	    identity_is_ahead(w->identity, t->id))
 		return DENY(s, "the ticket is for an id that is not of its block");
 	claim->parent = router_find(w->router, t->parent);
-	if (!parent_agrees(claim))
+	if (!parent_agrees(w, claim))
 		return DENY(s, "the parent that the ticket names gave no such id");
 	if (was_given_up(w, t))
 		return DENY(s, "the process is gone: it ended, or was away too long and was given up");
@@ -452,16 +463,25 @@ static int is_channel(int fd)
 	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &m) == 0 && type == SOCK_STREAM;
 }
 
-/* 1: `parent` may adopt this. 0: its session was refused. */
-static int may_adopt(struct welcome *w, struct session *s, const Brood__Adopt *adopt, int fd)
+/* For whom it is: the one who says so, or the process it keeps it for. NULL: that is gone. */
+static struct process *parent_of(struct welcome *w, const struct session *s, const Brood__Adopt *adopt)
+{
+	return adopt->parent ? router_find(w->router, adopt->parent) : s->process;
+}
+
+/* 1: the session's process may adopt this. 0: it was refused. */
+static int may_adopt(struct welcome *w, struct session *s, const Brood__Adopt *adopt, const struct process *family,
+		     int fd)
 {
 	const struct process *known = registry_find(w->registry, adopt->id), *parent = s->process;
 	const char *text = NULL;
 
 	if (!registry_block_of(parent, adopt->id))
 		text = "the child's id is not from a block of its parent";
-	else if (known && known->parent != parent)
+	else if (known && (known->keeper ? known->keeper : known->parent) != parent)
 		text = "the child's id is in use";
+	else if (family && family->state != PROCESS_AWAITED && !may_be_parent(w, parent->uid, family))
+		text = "the child is said to be of a process that may not be written to";
 	else if (adopt->uid != parent->uid && parent->uid != 0)
 		text = "the child is said to be of another user";
 	else if (fd >= 0 && !is_channel(fd))
@@ -528,12 +548,29 @@ static int is_old_news(const struct welcome *w, const struct process *parent, co
 	       (epoch > 0 && epoch < w->router->first_epoch);
 }
 
+/*
+ * A keeper says again, to a broker that was restarted, what it keeps: a child that is back, or is waited for. Only of its
+ * own user, because blocks are not remembered.
+ */
+static void keep_again(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
+{
+	struct process *p = registry_find(w->registry, adopt->id);
+
+	if (!p && router_awaits(w->router, adopt->id))
+		p = router_await(w->router, adopt->id);
+	if (p && !p->keeper && adopt->parent && p != s->process &&
+	    (p->state == PROCESS_AWAITED || p->uid == s->process->uid))
+		registry_keep(p, s->process);
+}
+
 static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
 {
-	int fd = channel_take_fd(&s->channel);
-	struct process *p = NULL;
+	int fd = channel_take_fd(&s->channel), again = is_old_news(w, s->process, adopt);
+	struct process *p = NULL, *parent = again ? NULL : parent_of(w, s, adopt);
 
-	if (is_old_news(w, s->process, adopt) || !may_adopt(w, s, adopt, fd) || registry_find(w->registry, adopt->id)) {
+	if (again)
+		keep_again(w, s, adopt);
+	if (again || !may_adopt(w, s, adopt, parent, fd) || registry_find(w->registry, adopt->id)) {
 		/* Refused, or said twice. */
 		if (fd >= 0)
 			close(fd);
@@ -547,7 +584,9 @@ static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt
 	p->pid = adopt->pid;
 	p->level = 1;
 	p->spawned = 1;
-	registry_relate(p, s->process);
+	registry_relate(p, parent);
+	if (adopt->parent)
+		registry_keep(p, s->process);
 	router_born(w->router, p);
 	name_child(w, p, adopt->name);
 }

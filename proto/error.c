@@ -67,6 +67,10 @@ static const struct error_reason reasons[] = {
 	{ "name.unknown", -ESRCH, "see which names there are with: brood ps, or wait for it with wait_ms" },
 	{ "address.invalid", -EINVAL, "write unix:/path/to/socket, tcp://127.0.0.1:7433 or tls://host:7433" },
 
+	/* other hosts */
+	{ "host.unreachable", -EHOSTUNREACH, "check that host, and the network between" },
+	{ "nursery.missing", -ESRCH, "start one there: brood-nursery" },
+
 	/* TLS: certificates, keys, and the other end of tls:// */
 	{ "tls.unavailable", -EOPNOTSUPP, "install libssl3, and libbrood-tls.so.0 beside the library" },
 	{ "tls.settings", -EINVAL, "set BROOD_TLS_CA; see brood-cert(1)" },
@@ -124,6 +128,13 @@ static const struct error_reason reasons[] = {
 	{ "spawn.stdio", -EBADF, "check that the descriptors given are open" },
 	{ "spawn.broker", -ENOTCONN, "start a broker, or spawn with BROOD_PLAIN, which needs none" },
 	{ "spawn.cancelled", -ECANCELED, "" },
+	{ "spawn.denied", -EACCES, "have it allowed in the nursery's configuration, there" },
+	{ "spawn.unknown", -ENOENT, "have a section for it written in the nursery's configuration, there" },
+	{ "spawn.limit", -EAGAIN, "wait until some have ended, or have the limit raised there" },
+	{ "spawn.host", -EHOSTUNREACH, "check that host, its nursery, and the network between" },
+	{ "host.lost", -EHOSTUNREACH, "check that host, and the network between" },
+	{ "spawn.abroad", -EXDEV,
+	  "use what goes between hosts: BROOD_NUL, BROOD_PIPE, BROOD_LOG, BROOD_MINE of 1 and 2" },
 
 	/* Executions. */
 	{ "exec.output", -ENOBUFS, "allow more with max_output, or spawn it and take the output as it comes" },

@@ -1,5 +1,5 @@
 /*
- * schema: every message of brood.proto and control.proto, listed at build time. For the lint and for fuzzing.
+ * schema: every message of the .proto files, listed at build time. For the lint and for fuzzing.
  */
 #ifndef BROOD_SCHEMA_H
 #define BROOD_SCHEMA_H

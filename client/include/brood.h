@@ -93,7 +93,9 @@ enum brood_cause {
 	BROOD_SIGNALED,     /* signo, core */
 	BROOD_START_FAILED, /* stage, code is negative errno; there was no SPAWN and no EXIT event */
 	BROOD_GONE,         /* not spawned by brood: it left or vanished; its status cannot be known */
-	BROOD_STOLEN        /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
+	BROOD_STOLEN,       /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
+	BROOD_NODE_RESTARTED, /* remote: its nursery died, or its host was restarted, and it with them */
+	BROOD_UNREACHABLE     /* remote: its host cannot be reached; it is presumed to have been ended there by now */
 };
 
 enum brood_ended_by { /* why it was made to end, if it was */
@@ -102,7 +104,9 @@ enum brood_ended_by { /* why it was made to end, if it was */
 		      BROOD_BY_TIMEOUT, /* timeout_ms */
 		      BROOD_BY_OUTPUT,  /* max_output */
 		      BROOD_BY_UNREADY, /* ready_ms */
-		      BROOD_BY_MEMORY   /* the kernel, out of memory, as far as this process's cgroup tells */
+		      BROOD_BY_MEMORY,  /* the kernel, out of memory, as far as this process's cgroup tells */
+		      BROOD_BY_ORPHANED, /* remote: its parent died, or was unreachable for longer than lease_ms */
+		      BROOD_BY_HOST      /* remote: its nursery was stopped */
 };
 
 struct brood_exit {
@@ -112,7 +116,7 @@ struct brood_exit {
 	int core;          /* 1 if core dumped */
 	int ended_by;      /* enum brood_ended_by */
 	const char *stage; /* START_FAILED: "broker", "fork", "group", "line", "stdio", "terminal", "cwd", "limits",
-			      "ids", "exec", "cancelled"; else "" */
+			      "ids", "exec", "cancelled"; remote also "host", "denied", "unknown", "limit"; else "" */
 	const char *text;  /* for people: "killed by signal 9 (Killed) after its timeout of 30000 ms" */
 	uint64_t wall_ms, user_us, system_us, max_rss_kib;
 };
@@ -384,6 +388,8 @@ struct brood_limit {
 	uint64_t value; /* soft and hard; RLIM_INFINITY */
 };
 
+enum brood_unreachable { BROOD_UNREACHABLE_KILL, BROOD_UNREACHABLE_KEEP };
+
 /*
  * How to start a program; the same struct for spawn and exec. argv[0] is looked up in PATH (of the child's environment)
  * unless it has a slash. No shell, ever. Invalid values and empty names: -EINVAL at once; -EBADF for a descriptor of mine
@@ -395,7 +401,7 @@ struct brood_spawn_options {
 	void *data;
 	unsigned flags;
 	const char *file;           /* execute this instead of argv[0] */
-	const char *const *env;     /* "K=V", NULL-ended; replaces. NULL: mine */
+	const char *const *env;     /* "K=V", NULL-ended; replaces. NULL: mine; on another host its nursery's */
 	const char *const *env_add; /* added to that; "K" alone removes */
 	const char *cwd;
 	const char *name; /* register the child under it */
@@ -411,6 +417,10 @@ struct brood_spawn_options {
 	const void *input;   /* exec: all of stdin; default: nothing, /dev/null */
 	size_t input_length;
 	unsigned tty_rows, tty_columns; /* size of its TTY from the start; default 0: unknown */
+	const char *host;    /* start it there: "beta", or "beta/NAME" for a nursery of that name; default: here */
+	int on_unreachable;  /* remote, when the two hosts lost each other for lease_ms: KILL it, or KEEP it running */
+	unsigned lease_ms;   /* remote; default 30,000 */
+	unsigned give_up_ms; /* remote, KEEP: when I take it for lost; default: never */
 };
 
 #define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */
@@ -422,6 +432,10 @@ struct brood_spawn_options {
  * order until it listens. If the handle is not connected yet, the program starts as soon as it is. Failures to start
  * (no such file, no descriptors, no broker) are events: ERROR, then CLOSE. ret may be NULL. The child dies with me unless
  * detached, however I die: the kernel sees to it (see client/README.md, "The life line").
+ * With `host` the nursery there (brood-nursery(8)) starts it, if its configuration allows: refusals are events too. All
+ * other options mean the same, all events come in the same order. What cannot go there is refused at once, -EXDEV: stdio
+ * other than NUL, PIPE, LOG and MINE of 1 and 2, more than 12 of them, ids. Its LOG is my broker's. AWAY and BACK tell of
+ * its host, too. It is ended when I am gone, or unreachable for longer than lease_ms.
  */
 BROOD_API BROOD_CHECKED int brood_spawn(brood *, brood_peer **ret, const char *const *argv,
 					const struct brood_spawn_options *);

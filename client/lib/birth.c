@@ -57,18 +57,25 @@ static int write_birth(struct child *c, int fd)
 	uint8_t ticket[TICKET_SIZE];
 	_Alignas(8) uint8_t frame[FRAME_HEAD + 512] = { 0 };
 	Brood__Birth birth = BROOD__BIRTH__INIT;
-	birth.id = link_take_id(h, ticket);
-	birth.parent = h->link.id;
+	if (c->kept)
+		memcpy(ticket, c->kept->ticket, sizeof(ticket));
+	birth.id = c->kept ? c->kept->id : link_take_id(h, h->link.id, ticket);
+	birth.parent = c->kept ? c->kept->parent : h->link.id;
 	birth.node = h->link.node;
 	birth.address = h->link.address;
 	birth.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
 	birth.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	size_t length = protobuf_c_message_pack(&birth.base, frame + FRAME_HEAD);
 	frame_write_head(frame, &(struct frame){ .kind = FRAME_BIRTH, .length = (uint32_t)length });
-	int rc = remote_resolve(c->peer->remote, birth.id);
+	int rc = c->kept ? 0 : remote_resolve(c->peer->remote, birth.id);
 	if (rc < 0)
 		return rc;
 	return write(fd, frame, frame_size(length)) == (ssize_t)frame_size(length) ? 0 : -errno;
+}
+
+uint64_t birth_id(const struct child *c)
+{
+	return c->kept ? c->kept->id : c->peer->remote->id;
 }
 
 /* fd: the broker's end of its channel, then the link's; -1: the child will come by itself. */
@@ -76,7 +83,8 @@ static void say_adopt(struct child *c, int fd)
 {
 	struct brood *h = c->peer->h;
 	Brood__Adopt m = BROOD__ADOPT__INIT;
-	m.id = c->peer->remote->id;
+	m.id = birth_id(c);
+	m.parent = c->kept ? c->kept->parent : 0;
 	/* A child that comes by itself shows a ticket made from my user's key: for the broker it is mine. */
 	m.uid = (uint32_t)(c->plan->ids && fd >= 0 ? c->plan->ids->uid : getuid());
 	m.pid = (uint32_t)c->peer->pid;

@@ -15,6 +15,8 @@ struct birth { /* the channel's ends; -1: none */
 int birth_start(struct child *, struct birth *, struct spawn_failure *why);
 /* Give the broker its end, and the child's name; closes what is left of the ends. */
 void birth_finish(struct child *, struct birth *);
+/* What the broker calls it. */
+uint64_t birth_id(const struct child *);
 /* What was said to the broker of its birth may have been lost with the connection. */
 void birth_say_again(struct child *);
 

@@ -200,8 +200,24 @@ static int no_child_left(void *handle)
 	return child_count(handle) == 0;
 }
 
+static int none_abroad(void *handle)
+{
+	return child_count_abroad(handle) == 0;
+}
+
+/* While they can be told to end, and tell that they did. Else their keepers see that I am gone. */
+static void end_abroad(struct brood *h)
+{
+	if (child_count_abroad(h) == 0)
+		return;
+	(void)loop_settle(h, (int)h->flush_ms);
+	if (child_kill_abroad(h) > 0)
+		(void)loop_wait(h, (int)h->flush_ms, none_abroad, h);
+}
+
 static int end(struct brood *h)
 {
+	end_abroad(h);
 	uint64_t n = loop_flush(h, (int)h->flush_ms);
 	if (child_kill_all(h) > 0)
 		(void)loop_wait(h, -1, no_child_left, h); /* ends: every child has its grace, then SIGKILL */
@@ -297,6 +313,12 @@ static void fill_traffic(struct brood_peer_info *i, const struct remote *r)
 	i->connected = r->resolved && !r->ended && !r->fin_sent && !r->fin_received;
 }
 
+/* Of a child on another host, as its parent called that. */
+static const char *node_of(struct brood_peer *p)
+{
+	return p->child && p->child->plan->host ? p->child->plan->host : p->h->link.node;
+}
+
 static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
 {
 	(void)peer_label(p); /* makes the address, if there is one */
@@ -305,7 +327,7 @@ static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
 	i->pid = p->pid;
 	i->address = p->address;
 	i->name = p->name ? p->name : "";
-	i->node = p->h->link.node;
+	i->node = node_of(p);
 	i->argv = p->child ? p->child->plan->argv : NULL;
 	i->exit = p->has_exit ? &p->exit : NULL;
 	if (p->remote)

@@ -10,6 +10,8 @@
 #include "child.h"
 #include "birth.h"
 #include "brood.pb-c.h"
+#include "errand.h"
+#include "error.h"
 #include "event.h"
 #include "lines.h"
 #include "link.h"
@@ -90,6 +92,11 @@ static void grace_over(struct timer *t)
 static int signal_child(struct child *c, int signo, unsigned flags, int ended_by)
 {
 	struct brood *h = c->peer->h;
+	if (c->errand) {
+		errand_kill(c->errand, signo, flags);
+		c->ended_by = c->ended_by ? c->ended_by : ended_by;
+		return 0;
+	}
 	int rc = deliver(c, signo, (flags & BROOD_TREE) != 0);
 	if (rc < 0 || signo == 0)
 		return rc;
@@ -158,6 +165,8 @@ static void finish(struct child *c)
 	if (c->state == CHILD_DONE)
 		return;
 	c->state = CHILD_DONE;
+	if (c->errand)
+		errand_end(c->errand);
 	LIST_REMOVE(c, entry);
 	timer_cancel(&p->h->timers, &c->patience);
 	timer_cancel(&p->h->timers, &c->life);
@@ -179,15 +188,23 @@ static void linger_over(struct timer *t)
 		finish(c);
 }
 
-/* CLOSE is next, when nobody writes to its pipes any more. */
+/* Somebody may still write to its pipes, or to what is carried here from another host. */
+static int is_open(const struct child *c)
+{
+	return stdio_is_open(&c->stdio) || (c->errand && errand_is_open(c->errand));
+}
+
+/* CLOSE is next, when nobody writes to its pipes any more. On another host that has its time there. */
 static void linger(struct child *c)
 {
 	struct brood *h = c->peer->h;
 	c->state = CHILD_EXITED;
-	if (!stdio_is_open(&c->stdio)) {
+	if (!is_open(c)) {
 		finish(c);
 		return;
 	}
+	if (c->errand)
+		return;
 	c->linger.fire = linger_over;
 	if (timer_arm(&h->timers, &c->linger, handle_now() + c->plan->linger_ms) < 0)
 		linger_over(&c->linger);
@@ -214,7 +231,7 @@ void child_moved(struct child *c)
 {
 	if (c->state == CHILD_REAPED && c->sent_all && stdio_settled(&c->stdio))
 		tell_exit(c);
-	else if (c->state == CHILD_EXITED && !stdio_is_open(&c->stdio))
+	else if (c->state == CHILD_EXITED && !is_open(c))
 		finish(c);
 }
 
@@ -223,6 +240,7 @@ static void sent_all(struct child *c, int missing)
 {
 	timer_cancel(&c->peer->h->timers, &c->patience);
 	c->sent_all = 1;
+	c->awaits = 0;
 	c->missing |= missing;
 	child_moved(c);
 }
@@ -239,8 +257,26 @@ static void no_end_came(struct timer *t)
 void child_end(struct remote *r, uint64_t last)
 {
 	struct child *c = r->peer ? r->peer->child : NULL;
-	if (c && c->state == CHILD_REAPED)
+	if (c && c->state == CHILD_REAPED && !c->awaits)
 		sent_all(c, last > r->in.next - 1 || (last == 0 && r->in.next > 1 && !r->fin_received));
+}
+
+/* How much of that its parent has, only that knows. */
+void child_end_kept(struct brood *h, uint64_t id, uint64_t last)
+{
+	struct child *c;
+	LIST_FOREACH (c, &h->children, entry)
+		if (c->kept && c->kept->id == id && c->state == CHILD_REAPED) {
+			c->last = last;
+			sent_all(c, 0);
+			return;
+		}
+}
+
+void child_arrived(struct child *c)
+{
+	if (c->awaits && c->peer->remote->in.next > c->last)
+		sent_all(c, 0);
 }
 
 void child_left(struct brood_peer *p)
@@ -252,7 +288,7 @@ void child_left(struct brood_peer *p)
 static void say_died(struct child *c)
 {
 	Brood__Died died = BROOD__DIED__INIT;
-	died.id = c->peer->remote->id;
+	died.id = birth_id(c);
 	pump_control(c->peer->h, FRAME_DIED, &died.base, -1);
 }
 
@@ -278,7 +314,7 @@ void child_ask_again(struct brood *h)
 	struct child *c, *next;
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (c->state == CHILD_REAPED && !c->sent_all)
+		if (c->state == CHILD_REAPED && !c->sent_all && !c->awaits)
 			ask_for_end(c);
 	}
 }
@@ -287,7 +323,7 @@ void child_announce(struct brood *h)
 {
 	struct child *c;
 	LIST_FOREACH (c, &h->children, entry)
-		if (c->state == CHILD_RUNNING && c->channel && !c->peer->ready && !c->peer->remote->ended)
+		if (c->state == CHILD_RUNNING && c->channel && !c->errand && !c->peer->ready && !c->peer->remote->ended)
 			birth_say_again(c);
 }
 
@@ -338,13 +374,14 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
-/* `what`: what failed, with its reason. */
-static void start_failed(struct child *c, const char *stage, int code, const char *what)
+/* The name is a constant: "spawn.exec", or "host.unknown". `what`: what failed, with its reason. */
+static void failed_as(struct child *c, const char *name, int code, const char *what)
 {
 	struct brood_peer *p = c->peer;
 	struct fault f;
-	char name[32];
-	snprintf(name, sizeof(name), "spawn.%s", stage);
+	const char *stage = strncmp(name, "spawn.", 6) == 0 ? name + 6 : "host";
+	c->failed_as = name;
+	p->paused &= ~PAUSED_UNTIL_SPAWN;
 	fault_set_code(&f, code, name, "cannot start %s: %s", c->plan->argv[0], what);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
@@ -357,6 +394,13 @@ static void start_failed(struct child *c, const char *stage, int code, const cha
 	p->disconnected = 1;
 	event_post(p->h, p, BROOD_EVENT_ERROR, &f);
 	finish(c);
+}
+
+static void start_failed(struct child *c, const char *stage, int code, const char *what)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "spawn.%s", stage);
+	failed_as(c, error_reason(name)->name, code, what);
 }
 
 static void arm(struct child *c, struct timer *t, void (*fire)(struct timer *), unsigned ms)
@@ -373,8 +417,10 @@ static void running(struct child *c)
 	c->state = CHILD_RUNNING;
 	c->started = handle_now();
 	c->pidfd.ready = pidfd_ready;
-	handle_watch(h, &c->pidfd, EPOLLIN);
-	arm(c, &c->life, life_over, c->plan->timeout_ms);
+	if (c->pidfd.fd >= 0) {
+		handle_watch(h, &c->pidfd, EPOLLIN);
+		arm(c, &c->life, life_over, c->plan->timeout_ms);
+	}
 	if (!c->peer->ready)
 		arm(c, &c->readiness, not_ready, c->plan->ready_ms);
 	event_post(h, c->peer, BROOD_EVENT_SPAWN, NULL);
@@ -406,12 +452,85 @@ static void start(struct child *c)
 		c->kind->started(c);
 }
 
+/* ---- on another host --------------------------------------------------------------------------------------------- */
+
+static void started_there(struct child *c, pid_t pid)
+{
+	struct brood_peer *p = c->peer;
+	p->pid = pid;
+	p->paused &= ~PAUSED_UNTIL_SPAWN;
+	if (p->remote && p->remote->hold == REMOTE_UNBORN) {
+		p->remote->hold = REMOTE_OPEN;
+		remote_touch(p->remote);
+	}
+	running(c);
+	event_paused(p);
+	if (c->kind->started)
+		c->kind->started(c);
+}
+
+static void no_more_came(struct timer *t)
+{
+	struct child *c = CHILD_OF(t, patience);
+	sent_all(c, !c->peer->remote->ended);
+}
+
+/* Its messages come by another way than the word that it ended. */
+static void await_last(struct child *c, uint64_t last)
+{
+	struct remote *r = c->peer->remote;
+	c->last = last;
+	if (!r || r->ended || r->in.next > last) {
+		sent_all(c, 0);
+		return;
+	}
+	c->awaits = 1;
+	c->patience.fire = no_more_came;
+	if (timer_arm(&c->peer->h->timers, &c->patience, handle_now() + END_PATIENCE_MS) < 0)
+		no_more_came(&c->patience);
+}
+
+static void exited_there(struct child *c, const struct brood_exit *x, uint64_t last, int missing)
+{
+	struct brood_peer *p = c->peer;
+	p->exit = *x;
+	c->ended_by = c->ended_by ? c->ended_by : x->ended_by;
+	p->exit.ended_by = c->ended_by;
+	p->has_exit = 1;
+	c->state = CHILD_REAPED;
+	timer_cancel(&p->h->timers, &c->readiness);
+	stdio_owe(&c->stdio);
+	if (x->cause == BROOD_NODE_RESTARTED && errand_is_here(c->errand) && p->remote && p->remote->resolved)
+		ask_for_end(c);
+	else if (missing || p->h->failed)
+		sent_all(c, p->remote && !p->remote->ended);
+	else
+		await_last(c, last);
+}
+
+static void away_there(struct child *c, int away)
+{
+	struct brood_peer *p = c->peer;
+	if (p->away == away || p->closed)
+		return;
+	p->away = away;
+	event_post(p->h, p, away ? BROOD_EVENT_AWAY : BROOD_EVENT_BACK, NULL);
+}
+
+static const struct errand_up errand_up = { started_there, failed_as, exited_there, away_there, child_moved };
+
+void child_paused(struct child *c, int fd, int paused)
+{
+	if (c->errand)
+		errand_pause(c->errand, fd, paused);
+}
+
 void child_start_planned(struct brood *h)
 {
 	struct child *c, *next;
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (c->state == CHILD_PLANNED && link_need_ids(h))
+		if (c->state == CHILD_PLANNED && !c->errand && (c->kept || link_need_ids(h)))
 			start(c);
 	}
 	pump_kick(h);
@@ -472,6 +591,7 @@ static void child_free(struct child *c)
 	release_timers(c->peer->h, c);
 	if (c->kind->released)
 		c->kind->released(c);
+	errand_free(c->errand);
 	stdio_deinit(&c->stdio);
 	free(c->plan);
 	free(c);
@@ -528,6 +648,10 @@ static int equip(struct child *c, struct plan *plan, const struct brood_spawn_op
 	if (rc < 0)
 		return handle_fail(p->h, rc, "memory", "cannot spawn: %s", strerror(-rc));
 	c->own_group = needs_own_group(c);
+	if (plan->host && !(c->errand = errand_new(c, &errand_up)))
+		return handle_fail(p->h, -ENOMEM, "memory", "cannot spawn: out of memory");
+	if (plan->host)
+		p->paused = PAUSED_UNTIL_SPAWN;
 	return 0;
 }
 
@@ -551,9 +675,18 @@ static void enlist(struct brood *h, struct child *c)
 		h->counting++;
 }
 
+/* It, and nobody but it, could not start because the nursery's pipes could not be opened, or starts there. */
+static void begin_there(struct child *c)
+{
+	if (c->stdio.error)
+		start_failed(c, "stdio", c->stdio.error, strerror(-c->stdio.error));
+	else
+		errand_begin(c->errand);
+}
+
 static void begin(struct brood *h, struct child *c)
 {
-	if (!c->channel) {
+	if (!c->channel && !c->errand) {
 		start(c);
 		return;
 	}
@@ -562,20 +695,25 @@ static void begin(struct brood *h, struct child *c)
 		return;
 	}
 	link_need(h); /* if that fails at once, the child has failed with it and is gone */
-	if (!h->failed && c->state == CHILD_PLANNED && link_is_up(h) && link_need_ids(h))
+	if (!h->failed && c->state == CHILD_PLANNED && c->errand)
+		begin_there(c);
+	else if (!h->failed && c->state == CHILD_PLANNED && link_is_up(h) && (c->kept || link_need_ids(h)))
 		start(c);
 	pump_kick(h);
 }
 
-int child_spawn(struct brood *h, const struct child_kind *kind, void *data, const char *const *argv,
-		const struct brood_spawn_options *options, struct brood_peer **ret)
+int child_spawn(struct brood *h, const struct child_kind *kind, void *data, const struct child_kept *kept,
+		const char *const *argv, const struct brood_spawn_options *options, struct brood_peer **ret)
 {
 	struct plan *plan;
 	const char *why = "";
 	int rc = plan_make(kind->use, argv, options, &plan, &why);
 	if (rc < 0)
-		return handle_fail(h, rc, rc == -EINVAL ? "argument" : "memory", "cannot spawn: %s",
-				   rc == -EINVAL ? why : "out of memory");
+		return handle_fail(h, rc,
+				   rc == -EINVAL  ? "argument"
+				   : rc == -EXDEV ? "spawn.abroad"
+						  : "memory",
+				   "cannot spawn: %s", rc == -ENOMEM ? "out of memory" : why);
 	struct child *c = child_new(h, !(plan->flags & BROOD_PLAIN));
 	if (!c) {
 		free(plan);
@@ -583,6 +721,7 @@ int child_spawn(struct brood *h, const struct child_kind *kind, void *data, cons
 	}
 	struct brood_peer *p = c->peer;
 	c->kind = kind;
+	c->kept = kept;
 	p->quiet = kind->use == PLAN_EXEC;
 	if ((rc = equip(c, plan, options)) < 0) {
 		peer_retire(p);
@@ -602,7 +741,7 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 	static const struct child_kind spawned = { PLAN_SPAWN, &to_program, NULL, NULL, NULL };
 	struct brood_peer *p;
 	int rc = handle_check(h);
-	if (rc < 0 || (rc = child_spawn(h, &spawned, NULL, argv, options, &p)) < 0)
+	if (rc < 0 || (rc = child_spawn(h, &spawned, NULL, NULL, argv, options, &p)) < 0)
 		return rc;
 	if (ret) {
 		peer_own(p);
@@ -641,7 +780,7 @@ int brood_reaped(brood *h, pid_t pid, int status)
 	if (rc < 0)
 		return rc;
 	LIST_FOREACH (c, &h->children, entry) {
-		if (c->state != CHILD_RUNNING || c->peer->pid != pid)
+		if (c->state != CHILD_RUNNING || c->errand || c->peer->pid != pid)
 			continue;
 		c->status = status;
 		c->has_status = 1;
@@ -655,8 +794,33 @@ unsigned child_count(const struct brood *h)
 	const struct child *c;
 	unsigned n = 0;
 	LIST_FOREACH (c, &h->children, entry)
-		n += c->state == CHILD_RUNNING && !(c->plan->flags & BROOD_DETACHED);
+		n += c->state == CHILD_RUNNING && !c->errand && !(c->plan->flags & BROOD_DETACHED);
 	return n;
+}
+
+unsigned child_count_abroad(const struct brood *h)
+{
+	const struct child *c;
+	unsigned n = 0;
+	LIST_FOREACH (c, &h->children, entry)
+		n += c->state <= CHILD_RUNNING && c->errand && !(c->plan->flags & BROOD_DETACHED);
+	return n;
+}
+
+unsigned child_kill_abroad(struct brood *h)
+{
+	struct child *c, *next;
+	for (c = LIST_FIRST(&h->children); c; c = next) {
+		next = LIST_NEXT(c, entry);
+		if (!c->errand)
+			continue;
+		if (c->state == CHILD_PLANNED)
+			start_failed(c, "cancelled", -ECANCELED, "cancelled");
+		else if (!(c->plan->flags & BROOD_DETACHED))
+			child_terminate(c, BROOD_BY_KILL);
+	}
+	pump_kick(h);
+	return child_count_abroad(h);
 }
 
 unsigned child_kill_all(struct brood *h)
@@ -666,7 +830,7 @@ unsigned child_kill_all(struct brood *h)
 		next = LIST_NEXT(c, entry);
 		if (c->state == CHILD_PLANNED)
 			start_failed(c, "cancelled", -ECANCELED, "cancelled");
-		else if (!(c->plan->flags & BROOD_DETACHED))
+		else if (!c->errand && !(c->plan->flags & BROOD_DETACHED))
 			child_terminate(c, BROOD_BY_KILL);
 	}
 	return child_count(h);
@@ -678,7 +842,7 @@ void child_abandon_all(struct brood *h)
 	struct child *c, *next;
 	for (c = LIST_FIRST(&h->children); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (c->state == CHILD_RUNNING)
+		if (c->state == CHILD_RUNNING && !c->errand)
 			handle_watch(h, &c->pidfd, 0);
 		if (!c->tail)
 			close_descriptors(c);

@@ -27,6 +27,11 @@ struct child_kind { /* what spawn and exec have different; given at creation */
 	void (*released)(struct child *);
 };
 
+struct child_kept { /* a child that is kept for a process of another host */
+	uint64_t parent, id;
+	uint8_t ticket[TICKET_SIZE];
+};
+
 struct child {
 	LIST_ENTRY(child) entry; /* of the handle, until DONE */
 	struct brood_peer *peer;
@@ -40,18 +45,26 @@ struct child {
 	struct timer life, readiness, grace, patience, linger;
 	uint64_t started;
 	int ended_by, kill_tree, missing;
-	int channel;    /* it has one */
-	int own_group;  /* its process group is its own, so its tree can be signalled */
-	int sent_all;   /* everything that it sent has passed, as far as will ever be known */
-	int has_status; /* the program reaped it and handed in ... */
-	int status;     /* ... this, as waitpid(2) says it */
-	int tail;       /* the process group still has its grace when the child itself is gone */
+	int channel;                   /* it has one */
+	int own_group;                 /* its process group is its own, so its tree can be signalled */
+	int sent_all;                  /* everything that it sent has passed, as far as will ever be known */
+	int has_status;                /* the program reaped it and handed in ... */
+	int status;                    /* ... this, as waitpid(2) says it */
+	struct errand *errand;         /* it runs on another host; NULL: here */
+	const struct child_kept *kept; /* it is another's; NULL: mine */
+	const char *failed_as;         /* the error's name, if it could not start */
+	uint64_t last;                 /* of what it sent, as far as the broker saw; once ... */
+	int awaits;                    /* ... that has to come yet */
+	int tail;                      /* the process group still has its grace when the child itself is gone */
 	void (*free)(struct child *);
 };
 
-/* What brood_spawn() does; kind and data as above. The child's peer in *ret, referenced. */
-int child_spawn(struct brood *, const struct child_kind *, void *data, const char *const *argv,
-		const struct brood_spawn_options *, struct brood_peer **ret);
+/*
+ * What brood_spawn() does; kind and data as above. kept: NULL, or for whom, which outlives it. The child's peer in *ret,
+ * referenced.
+ */
+int child_spawn(struct brood *, const struct child_kind *, void *data, const struct child_kept *kept,
+		const char *const *argv, const struct brood_spawn_options *, struct brood_peer **ret);
 
 /* The broker knows me, and gave ids: start what waits. */
 void child_start_planned(struct brood *);
@@ -65,6 +78,12 @@ void child_announce(struct brood *);
 void child_ready(struct brood_peer *);
 /* The broker's word that everything a dead child sent has passed. */
 void child_end(struct remote *, uint64_t last);
+/* The same of one that is kept for another. */
+void child_end_kept(struct brood *, uint64_t id, uint64_t last);
+/* Something of it has come. */
+void child_arrived(struct child *);
+/* Its pipe was paused, or goes on. */
+void child_paused(struct child *, int fd, int paused);
 /* The child's goodbye came: its exit need not wait for the broker. */
 void child_left(struct brood_peer *);
 /* One of its pipes has moved: EXIT or CLOSE may be due. */
@@ -73,6 +92,9 @@ void child_moved(struct child *);
 void child_terminate(struct child *, int ended_by);
 /* End all that are not detached; returns how many are still to be reaped. */
 unsigned child_kill_all(struct brood *);
+/* The same on other hosts. */
+unsigned child_kill_abroad(struct brood *);
+unsigned child_count_abroad(const struct brood *);
 unsigned child_count(const struct brood *);
 /* Let go of the system's part of what is left (detached ones), when the handle is freed. */
 void child_abandon_all(struct brood *);

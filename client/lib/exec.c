@@ -115,9 +115,7 @@ static void set_fault(struct child *c, struct execution *x)
 	const struct brood_exit *e = &c->peer->exit;
 	const char *program = c->plan->argv[0], *name = NULL;
 	if (e->cause == BROOD_START_FAILED) {
-		char stage[32];
-		snprintf(stage, sizeof(stage), "spawn.%s", e->stage);
-		fault_set_code(&x->fault, e->code, stage, "%s", e->text);
+		fault_set_code(&x->fault, e->code, c->failed_as, "%s", e->text);
 		return;
 	}
 	if (x->no_memory)
@@ -178,7 +176,7 @@ static int execute(struct brood *h, struct execution *as, const char *const *arg
 		return handle_fail(h, -ENOMEM, "memory", "cannot execute: out of memory");
 	*x = *as;
 	fault_clear(&x->fault);
-	int rc = child_spawn(h, &executed, x, argv, o, ret);
+	int rc = child_spawn(h, &executed, x, NULL, argv, o, ret);
 	if (rc < 0)
 		free(x);
 	return rc;
@@ -282,6 +280,8 @@ static int needs_somebody(const brood *h, const struct brood_stdio *s)
 
 static int cannot_wait(const brood *h, const struct brood_spawn_options *o)
 {
+	if (!h && o && o->size > offsetof(struct brood_spawn_options, host) && o->host)
+		return 1;
 	const struct brood_stdio *s = o && o->size > offsetof(struct brood_spawn_options, stdio) ? o->stdio : NULL;
 	while (s && s->kind != BROOD_STDIO_END && !needs_somebody(h, s))
 		s++;

@@ -8,6 +8,7 @@
  *   pipe, stdio  a child's descriptors              event    what programs are told, in order
  *   request      my open questions                  parting  how a relation ends
  *   names        finding and taking names           lines    a child's lines for the broker's log
+ *   relay, errand          a program on another host, and its descriptors
  *   birth, verdict, child  a program I started      exec     ... with collected output
  *   inbound      what came in: frames to items to events
  *   loop         a turn, and all that waits         send, brood, departure   the public calls, and exit(3)
@@ -45,7 +46,7 @@ TAILQ_HEAD(event_list, event_item);
 
 /* ---- the other side ---------------------------------------------------------------------------------------------- */
 
-enum remote_hold { REMOTE_OPEN, REMOTE_BUSY, REMOTE_AWAY };
+enum remote_hold { REMOTE_OPEN, REMOTE_BUSY, REMOTE_AWAY, REMOTE_UNBORN /* its broker does not know it yet */ };
 
 /*
  * A process I talk to, on stream 0. Counted: one reference while it can be reached by id, one per peer, one per message
@@ -82,6 +83,8 @@ TAILQ_HEAD(remote_list, remote);
 
 enum peer_kind { PEER_SELF, PEER_BROKER, PEER_PARENT, PEER_CHILD, PEER_JOINED, PEER_NAME, PEER_PROCESS };
 
+struct letter;
+
 struct brood_peer {
 	TAILQ_ENTRY(brood_peer) entry;
 	struct brood *h;
@@ -101,14 +104,26 @@ struct brood_peer {
 	struct child *child;
 	struct timer waiting; /* NAME: how long messages wait for a holder */
 	unsigned wait_ms;
-	int absent; /* NAME: the broker said that nobody holds it */
-	int quiet;  /* its events go to a table of its own or to nobody */
-	int paused; /* its messages, and what comes behind them, wait in the handle's list */
+	int absent;             /* NAME: the broker said that nobody holds it ... */
+	const char *why_absent; /* ... and why, if that is because of its node; else NULL */
+	int quiet;              /* its events go to a table of its own or to nobody */
+	int paused;             /* its messages, and what comes behind them, wait in the handle's list: PAUSED_... */
+	const struct peer_inside *inside; /* it is the library's own; NULL: the program's */
+	struct errand *errand;            /* ... whose keeper it is; NULL: nobody's any more */
 	struct brood_exit exit;
 	int has_exit;
 	char exit_text[256];
 };
 TAILQ_HEAD(peer_list, brood_peer);
+
+#define PAUSED_BY_PROGRAM 1
+#define PAUSED_UNTIL_SPAWN 2 /* it runs on another host, and says something before its keeper says that it started */
+
+struct peer_inside {                                           /* who gets what one says to the library itself */
+	void (*message)(struct brood_peer *, struct letter *); /* the letter is the callee's */
+	void (*away)(struct brood_peer *, int away);
+	void (*gone)(struct brood_peer *);
+};
 
 /* ---- what came in ------------------------------------------------------------------------------------------------ */
 
@@ -167,6 +182,7 @@ struct call { /* a blocking request */
 	int finished;
 	struct letter *letter; /* the answer, or NULL and ... */
 	struct fault fault;
+	void (*told)(struct call *); /* called when it has finished; NULL: somebody waits */
 };
 
 struct requests {
@@ -280,6 +296,7 @@ struct brood {
 	int open;     /* my names are for processes of other nodes, too, which may write to me */
 	char *abroad; /* who of other nodes may anyway, "user@node" separated by blanks; or NULL */
 	LIST_HEAD(, child) children;
+	LIST_HEAD(, errand) errands;
 	struct life_line line;
 	int lines_wait;        /* the broker takes no more lines for its log */
 	uint64_t memory_kills; /* in my cgroup, as far as they are explained; once ... */

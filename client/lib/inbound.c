@@ -11,6 +11,7 @@
 #include "brood.pb-c.h"
 #include "child.h"
 #include "confirm.h"
+#include "errand.h"
 #include "event.h"
 #include "guard.h"
 #include "letter.h"
@@ -96,6 +97,14 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 
 static int deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
+	if (r->peer->inside) {
+		r->peer->inside->message(r->peer, m);
+		return 0;
+	}
+	if (it->kind == ITEM_REQUEST && errand_is_starting(m)) {
+		errand_starting(r, m);
+		return 0;
+	}
 	/* Its asker has given up already, and knows. */
 	int late = it->kind == ITEM_REQUEST && it->deadline && time_left(r->h, it->deadline) == 0;
 	if (late || r->fin_received) { /* who said FIN says no more: nothing comes behind DISCONNECT */
@@ -316,6 +325,8 @@ static void cursor_close(struct brood *h)
 		inflow_ask(&r->in, h->cursor.sequence - 1);
 	if (inflow_owes(&r->in))
 		remote_touch(r);
+	if (r->peer && r->peer->child)
+		child_arrived(r->peer->child);
 	confirm_arrived(r); /* now that it is known which of them it refused */
 	remote_unref(r);
 }
@@ -398,7 +409,7 @@ static unsigned run_messages(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	unsigned n = 0;
-	if (!r->peer || r->peer->paused || r->fin_received || !event_may_call(h))
+	if (!r->peer || r->peer->inside || r->peer->paused || r->fin_received || !event_may_call(h))
 		return 0;
 	struct run run = { .h = h, .remote = r, .table = event_table(r->peer) };
 	run.fn = message_handler(run.table);
@@ -503,6 +514,8 @@ static void came_back(struct brood_peer *p)
 {
 	p->away = 0;
 	event_post(p->h, p, BROOD_EVENT_BACK, NULL);
+	if (p->inside)
+		p->inside->away(p, 0);
 }
 
 /*
@@ -590,13 +603,16 @@ static void on_hold(struct brood *h, const struct frame *f)
 	if (r->hold == REMOTE_AWAY && r->peer && !r->peer->away && !is_expected(r->peer)) {
 		r->peer->away = 1;
 		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
+		if (r->peer->inside)
+			r->peer->inside->away(r->peer, 1);
 	}
 }
 
 /* Send again from the first item that was not consumed; what we consumed may not have been heard either. */
 static void begin_again(struct remote *r)
 {
-	r->hold = REMOTE_OPEN;
+	if (r->hold != REMOTE_UNBORN)
+		r->hold = REMOTE_OPEN;
 	if (r->forgotten)
 		pump_reset(r->h, r, r->in.next); /* that may not have been heard */
 	r->asked = 0;
@@ -665,6 +681,8 @@ static void on_end(struct brood *h, const ProtobufCMessage *body)
 	struct remote *r = remote_find(h, m->id);
 	if (r)
 		child_end(r, m->last);
+	else
+		child_end_kept(h, m->id, m->last);
 }
 
 static void on_name(struct brood *h, const ProtobufCMessage *body)
@@ -691,6 +709,8 @@ static struct brood_peer *joiner(struct brood *h, uint64_t id)
 static void on_joined(struct brood *h, const ProtobufCMessage *body)
 {
 	const Brood__Joined *m = (const Brood__Joined *)body;
+	if (*m->address && errand_joined(h, m->address, m->id))
+		return;
 	struct brood_peer *p = joiner(h, m->id);
 	if (!p)
 		return;

@@ -65,9 +65,11 @@ int brood_pause(brood_peer *p, int fd, int paused)
 		return is_closed(p);
 	struct pipe *from = fd == -1 ? NULL : find_pipe(p, fd, &rc);
 	if (fd == -1)
-		p->paused = paused != 0;
+		p->paused = (p->paused & ~PAUSED_BY_PROGRAM) | (paused ? PAUSED_BY_PROGRAM : 0);
 	else if (from)
 		pipe_pause(from, paused);
+	if (from)
+		child_paused(p->child, fd, paused);
 	if (rc == 0)
 		event_paused(p);
 	return rc;

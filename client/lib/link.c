@@ -542,10 +542,10 @@ int link_need_ids(struct brood *h)
 	return l->next_id <= l->last_id;
 }
 
-uint64_t link_take_id(struct brood *h, uint8_t ticket[TICKET_SIZE])
+uint64_t link_take_id(struct brood *h, uint64_t parent, uint8_t ticket[TICKET_SIZE])
 {
 	struct link *l = &h->link;
-	struct ticket t = { .id = l->next_id++, .parent = l->id, .first = l->first_id, .uid = (uint32_t)getuid() };
+	struct ticket t = { .id = l->next_id++, .parent = parent, .first = l->first_id, .uid = (uint32_t)getuid() };
 	ticket_mint(l->ids_key, &t, ticket);
 	return t.id;
 }

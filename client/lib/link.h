@@ -26,8 +26,8 @@ void link_deinit(struct brood *);
 void link_need(struct brood *);
 /* Ids for children are needed: 1 if there are some, 0 if they were asked for. */
 int link_need_ids(struct brood *);
-/* An id for a child, with its ticket. */
-uint64_t link_take_id(struct brood *, uint8_t ticket[TICKET_SIZE]);
+/* An id for a child of this parent, with its ticket. */
+uint64_t link_take_id(struct brood *, uint64_t parent, uint8_t ticket[TICKET_SIZE]);
 
 /* 1 if descriptors can be passed over this connection, as far as that is known. */
 int link_passes_fds(struct brood *);

@@ -259,13 +259,18 @@ static int written(void *handle)
 	return h->failed || !channel_wants_write(&h->link.channel);
 }
 
+int loop_settle(struct brood *h, int timeout_ms)
+{
+	ask_all(h);
+	return loop_wait(h, timeout_ms, flushed, h);
+}
+
 uint64_t loop_flush(struct brood *h, int timeout_ms)
 {
 	uint64_t end = handle_now() + (uint64_t)timeout_ms;
 	if (h->link.state == LINK_IDLE || h->link.state == LINK_DOWN)
 		return 0; /* nothing was sent, or its fate was told */
-	ask_all(h);
-	(void)loop_wait(h, timeout_ms, flushed, h);
+	(void)loop_settle(h, timeout_ms);
 	uint64_t now = handle_now();
 	link_leave(h);
 	(void)loop_wait(h, now < end ? (int)(end - now) : 0, written, h);

@@ -27,6 +27,8 @@ void loop_timer_changed(struct brood *);
 
 /* 1 when everything handed to this handle was consumed by its receivers or reported. */
 int loop_is_flushed(struct brood *);
+/* Wait for that: 1; 0 when timeout_ms passed. */
+int loop_settle(struct brood *, int timeout_ms);
 /* Wait for that, and say goodbye: the end of a handle, or of the process. How many messages may be lost. */
 uint64_t loop_flush(struct brood *, int timeout_ms);
 

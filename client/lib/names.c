@@ -6,6 +6,7 @@
 #include "names.h"
 #include "address.h"
 #include "confirm.h"
+#include "error.h"
 #include "event.h"
 #include "link.h"
 #include "parting.h"
@@ -86,6 +87,12 @@ int brood_register(brood *h, const char *name)
 	if (link_is_up(h))
 		say_register(h, n);
 	return 0;
+}
+
+int names_register_open(struct brood *h, const char *name)
+{
+	h->open = 1;
+	return brood_register(h, name);
 }
 
 static void say_unregister(struct brood *h, const char *name)
@@ -217,12 +224,19 @@ static void holder_lost(struct brood_peer *p)
 	parting_report(p->remote, &f);
 }
 
-int names_turn_to(struct brood_peer *p, uint64_t id)
+int names_join(struct brood_peer *p, uint64_t id)
 {
 	struct remote *known = remote_find(p->h, id);
 	if (known)
 		join_known(p, known);
 	else if (remote_resolve(p->remote, id) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+int names_turn_to(struct brood_peer *p, uint64_t id)
+{
+	if (names_join(p, id) < 0)
 		return -ENOMEM;
 	make_ready(p);
 	return 0;
@@ -265,7 +279,7 @@ void names_release(struct brood_peer *p)
 	let_go(p);
 }
 
-static void update_holder(struct brood_peer *p, uint64_t id)
+static void update_holder(struct brood_peer *p, uint64_t id, const char *why)
 {
 	if (p->remote->resolved && p->remote->id == id && !p->remote->ended)
 		return;
@@ -277,6 +291,7 @@ static void update_holder(struct brood_peer *p, uint64_t id)
 		return;
 	}
 	p->absent = 1;
+	p->why_absent = *why ? error_reason(why)->name : NULL;
 	if (outflow_unacknowledged(&p->remote->out))
 		names_wait(p);
 }
@@ -321,7 +336,7 @@ void names_holder(struct brood *h, const Brood__Name *m)
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
 		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
 		if (is_it)
-			update_holder(p, m->id);
+			update_holder(p, m->id, m->error);
 		next = TAILQ_NEXT(p, entry); /* now: the update may have ended others */
 		if (is_it)
 			let_go(p);
@@ -332,7 +347,7 @@ static void waited_enough(struct timer *t)
 {
 	struct brood_peer *p = (struct brood_peer *)(void *)((char *)t - offsetof(struct brood_peer, waiting));
 	struct fault f;
-	fault_set(&f, "name.unknown", "nobody holds the name %s", p->name);
+	fault_set(&f, p->why_absent ? p->why_absent : "name.unknown", "nobody holds the name %s", p->name);
 	parting_report(p->remote, &f);
 	let_go(p);
 }
@@ -390,6 +405,20 @@ static const char *without_my_node(const struct brood *h, const char *name)
 	if (n == 0 || strncmp(name, h->link.node, n) != 0 || name[n] != '/')
 		return name;
 	return id_parse(name + n + 1, &id) == 0 || strcmp(name + n + 1, "@broker") == 0 ? name + n + 1 : name;
+}
+
+struct brood_peer *names_seek(struct brood *h, const char *name)
+{
+	struct brood_peer *p;
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->kind == PEER_NAME && p->quiet && !p->closed && strcmp(p->name, name) == 0)
+			return p;
+	p = find_name(h, name);
+	if (!p)
+		return NULL;
+	p->quiet = 1;
+	peer_own(p);
+	return p;
 }
 
 static int look_up(struct brood *h, const char *name, struct brood_peer **ret)

@@ -15,6 +15,10 @@ void names_registered(struct brood *, const Brood__Registered *);
 void names_holder(struct brood *, const Brood__Name *);
 /* This peer, whose process was not known yet, is this one: what waits goes there, and it is READY. 0, -ENOMEM. */
 int names_turn_to(struct brood_peer *, uint64_t id);
+/* The same, and nothing is told. */
+int names_join(struct brood_peer *, uint64_t id);
+/* The holder of "NODE/NAME", as the library itself asks for it; the handle's. NULL: no memory. */
+struct brood_peer *names_seek(struct brood *, const char *name);
 /* 1 while a name is not confirmed. */
 int names_pending(const struct brood *);
 /* Something was sent to a name that nobody holds: it waits for as long as the program said. */
@@ -26,6 +30,8 @@ void names_free(struct brood *);
 /* The implicit peer of a process that talks to me: new, alive, not owned. */
 struct brood_peer *names_stranger(struct brood *, uint64_t id);
 
+/* As brood_register(), and processes of linked nodes find it, and may write to me. */
+int names_register_open(struct brood *, const char *name);
 /* The program itself took one. */
 int names_taken(const struct brood *);
 /* A name that my parent took for me: mine from the beginning. */

@@ -145,6 +145,8 @@ void parting_gone(struct remote *r, const struct fault *f)
 		else if (p->kind != PEER_CHILD) /* of which its exit decides */
 			parting_close(p);
 	}
+	if (p && p->inside)
+		p->inside->gone(p);
 	if (p)
 		peer_unref(p);
 	remote_unref(r);

@@ -2,6 +2,7 @@
  * plan: see plan.h. Two passes over what the program gave: measure, then copy, so a plan is one allocation and one free.
  */
 #include "plan.h"
+#include "address.h"
 #include "utf8.h"
 #include <errno.h>
 #include <signal.h>
@@ -63,6 +64,11 @@ static char **add_argv(struct builder *b, const char *const *argv)
 			to[i] = copy;
 	}
 	return to;
+}
+
+static const char **add_list(struct builder *b, const char *const *list)
+{
+	return list ? (const char **)(void *)add_argv(b, list) : NULL;
 }
 
 /* "K=V" or "K": length of K. */
@@ -297,6 +303,49 @@ static const char *bad_basics(const char *const *argv, const struct brood_spawn_
 	return NULL;
 }
 
+/* ---- to another host --------------------------------------------------------------------------------------------- */
+
+static const char *bad_host(const struct brood_spawn_options *o)
+{
+	char node[NAME_MAX_LENGTH + 1];
+	size_t n = o->host ? strcspn(o->host, "/") : 0;
+	if (!o->host)
+		return o->lease_ms || o->give_up_ms || o->on_unreachable ? "lease_ms, give_up_ms, on_unreachable: "
+									   "without host"
+									 : NULL;
+	if (o->on_unreachable != BROOD_UNREACHABLE_KILL && o->on_unreachable != BROOD_UNREACHABLE_KEEP)
+		return "on_unreachable: no such policy";
+	if (n == 0 || n > NAME_MAX_LENGTH)
+		return "host: not the name of a node";
+	memcpy(node, o->host, n);
+	node[n] = '\0';
+	if (!name_is_valid(node) || (o->host[n] && !name_is_valid(o->host + n + 1)))
+		return "host: not the name of a node, or of a nursery";
+	return NULL;
+}
+
+/* This entry needs something of this host. */
+static int stays_here(const struct brood_stdio *s)
+{
+	if (s->kind == BROOD_STDIO_MINE)
+		return s->fd != 1 && s->fd != 2;
+	return s->kind != BROOD_STDIO_NULL && s->kind != BROOD_STDIO_PIPE && s->kind != BROOD_STDIO_LOG;
+}
+
+static const char *cannot_cross(const struct brood_spawn_options *o)
+{
+	size_t n = count_stdio(o->stdio);
+	if (o->host && o->ids)
+		return "ids: another host's users are its own";
+	if (o->host && n > PLAN_FAR_PIPES)
+		return "stdio: more than 12 descriptors for another host";
+	for (size_t i = 0; o->host && i < n; i++)
+		if (stays_here(&o->stdio[i]))
+			return "stdio: a descriptor of this host, a terminal or another child's pipe does not go to "
+			       "another host";
+	return NULL;
+}
+
 static const char *what_is_wrong(enum plan_use use, const char *const *argv, const struct brood_spawn_options *o)
 {
 	const char *found[] = { bad_basics(argv, o),
@@ -305,6 +354,7 @@ static const char *what_is_wrong(enum plan_use use, const char *const *argv, con
 				bad_environment(o->env_add, 0),
 				bad_stdio(o->stdio),
 				bad_limits(o->limits),
+				bad_host(o),
 				bad_ids(o->ids) };
 	for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
 		if (found[i])
@@ -331,6 +381,31 @@ static void set_numbers(struct plan *p, enum plan_use use, const struct brood_sp
 	p->input_length = o->input_length;
 	p->tty_rows = (unsigned short)o->tty_rows;
 	p->tty_columns = (unsigned short)o->tty_columns;
+	p->keep = o->on_unreachable == BROOD_UNREACHABLE_KEEP;
+	p->lease_ms = or_default(o->lease_ms, 30000);
+	p->give_up_ms = o->give_up_ms;
+}
+
+static void add_host(struct builder *b, struct plan *p, const char *host)
+{
+	size_t n = host ? strcspn(host, "/") : 0;
+	char *node = host ? add_room(b, n + 1, 1) : NULL;
+	p->nursery = host ? add_text(b, host[n] ? host + n + 1 : "nursery") : NULL;
+	p->host = node;
+	if (node)
+		sprintf(node, "%.*s", (int)n, host);
+}
+
+/* Another host has an environment of its own; what was asked for goes there as it is. */
+static void add_environments(struct builder *b, struct plan *p, enum plan_use use, const struct brood_spawn_options *o)
+{
+	if (o->host) {
+		p->env = add_list(b, o->env);
+		p->env_add = add_list(b, o->env_add);
+		return;
+	}
+	p->env = (const char **)(void *)add_environment(b, o->env ? o->env : (const char *const *)environ, o->env_add,
+							use != PLAN_EXEC && !(o->flags & BROOD_PLAIN));
 }
 
 /* Into a block, or only its size. */
@@ -342,14 +417,14 @@ static size_t build(char *block, enum plan_use use, const char *const *argv, con
 		p = &unused;
 	memset(p, 0, sizeof(*p));
 	p->argv = (const char **)(void *)add_argv(&b, argv);
-	p->env = (const char **)(void *)add_environment(&b, o->env ? o->env : (const char *const *)environ, o->env_add,
-							use != PLAN_EXEC && !(o->flags & BROOD_PLAIN));
+	add_environments(&b, p, use, o);
 	p->limits = add_limits(&b, o->limits);
 	p->ids = add_ids(&b, o->ids);
 	p->fds = add_stdio(&b, use, o, &p->n_fds);
 	p->file = add_text(&b, o->file ? o->file : argv[0]);
 	p->cwd = add_text(&b, o->cwd);
 	p->name = add_text(&b, o->name);
+	add_host(&b, p, o->host);
 	p->input = o->input ? add_copy(&b, o->input, o->input_length, 1) : NULL;
 	set_numbers(p, use, o);
 	return b.used;
@@ -367,12 +442,14 @@ int plan_make(enum plan_use use, const char *const *argv, const struct brood_spa
 		memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
 	if ((*why = what_is_wrong(use, argv, &o)))
 		return -EINVAL;
+	if ((*why = cannot_cross(&o)))
+		return -EXDEV;
 	struct plan *p = malloc(build(NULL, use, argv, &o));
 	if (!p)
 		return -ENOMEM;
 	(void)build((char *)p, use, argv, &o);
-	p->env[0] = p->birth;
-	p->env++; /* without channel: leave the first entry out */
+	if (!p->host)
+		*p->env++ = p->birth; /* without channel: leave the first entry out */
 	p->channel_fd = free_number(p);
 	*ret = p;
 	return 0;

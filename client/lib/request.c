@@ -124,6 +124,8 @@ static void finish(struct request *q, struct letter *m, const struct fault *f)
 			fault_set_code(&call->fault, -ENOMEM, "memory", "the answer was lost: out of memory");
 		if (m && !call->letter)
 			letter_drop(m);
+		if (call->told)
+			call->told(call);
 	} else {
 		event_reply(h, p, done, data, m, f);
 	}

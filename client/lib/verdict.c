@@ -154,6 +154,12 @@ static void because(const struct child *c, char *text, size_t n)
 	case BROOD_BY_MEMORY:
 		snprintf(text, n, ", out of memory");
 		break;
+	case BROOD_BY_ORPHANED:
+		snprintf(text, n, ", its parent was unreachable for more than %u ms", c->plan->lease_ms);
+		break;
+	case BROOD_BY_HOST:
+		snprintf(text, n, ", its nursery was stopped");
+		break;
 	default:
 		break;
 	}
@@ -171,6 +177,12 @@ void verdict_describe(struct child *c)
 	else if (x->cause == BROOD_SIGNALED)
 		snprintf(p->exit_text, sizeof(p->exit_text), "killed by signal %d (%s)%s%s%s", x->signo,
 			 strsignal(x->signo), x->core ? ", core dumped" : "", why, missing);
+	else if (x->cause == BROOD_NODE_RESTARTED)
+		snprintf(p->exit_text, sizeof(p->exit_text), "ended with its nursery on %s, which died%s",
+			 c->plan->host, missing);
+	else if (x->cause == BROOD_UNREACHABLE)
+		snprintf(p->exit_text, sizeof(p->exit_text), "%s is unreachable; presumed killed%s", c->plan->host,
+			 missing);
 	else
 		snprintf(p->exit_text, sizeof(p->exit_text),
 			 "ended; this program took its status (waitpid(-1), or SIGCHLD ignored)%s", missing);

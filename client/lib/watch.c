@@ -14,6 +14,8 @@ static int look_at(struct remote *r, uint64_t now)
 {
 	if (!outflow_unacknowledged(&r->out))
 		return 0;
+	if (r->hold == REMOTE_UNBORN)
+		return 1;
 	if (r->hold) {
 		pump_retry(r->h, r);
 		return 2;

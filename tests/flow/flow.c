@@ -75,6 +75,71 @@ int on_tls(void **state)
 	return 0;
 }
 
+/* ---- the nursery ------------------------------------------------------------------------------------------------- */
+
+const char *flow_host;
+pid_t flow_nursery;
+
+static int note_ready(const brood_event *e)
+{
+	*(int *)e->data = 1;
+	return 0;
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+void nursery_start(struct fixture *f, const char *configuration)
+{
+	static char node[64];
+	char path[96];
+	brood *b;
+	brood_peer *p;
+	int ready = 0;
+	snprintf(path, sizeof path, "%s/nursery.conf", f->directory);
+	write_file(path, configuration);
+	flow_nursery = start_program(BROOD_ARGV(NURSERY_PROGRAM, "--config", path), NULL);
+	assert_int_equal(brood_connect(&b, NULL, NULL), 0);
+	assert_int_equal(brood_find(b, &p, "nursery", BROOD_FIND(.on = BROOD_ON(.ready = note_ready), .data = &ready)),
+			 0);
+	until(b, ready);
+	struct brood_peer_info i = info_of(brood_self(b));
+	snprintf(node, sizeof node, "%s", i.node);
+	flow_host = node;
+	brood_close(b);
+	assert_int_equal(unlink(path), 0);
+}
+
+int nursery_stop(int signo)
+{
+	pid_t pid = flow_nursery;
+	flow_nursery = 0;
+	kill(pid, signo);
+	return wait_program(pid);
+}
+
+int on_nursery(void **state)
+{
+	int rc = on_unix(state);
+	if (rc == 0)
+		nursery_start(*state, "[program \"*\"]\nfree-args = yes\nfree-cwd = yes\nenv = *\n");
+	return rc;
+}
+
+int nursery_teardown(void **state)
+{
+	int status = flow_nursery ? nursery_stop(SIGTERM) : 0, rc = fixture_teardown(state);
+	flow_host = NULL;
+	if (status)
+		print_message("the nursery ended with %#x\n", (unsigned)status);
+	return status ? -1 : rc;
+}
+
 void kill_broker_hard(struct fixture *f)
 {
 	assert_int_equal(fixture_stop(f, SIGKILL), SIGKILL);
@@ -95,7 +160,8 @@ void family_connect(struct family *f)
 void family_begin(struct family *f, const char *const *argv)
 {
 	family_connect(f);
-	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
+	assert_int_equal(
+		brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
 }
 
 void family_closes(struct family *f)

@@ -50,6 +50,24 @@ int on_fifo(void **state);
 int on_tcp(void **state);
 int on_tls(void **state);
 
+/*
+ * A broker, and a nursery on it that starts any program for this user. family_start() and its like then start their
+ * children through that, with all that parent and child know of each other: flow_host is the node.
+ */
+int on_nursery(void **state);
+int nursery_teardown(void **state);
+extern const char *flow_host; /* NULL: here */
+extern pid_t flow_nursery;
+/* Start the nursery with this configuration, and wait until it is there. */
+void nursery_start(struct fixture *, const char *configuration);
+/* End it by this signal: its wait status. */
+int nursery_stop(int signo);
+
+/* All options that are written so have that host. */
+#undef BROOD_SPAWN
+#define BROOD_SPAWN(...)                                                                                               \
+	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), .host = flow_host, __VA_ARGS__ })
+
 /* SIGKILL the fixture's broker, and remove the socket and the FIFO that it could not. */
 void kill_broker_hard(struct fixture *);
 
@@ -57,7 +75,7 @@ void kill_broker_hard(struct fixture *);
 	{                                                                                                              \
 #test " (" #name ")", test, on_##name, fixture_teardown, NULL                                          \
 	}
-#define ON_UNIX(test) ON_TRANSPORT(test, unix)
+#define ON_UNIX(test) ON_TRANSPORT(test, unix), ON_NURSERY(test)
 #define ON_FIFO(test) ON_TRANSPORT(test, fifo)
 #define ON_TCP(test) ON_TRANSPORT(test, tcp)
 #define ON_TLS(test) ON_TRANSPORT(test, tls)
@@ -67,6 +85,10 @@ void kill_broker_hard(struct fixture *);
 #else
 #define ON_NET(test) ON_TCP(test)
 #endif
+#define ON_NURSERY(test)                                                                                               \
+	{                                                                                                              \
+#test " (nursery)", test, on_nursery, nursery_teardown, NULL                                           \
+	}
 #define ON_ALL(test) ON_UNIX(test), ON_FIFO(test), ON_NET(test)
 
 /* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */
@@ -92,7 +114,9 @@ void family_connect(struct family *);
 /* Start the child, with a diary and these options. */
 #define family_start(f, argv, ...)                                                                                     \
 	assert_int_equal(                                                                                              \
-		brood_spawn((f)->b, &(f)->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)), 0)
+		brood_spawn((f)->b, &(f)->kid, argv,                                                                   \
+			    BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)),                             \
+		0)
 /* A program that knows nothing of brood: plain.c, whose first argument says what it does. */
 #define PLAIN(...) BROOD_ARGV(PLAIN_PROGRAM, __VA_ARGS__)
 /* Connect, and start such a program. */

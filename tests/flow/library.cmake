@@ -6,15 +6,16 @@ add_executable(flow_plain plain.c)
 
 function(library_flow name)
 	brood_flow(${name} ${name}.c flow.c diary.c raw.c)
-	add_dependencies(flow_${name} flow_kid flow_plain)
+	add_dependencies(flow_${name} flow_kid flow_plain brood_nursery)
 	target_compile_definitions(flow_${name} PRIVATE KID_PROGRAM="$<TARGET_FILE:flow_kid>"
-		PLAIN_PROGRAM="$<TARGET_FILE:flow_plain>")
+		PLAIN_PROGRAM="$<TARGET_FILE:flow_plain>" NURSERY_PROGRAM="$<TARGET_FILE:brood_nursery>")
 endfunction()
 
 library_flow(messages)
 library_flow(requests)
 library_flow(descriptors)
 library_flow(endings)
+library_flow(abroad)
 library_flow(names)
 library_flow(hostile)
 library_flow(resume)

@@ -1,0 +1,279 @@
+/*
+ * nursery: see nursery.h. Who asks is what the broker says, not what the message says: each request waits until the broker
+ * has told whose process its sender is.
+ */
+#include "nursery.h"
+#include "keeper.h"
+#include "letter.h"
+#include "link.h"
+#include "names.h"
+#include <brood/pb.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define STOP_MS 10000u /* for parents to hear how their children ended */
+#define EVENTS 32
+
+struct member { /* a keeper */
+	LIST_ENTRY(member) entry;
+	struct keeper *keeper;
+};
+
+struct nursery {
+	brood *h;
+	struct settings *settings;
+	LIST_HEAD(, member) members;
+	unsigned n;
+	int epoll_fd;
+	uint64_t stop_at; /* 0: goes on */
+	char address[128];
+	char why[256];
+};
+
+struct question { /* whose process is that? */
+	struct nursery *nursery;
+	brood_msg *msg; /* kept */
+};
+
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
+
+static void refuse(brood_msg *msg, const struct fault *why)
+{
+	(void)letter_refuse((struct letter *)(void *)msg, why); /* and gives it back */
+}
+
+static int count(const struct nursery *n, const char *program)
+{
+	const struct member *m;
+	int found = 0;
+	LIST_FOREACH (m, &n->members, entry)
+		found += strcmp(keeper_program(m->keeper), program) == 0;
+	return found;
+}
+
+static int has_room(const struct nursery *n, const struct order *o, struct fault *why)
+{
+	const struct program *p = settings_program(n->settings, o->program);
+	int most = p && p->most && (unsigned)count(n, o->program) >= p->most;
+	if (n->stop_at)
+		fault_set(why, "spawn.denied", "the nursery is about to end");
+	else if (most)
+		fault_set(why, "spawn.limit", "%.80s runs %u times already, the most allowed (max)", o->program,
+			  p->most);
+	else if (n->n >= n->settings->most)
+		fault_set(why, "spawn.limit", "%u programs run already, the most allowed ([nursery] max)", n->n);
+	else
+		return 1;
+	return 0;
+}
+
+/* The message and the order are the keeper's then. */
+static int employ(struct nursery *n, brood_msg *msg, const Brood__Nursery__Spawn *spawn, struct order *o)
+{
+	struct member *m = calloc(1, sizeof(*m));
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = m };
+	if (!m || !(m->keeper = keeper_new(msg, spawn, o, n->address))) {
+		free(m);
+		return -ENOMEM;
+	}
+	LIST_INSERT_HEAD(&n->members, m, entry);
+	n->n++;
+	return epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, keeper_fd(m->keeper), &e) < 0 ? -errno : 0;
+}
+
+static void dismiss(struct nursery *n, struct member *m)
+{
+	LIST_REMOVE(m, entry);
+	n->n--;
+	(void)epoll_ctl(n->epoll_fd, EPOLL_CTL_DEL, keeper_fd(m->keeper), NULL);
+	keeper_free(m->keeper);
+	free(m);
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+
+static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Identity *who)
+{
+	const Brood__Nursery__Spawn *spawn = brood_msg_pb(msg, &brood__nursery__spawn__descriptor);
+	struct order *o = NULL;
+	struct fault why;
+	if (!spawn) {
+		fault_set(&why, "control.malformed", "what was asked for cannot be read");
+		refuse(msg, &why);
+	} else if (policy_judge(n->settings, who, spawn, n->h->link.node, &o, &why) < 0 || !has_room(n, o, &why)) {
+		order_free(o);
+		refuse(msg, &why);
+	} else if (employ(n, msg, spawn, o) == -ENOMEM) {
+		order_free(o);
+		fault_set(&why, "memory", "the nursery has no memory or descriptors left");
+		refuse(msg, &why);
+	}
+}
+
+static int on_identity(const brood_event *e)
+{
+	struct question *q = e->data;
+	const Brood__Control__Identity *who =
+		e->msg ? brood_msg_pb(e->msg, &brood__control__identity__descriptor) : NULL;
+	struct fault why;
+	if (!q->msg->wants_reply) {
+		brood_msg_release(q->msg); /* it was cancelled */
+	} else if (who) {
+		judge(q->nursery, q->msg, who);
+	} else {
+		fault_set(&why, "spawn.denied", "the broker does not say who asks: %.120s",
+			  e->error ? e->error->text : "its answer cannot be read");
+		refuse(q->msg, &why);
+	}
+	free(q);
+	return 0;
+}
+
+static int take_request(struct nursery *n, brood_msg *msg)
+{
+	Brood__Control__Who who = BROOD__CONTROL__WHO__INIT;
+	struct question *q = malloc(sizeof(*q));
+	if (!q || !brood_msg_keep(msg)) {
+		free(q);
+		return -ENOMEM;
+	}
+	*q = (struct question){ n, msg };
+	who.id = ((struct letter *)(void *)msg)->remote->id;
+	int64_t rc = brood_request_pb(n->h->broker, &who.base, -1, on_identity, q);
+	if (rc > 0)
+		return 0;
+	brood_msg_release(msg);
+	free(q);
+	return (int)rc;
+}
+
+static int on_event(const brood_event *e)
+{
+	struct nursery *n = e->data;
+	switch (e->type) {
+	case BROOD_EVENT_MESSAGE:
+		if (!e->msg->wants_reply || strcmp(e->msg->type, brood__nursery__spawn__descriptor.name) != 0)
+			return -ENOSYS;
+		return take_request(n, e->msg);
+	case BROOD_EVENT_READY:
+		if (e->peer == brood_self(n->h))
+			snprintf(n->address, sizeof(n->address), "%s", n->h->link.address);
+		break;
+	case BROOD_EVENT_ERROR:
+		if (e->peer == brood_self(n->h))
+			snprintf(n->why, sizeof(n->why), "%s (%s)", e->error->text, e->error->hint);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+static int watch(struct nursery *n)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL };
+	n->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	return n->epoll_fd < 0 || epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, brood_fd(n->h), &e) < 0 ? -errno : 0;
+}
+
+int nursery_new(const struct nursery_options *o, struct settings *settings, struct nursery **ret)
+{
+	static const struct brood_handlers on = { .size = sizeof(on), .any = on_event };
+	struct nursery *n = calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	n->epoll_fd = -1;
+	n->settings = settings;
+	int rc = brood_connect(&n->h, o->address, BROOD_OPTIONS(.on = &on, .data = n, .flags = BROOD_NO_AUTOSTART));
+	if (rc == 0)
+		rc = watch(n);
+	if (rc == 0)
+		rc = names_register_open(n->h, o->name);
+	if (rc < 0) {
+		n->settings = NULL;
+		nursery_free(n);
+		return rc;
+	}
+	*ret = n;
+	return 0;
+}
+
+int nursery_fd(const struct nursery *n)
+{
+	return n->epoll_fd;
+}
+
+/* One that was in the list before may be gone by now. */
+static int is_member(const struct nursery *n, const struct member *which)
+{
+	const struct member *m;
+	LIST_FOREACH (m, &n->members, entry)
+		if (m == which)
+			return 1;
+	return 0;
+}
+
+static void turn_of(struct nursery *n, struct member *m)
+{
+	if (is_member(n, m) && keeper_turn(m->keeper))
+		dismiss(n, m);
+}
+
+static int refused_name(const struct nursery *n)
+{
+	return n->h->link.state == LINK_UP && !n->stop_at && LIST_EMPTY(&n->h->names);
+}
+
+int nursery_turn(struct nursery *n)
+{
+	struct epoll_event events[EVENTS];
+	int found = epoll_wait(n->epoll_fd, events, EVENTS, 0), rc = 0;
+	for (int i = 0; i < found; i++)
+		if (events[i].data.ptr)
+			turn_of(n, events[i].data.ptr);
+	if ((rc = brood_process(n->h, 0)) < 0 || (rc = n->h->failed) < 0)
+		return rc;
+	if (n->stop_at && (n->n == 0 || handle_now() >= n->stop_at))
+		return 1;
+	return refused_name(n) ? -EADDRINUSE : 0;
+}
+
+const char *nursery_why(const struct nursery *n)
+{
+	return n->why;
+}
+
+void nursery_reload(struct nursery *n, struct settings *settings)
+{
+	settings_free(n->settings);
+	n->settings = settings;
+}
+
+void nursery_stop(struct nursery *n)
+{
+	struct member *m;
+	if (n->stop_at)
+		return;
+	n->stop_at = handle_now() + STOP_MS;
+	(void)brood_unregister(n->h, NULL);
+	LIST_FOREACH (m, &n->members, entry)
+		keeper_stop(m->keeper);
+}
+
+void nursery_free(struct nursery *n)
+{
+	struct member *m;
+	while ((m = LIST_FIRST(&n->members)))
+		dismiss(n, m);
+	(void)brood_close(n->h);
+	if (n->epoll_fd >= 0)
+		close(n->epoll_fd);
+	settings_free(n->settings);
+	free(n);
+}
