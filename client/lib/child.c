@@ -254,11 +254,16 @@ static void no_end_came(struct timer *t)
  * A broker that knows nothing of it, although we had something from it, is a new one: what the old one had of it, and
  * what the child would have said again, nobody knows. Unless the child itself said that all was said.
  */
+static int is_forgotten(const struct remote *r, uint64_t last)
+{
+	return last == 0 && r->in.next > 1 && !r->fin_received;
+}
+
 void child_end(struct remote *r, uint64_t last)
 {
 	struct child *c = r->peer ? r->peer->child : NULL;
 	if (c && c->state == CHILD_REAPED && !c->awaits)
-		sent_all(c, last > r->in.next - 1 || (last == 0 && r->in.next > 1 && !r->fin_received));
+		sent_all(c, last > r->in.next - 1 || is_forgotten(r, last));
 }
 
 /* How much of that its parent has, only that knows. */
@@ -356,12 +361,17 @@ static void pipe_drained(struct pipe *p)
 	event_drain(p->peer, p->target);
 }
 
-static void pipe_broken(struct pipe *p, size_t left)
+static void tell_left(struct brood_peer *p, int fd, size_t left)
 {
 	struct fault f;
 	fault_set_code(&f, -EPIPE, "input.closed", "%s reads its descriptor %d no more; %zu bytes were left",
-		       peer_label(p->peer), p->target, left);
-	event_post(p->peer->h, p->peer, BROOD_EVENT_ERROR, &f);
+		       peer_label(p), fd, left);
+	event_post(p->h, p, BROOD_EVENT_ERROR, &f);
+}
+
+static void pipe_broken(struct pipe *p, size_t left)
+{
+	tell_left(p->peer, p->target, left);
 }
 
 static void pipe_moved(struct pipe *p)
@@ -481,7 +491,7 @@ static void await_last(struct child *c, uint64_t last)
 	struct remote *r = c->peer->remote;
 	c->last = last;
 	if (!r || r->ended || r->in.next > last) {
-		sent_all(c, 0);
+		sent_all(c, r && !r->ended && is_forgotten(r, last));
 		return;
 	}
 	c->awaits = 1;
@@ -508,6 +518,16 @@ static void exited_there(struct child *c, const struct brood_exit *x, uint64_t l
 		await_last(c, last);
 }
 
+/* What waits in the pipe here comes to that: it is told once. */
+static void left_there(struct child *c, int fd, size_t n)
+{
+	struct pipe *p = stdio_pipe(&c->stdio, fd);
+	if (p && p->writes) {
+		n += pipe_drop_input(p);
+		tell_left(c->peer, fd, n);
+	}
+}
+
 static void away_there(struct child *c, int away)
 {
 	struct brood_peer *p = c->peer;
@@ -517,7 +537,9 @@ static void away_there(struct child *c, int away)
 	event_post(p->h, p, away ? BROOD_EVENT_AWAY : BROOD_EVENT_BACK, NULL);
 }
 
-static const struct errand_up errand_up = { started_there, failed_as, exited_there, away_there, child_moved };
+static const struct errand_up errand_up = {
+	started_there, failed_as, exited_there, away_there, left_there, child_moved,
+};
 
 void child_paused(struct child *c, int fd, int paused)
 {

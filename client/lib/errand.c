@@ -183,11 +183,19 @@ static void check_exit(struct errand *e)
 	e->up->exited(c, &e->exit, e->last, e->missing);
 }
 
+/* What was not read is not lost silently. */
+static void stop_input(struct errand *e, struct relay *r)
+{
+	size_t left = r->target == 1 || r->target == 2 ? 0 : relay_stop_reading(r);
+	if (left && !e->over)
+		e->up->left(e->child, r->target, left);
+}
+
 /* Nobody says anything about it any more. */
 static void end_output(struct errand *e)
 {
 	for (size_t i = 0; i < e->n; i++) {
-		relay_stop_reading(&e->relays[i]);
+		stop_input(e, &e->relays[i]);
 		relay_end(&e->relays[i]);
 	}
 }
@@ -290,7 +298,7 @@ static void on_closed(struct errand *e, const ProtobufCMessage *body)
 {
 	struct relay *r = relay_of(e, ((const Brood__Nursery__Closed *)body)->fd);
 	if (r)
-		relay_stop_reading(r);
+		stop_input(e, r);
 }
 
 static void on_taken(struct errand *e, const ProtobufCMessage *body)
@@ -637,6 +645,8 @@ void errand_end(struct errand *e)
 	struct fault f;
 	if (e->over)
 		return;
+	for (size_t i = 0; i < e->n; i++)
+		stop_input(e, &e->relays[i]);
 	e->over = 1;
 	int runs =
 		e->state == GRANTED || e->state == STARTED || (e->exit.cause == BROOD_UNREACHABLE && e->state == ENDED);

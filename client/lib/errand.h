@@ -24,6 +24,8 @@ struct errand_up { /* who is told; given at creation */
 	void (*exited)(struct child *, const struct brood_exit *, uint64_t last, int missing);
 	/* Its host cannot be reached now; can be again. */
 	void (*away)(struct child *, int away);
+	/* It read its descriptor no more, and so many bytes were left. */
+	void (*left)(struct child *, int fd, size_t n);
 	/* errand_is_open() may have changed. */
 	void (*moved)(struct child *);
 };

@@ -137,7 +137,9 @@ static void queue(struct brood *h, struct event_item *i)
 {
 	if (h->foreign && !h->gather)
 		handle_poke(h);
-	if (must_wait(i)) {
+	if (must_wait(i) && i->event.type == BROOD_EVENT_SPAWN) {
+		TAILQ_INSERT_HEAD(&h->held, i, entry); /* of one on another host something else may wait already */
+	} else if (must_wait(i)) {
 		TAILQ_INSERT_TAIL(&h->held, i, entry);
 	} else if (i->event.peer->quiet && !i->event.peer->has_on && !i->done) {
 		told(i);

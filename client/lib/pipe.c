@@ -246,6 +246,13 @@ static void broke(struct pipe *p)
 		p->sink->broken(p, left);
 }
 
+size_t pipe_drop_input(struct pipe *p)
+{
+	size_t left = waiting(p);
+	close_writing(p);
+	return left;
+}
+
 static void write_more(struct pipe *p)
 {
 	if (!p->writes || !waiting(p))

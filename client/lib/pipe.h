@@ -65,6 +65,9 @@ int pipe_write(struct pipe *, const void *, size_t);
 /* End the writing side after what waits. */
 int pipe_end(struct pipe *);
 
+/* Nobody will read what waits, and nothing more: how many bytes that were. */
+size_t pipe_drop_input(struct pipe *);
+
 /* The sink is done with the chunk. */
 void pipe_taken(struct pipe *);
 /* ... but for the last n bytes, which come again with what follows them, or with the end. */

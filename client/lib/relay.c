@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -157,12 +158,29 @@ void relay_end(struct relay *r)
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
-void relay_stop_reading(struct relay *r)
+/* Until the first credit nothing was read. */
+static size_t not_taken(const struct relay *r)
+{
+	int n = 0;
+	if (!r->begun || r->source.fd < 0 || ioctl(r->source.fd, FIONREAD, &n) < 0)
+		n = 0;
+	return (r->begun ? RELAY_CREDIT - r->credit : 0) + (size_t)n;
+}
+
+static void stop_reading(struct relay *r)
 {
 	r->reads = 0;
 	if (r->socket && r->writes && r->source.fd >= 0)
 		shutdown(r->source.fd, SHUT_RD);
 	close_unless_used(r);
+}
+
+size_t relay_stop_reading(struct relay *r)
+{
+	size_t left = r->begun && !r->told_left ? not_taken(r) : 0;
+	r->told_left = 1;
+	stop_reading(r);
+	return left;
 }
 
 static void read_more(struct relay *r)
@@ -176,13 +194,14 @@ static void read_more(struct relay *r)
 		r->credit -= (size_t)n;
 		r->ops->input(r, bytes, (size_t)n);
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		relay_stop_reading(r);
+		stop_reading(r);
 		r->ops->input(r, NULL, 0);
 	}
 }
 
 void relay_credit(struct relay *r, size_t n)
 {
+	r->begun = 1;
 	r->credit = n > RELAY_CREDIT - r->credit ? RELAY_CREDIT : r->credit + n;
 	update(r);
 }

@@ -34,6 +34,8 @@ struct relay {
 	unsigned ending : 1;            /* nothing more comes to be written */
 	unsigned patient : 1;           /* a file: writing to it does not wait, and it cannot be watched */
 	unsigned socket : 1;
+	unsigned begun : 1;     /* there was credit */
+	unsigned told_left : 1; /* relay_stop_reading() said how much it left */
 	uint8_t *queue; /* bytes from at to end wait to be written */
 	size_t at, end, size;
 	size_t credit; /* bytes that may be read from here */
@@ -54,8 +56,8 @@ void relay_put(struct relay *, const uint8_t *, size_t n);
 void relay_end(struct relay *);
 /* So much more may be read for it. */
 void relay_credit(struct relay *, size_t n);
-/* It reads no more. */
-void relay_stop_reading(struct relay *);
+/* It reads no more. How many bytes were read from here, or could have been, that it did not take. */
+size_t relay_stop_reading(struct relay *);
 
 /* Nothing waits to be written. */
 static inline int relay_is_empty(const struct relay *r)

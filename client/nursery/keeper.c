@@ -37,6 +37,7 @@ struct strand { /* one of its descriptors */
 	struct pipe *pipe;
 	size_t credit; /* of bytes that may go to the parent */
 	int withheld;  /* the pipe's chunk waits for credit */
+	size_t untold; /* bytes of input that the pipe has, and the parent does not know */
 	struct piece_list pieces;
 };
 
@@ -51,7 +52,7 @@ struct keeper {
 	struct strand *strands;
 	size_t n_strands;
 	struct timer lease;
-	int spawned, parent_gone, said_done, over;
+	int spawned, parent_gone, said_done, stopped, over;
 };
 
 /* ---- words to the parent ----------------------------------------------------------------------------------------- */
@@ -152,8 +153,7 @@ static void say_taken(struct keeper *k, int fd, size_t n)
 	Brood__Nursery__Taken m = BROOD__NURSERY__TAKEN__INIT;
 	m.fd = (uint32_t)fd;
 	m.bytes = (uint32_t)n;
-	if (n)
-		say(k, &m.base);
+	say(k, &m.base);
 }
 
 static void say_output(struct keeper *k, const struct pipe *p)
@@ -213,15 +213,27 @@ static void feed(struct strand *s)
 		if (rc == 0 && piece->input->end)
 			(void)pipe_end(s->pipe);
 		if (rc < 0)
-			say_closed(s->keeper, s->pipe->target);
-		say_taken(s->keeper, s->pipe->target, n);
+			say_closed(s->keeper, s->pipe->target); /* the parent knows what was not taken */
+		else
+			s->untold += n;
 		drop_piece(s);
 	}
 }
 
+/* Taken is what the program can read, not what waits here. */
+static void tell_taken(struct strand *s)
+{
+	size_t n = s->untold;
+	if (n == 0 || s->pipe->at != s->pipe->end)
+		return;
+	s->untold = 0;
+	say_taken(s->keeper, s->pipe->target, n);
+}
+
 static void drained(struct pipe *p)
 {
-	feed(strand_of(p->peer->child->data, p->target));
+	struct strand *s = strand_of(p->peer->child->data, p->target);
+	feed(s);
 }
 
 static void broken(struct pipe *p, size_t left)
@@ -232,6 +244,10 @@ static void broken(struct pipe *p, size_t left)
 
 static void moved(struct pipe *p)
 {
+	struct keeper *k = p->peer->child->data;
+	struct strand *s = k ? strand_of(k, p->target) : NULL;
+	if (s && p->writes)
+		tell_taken(s);
 	child_moved(p->peer->child);
 }
 
@@ -328,6 +344,7 @@ static void on_input(struct keeper *k, brood_msg *msg)
 	*piece = (struct piece){ .msg = msg, .input = m };
 	STAILQ_INSERT_TAIL(&s->pieces, piece, entry);
 	feed(s);
+	tell_taken(s);
 }
 
 static void on_kill(struct keeper *k, brood_msg *msg)
@@ -382,8 +399,8 @@ static void parent_gone(struct keeper *k)
 	for (size_t i = 0; i < k->n_strands; i++)
 		if (k->strands[i].withheld)
 			send_chunk(&k->strands[i]);
-	if (!c || c->state == CHILD_DONE || c->plan->flags & BROOD_DETACHED)
-		k->over = 1;
+	if (!c || c->state == CHILD_DONE)
+		k->over = 1; /* else it stays until that has ended, which it may have to reap */
 }
 
 static void parent_away(struct keeper *k)
@@ -501,15 +518,22 @@ int keeper_fd(const struct keeper *k)
 	return brood_fd(k->h);
 }
 
+/* Others of its process group may still have their grace. */
+static int is_done(const struct keeper *k)
+{
+	return k->over && !(k->child && k->child->child->tail && !k->stopped);
+}
+
 int keeper_turn(struct keeper *k)
 {
-	return brood_process(k->h, 0) < 0 || k->over;
+	return brood_process(k->h, 0) < 0 || is_done(k);
 }
 
 void keeper_stop(struct keeper *k)
 {
 	struct child *c = k->child ? k->child->child : NULL;
-	if (!c)
+	k->stopped = 1;
+	if (!c || c->plan->flags & BROOD_DETACHED)
 		k->over = 1;
 	else if (c->state == CHILD_RUNNING)
 		child_terminate(c, BROOD_BY_HOST);
