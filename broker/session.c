@@ -1033,19 +1033,25 @@ static void note_expiry(struct session *s)
 }
 
 /* Of those whose certificates have an end before this one. */
-static void review(struct sessions *all, int64_t now)
+static void review_list(struct session_list *list, int64_t now)
 {
 	struct session *s, *next;
 	struct tls_fault why;
 
-	all->expires = INT64_MAX;
-	for (s = TAILQ_FIRST(&all->live); s; s = next) {
+	for (s = TAILQ_FIRST(list); s; s = next) {
 		next = TAILQ_NEXT(s, of_state);
 		if (tls_expires(&s->channel) <= now && tls_check_again(&s->channel, &why) < 0)
 			session_refuse(s, why.name, "%s", why.text);
 		else
 			note_expiry(s);
 	}
+}
+
+static void review(struct sessions *all, int64_t now)
+{
+	all->expires = INT64_MAX;
+	review_list(&all->live, now);
+	review_list(&all->links, now);
 }
 
 int session_permit(struct session *s, const struct policy *policy, uint32_t uid)

@@ -76,6 +76,13 @@ int tls_peer(const struct channel *c, char *user, size_t n)
 	return 0;
 }
 
+int tls_is_for(const struct channel *c, const char *node)
+{
+	(void)c;
+	(void)node;
+	return 0;
+}
+
 int64_t tls_expires(const struct channel *c)
 {
 	(void)c;
