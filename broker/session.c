@@ -872,30 +872,6 @@ int sessions_are_busy(const struct sessions *all)
 	return all->schedule.n > 0 || !TAILQ_EMPTY(&all->exhausting);
 }
 
-void session_link(struct session *s, struct link *link)
-{
-	s->link = link;
-	s->all->n_links++;
-	s->channel.takes_fds = 0;
-}
-
-void session_link_up(struct session *s)
-{
-	TAILQ_REMOVE(list_of(s), s, of_state);
-	s->state = SESSION_LINK;
-	end_greeting(s);
-	s->channel.most = FRAME_MAX;
-	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
-	if (s->all->leaving)
-		say_leaving(s);
-}
-
-void session_forget(struct session *s, struct edge *e)
-{
-	channel_retag(&s->channel, e, NULL);
-	s->own += e->queued;
-}
-
 /*
  * One of them.
  */
@@ -1030,6 +1006,31 @@ static void note_expiry(struct session *s)
 
 	if (expires < s->all->expires)
 		s->all->expires = expires;
+}
+
+void session_link(struct session *s, struct link *link)
+{
+	s->link = link;
+	s->all->n_links++;
+	s->channel.takes_fds = 0;
+}
+
+void session_link_up(struct session *s)
+{
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->state = SESSION_LINK;
+	end_greeting(s);
+	note_expiry(s);
+	s->channel.most = FRAME_MAX;
+	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
+	if (s->all->leaving)
+		say_leaving(s);
+}
+
+void session_forget(struct session *s, struct edge *e)
+{
+	channel_retag(&s->channel, e, NULL);
+	s->own += e->queued;
 }
 
 /* Of those whose certificates have an end before this one. */

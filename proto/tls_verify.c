@@ -249,9 +249,9 @@ int tls_papers_name(const struct tls_papers *papers, const char *name)
 {
 	const uint8_t *at = papers->der;
 	X509 *certificate = d2i_X509(NULL, &at, (long)papers->size);
-	int is = certificate && X509_check_host(certificate, name, 0,
-						X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS,
-						NULL) == 1;
+	int is = certificate &&
+		 X509_check_host(certificate, name, 0,
+				 X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1;
 
 	X509_free(certificate);
 	ERR_clear_error();
