@@ -474,6 +474,16 @@ static const char *path_or_null(const char *path)
 	return path[0] ? path : NULL;
 }
 
+/* A context that is there reads the files again; else it is made. */
+static int load_context(struct tls_context **context, int server, const struct tls_files *files,
+			enum tls_clients clients, struct tls_fault *fault)
+{
+	if (*context)
+		return tls_reload(*context, files, clients, fault);
+	*context = server ? tls_server(files, clients, fault) : tls_client(files, fault);
+	return *context ? 0 : -EINVAL;
+}
+
 /* What these settings say counts from now on, all of it or nothing. 0, or negative errno with `why`. */
 static int load_tls(struct broker *b, const struct config *c, char *why, size_t n)
 {
@@ -485,10 +495,10 @@ static int load_tls(struct broker *b, const struct config *c, char *why, size_t 
 
 	if (!files.certificate)
 		return 0;
-	if (b->tls)
-		r = tls_reload(b->tls, &files, clients, &fault);
-	else if (!(b->tls = tls_server(&files, clients, &fault)))
-		r = -EINVAL;
+	r = load_context(&b->tls, 1, &files, clients, &fault);
+	if (r == 0 && files.ca)
+		r = load_context(&b->tls_dial, 0, &files, clients, &fault);
+	b->links.tls = b->tls_dial;
 	if (r < 0)
 		snprintf(why, n, "%s: %s; %s", fault.name, fault.text, error_reason(fault.name)->hint);
 	return r;
@@ -750,6 +760,7 @@ void broker_deinit(struct broker *b)
 	listeners_deinit(&b->listeners);
 	sessions_deinit(&b->sessions);
 	tls_context_free(b->tls);
+	tls_context_free(b->tls_dial);
 	desk_deinit(&b->desk);
 	absences_deinit(&b->absences);
 	router_deinit(&b->router);

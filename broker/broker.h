@@ -37,6 +37,7 @@ struct broker {
 	struct rendezvous rendezvous;
 	char fifo_address[ADDRESS_TEXT];                    /* "" if there is none */
 	struct tls_context *tls;                            /* NULL: no certificate so far */
+	struct tls_context *tls_dial;                       /* for other brokers; NULL: no CA so far */
 	struct event terminate, interrupt, restart, hangup; /* signals */
 	struct event check;                                 /* is our socket still ours? */
 	int check_fd;                                       /* its timer */

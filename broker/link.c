@@ -640,7 +640,7 @@ static int is_proven(const struct link *link, const char *name)
 		return 1; /* looked at before */
 	if (s->transport == TRANSPORT_UNIX)
 		return s->uid == 0 || s->uid == link->links->owner;
-	return s->transport == TRANSPORT_TLS && name[0] == 0;
+	return s->transport == TRANSPORT_TLS && tls_is_for(&s->channel, name);
 }
 
 /* The node that may be at the other end, or NULL, and the link was refused. */

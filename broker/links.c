@@ -28,7 +28,8 @@
 
 static int wants_dial(const struct node *node)
 {
-	return node->listed && node->url.kind && !node->link && !node->dialed && node->connecting_fd < 0;
+	return node->listed && node->url.kind && !node->link && !node->dialed && node->connecting_fd < 0 &&
+	       !node->resolve;
 }
 
 /* When there is something to do next. */
@@ -107,7 +108,17 @@ static void connected(struct node *node, int fd)
 		failed(node, "it belongs to another user");
 		return;
 	}
+	if (transport == TRANSPORT_TLS && !links->tls) {
+		close(fd);
+		failed(node, "there is no certificate to show; set broker.tls-cert, tls-key and tls-ca");
+		return;
+	}
+	dial_tune(fd, node->url.kind);
 	s = session_new(links->sessions, fd, fd, transport, links->owner);
+	if (s && transport == TRANSPORT_TLS && tls_connect(links->tls, &s->channel, node->name) < 0) {
+		session_close(s);
+		s = NULL;
+	}
 	if (s && !link_new(links, s, node))
 		session_close(s);
 	if (!node->dialed)
@@ -142,9 +153,9 @@ static void wait_for_connection(struct node *node, int fd)
 	node->connecting_fd = fd;
 }
 
-static void dial_node(struct node *node)
+static void dial_address(struct node *node, const struct address *address)
 {
-	int pending, fd = dial(&node->url, &pending);
+	int pending, fd = dial(address, &pending);
 
 	if (fd < 0)
 		failed(node, strerror(-fd));
@@ -154,8 +165,63 @@ static void dial_node(struct node *node)
 		connected(node, fd);
 }
 
+static void stop_resolving(struct node *node)
+{
+	if (!node->resolve)
+		return;
+	event_del(&node->resolving);
+	resolve_free(node->resolve);
+	node->resolve = NULL;
+}
+
+static void on_resolved(evutil_socket_t fd, short what, void *data)
+{
+	struct node *node = data;
+	struct address found;
+	int r = resolve_answer(node->resolve, &found);
+
+	(void)fd;
+	(void)what;
+	if (r == -EINPROGRESS)
+		return;
+	stop_resolving(node);
+	if (r < 0)
+		failed(node, r == -EHOSTUNREACH ? "the host's name is not known" : strerror(-r));
+	else
+		dial_address(node, &found);
+	arm(node->links);
+}
+
+/* A thread waits for the resolver, which may take its time. */
+static void look_up(struct node *node)
+{
+	int r = resolve_begin(&node->resolve, &node->url);
+
+	if (r < 0) {
+		node->resolve = NULL;
+		failed(node, strerror(-r));
+		return;
+	}
+	event_assign(&node->resolving, node->links->base, resolve_fd(node->resolve), EV_READ | EV_PERSIST, on_resolved,
+		     node);
+	if (event_add(&node->resolving, NULL) == 0)
+		return;
+	stop_resolving(node);
+	failed(node, strerror(ENOMEM));
+}
+
+/* A name is looked up each time, because it may lead elsewhere now. */
+static void dial_node(struct node *node)
+{
+	if (node->url.length == 0)
+		look_up(node);
+	else
+		dial_address(node, &node->url);
+}
+
 static void stop_dialing(struct node *node)
 {
+	stop_resolving(node);
 	if (node->connecting_fd >= 0) {
 		event_del(&node->connecting);
 		close(node->connecting_fd);
@@ -339,8 +405,7 @@ void links_deinit(struct links *links)
 		return;
 	free_ended(links);
 	while ((node = LIST_FIRST(&links->nodes))) {
-		if (node->connecting_fd >= 0)
-			stop_dialing(node);
+		stop_dialing(node);
 		while (!LIST_EMPTY(&node->inquiries))
 			inquiry_end(&links->inquiries, LIST_FIRST(&node->inquiries));
 		LIST_REMOVE(node, entry);

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "inquiry.h"
 #include "life.h"
+#include "resolve.h"
 #include "session.h"
 #include <event2/event_struct.h>
 
@@ -62,6 +63,8 @@ struct node {
 	struct link *dialed; /* ours that is not up yet, or NULL */
 	struct event connecting;
 	int connecting_fd; /* -1: none */
+	struct event resolving;
+	struct resolve *resolve; /* NULL: no name is being looked up */
 	unsigned back_off_ms;
 	uint64_t dial_ms;       /* when to dial next */
 	uint64_t since_ms;      /* of the state */

@@ -872,30 +872,6 @@ int sessions_are_busy(const struct sessions *all)
 	return all->schedule.n > 0 || !TAILQ_EMPTY(&all->exhausting);
 }
 
-void session_link(struct session *s, struct link *link)
-{
-	s->link = link;
-	s->all->n_links++;
-	s->channel.takes_fds = 0;
-}
-
-void session_link_up(struct session *s)
-{
-	TAILQ_REMOVE(list_of(s), s, of_state);
-	s->state = SESSION_LINK;
-	end_greeting(s);
-	s->channel.most = FRAME_MAX;
-	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
-	if (s->all->leaving)
-		say_leaving(s);
-}
-
-void session_forget(struct session *s, struct edge *e)
-{
-	channel_retag(&s->channel, e, NULL);
-	s->own += e->queued;
-}
-
 /*
  * One of them.
  */
@@ -1032,20 +1008,51 @@ static void note_expiry(struct session *s)
 		s->all->expires = expires;
 }
 
+void session_link(struct session *s, struct link *link)
+{
+	s->link = link;
+	s->all->n_links++;
+	s->channel.takes_fds = 0;
+}
+
+void session_link_up(struct session *s)
+{
+	TAILQ_REMOVE(list_of(s), s, of_state);
+	s->state = SESSION_LINK;
+	end_greeting(s);
+	note_expiry(s);
+	s->channel.most = FRAME_MAX;
+	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
+	if (s->all->leaving)
+		say_leaving(s);
+}
+
+void session_forget(struct session *s, struct edge *e)
+{
+	channel_retag(&s->channel, e, NULL);
+	s->own += e->queued;
+}
+
 /* Of those whose certificates have an end before this one. */
-static void review(struct sessions *all, int64_t now)
+static void review_list(struct session_list *list, int64_t now)
 {
 	struct session *s, *next;
 	struct tls_fault why;
 
-	all->expires = INT64_MAX;
-	for (s = TAILQ_FIRST(&all->live); s; s = next) {
+	for (s = TAILQ_FIRST(list); s; s = next) {
 		next = TAILQ_NEXT(s, of_state);
 		if (tls_expires(&s->channel) <= now && tls_check_again(&s->channel, &why) < 0)
 			session_refuse(s, why.name, "%s", why.text);
 		else
 			note_expiry(s);
 	}
+}
+
+static void review(struct sessions *all, int64_t now)
+{
+	all->expires = INT64_MAX;
+	review_list(&all->live, now);
+	review_list(&all->links, now);
 }
 
 int session_permit(struct session *s, const struct policy *policy, uint32_t uid)

@@ -1,8 +1,8 @@
 /*
  * dial: makes the sockets between clients and brokers.
  *
- * Nothing here waits, but the system's resolver for a name. A connect either succeeds, fails, or is pending until the socket becomes writable. The
- * surprising rule: a listening Unix socket is bound under a temporary name, gets its mode while nobody can connect yet
+ * Nothing here waits, but the system's resolver for a name. A connect either succeeds, fails, or is pending until the
+ * socket becomes writable. The surprising rule: a listening Unix socket is bound under a temporary name, gets its mode while nobody can connect yet
  * (it does not listen), and only then is renamed to its path. So the path always leads to a broker that answers, and
  * replacing an old socket leaves no moment without one.
  */
@@ -51,7 +51,7 @@ static int resolver_error(int error)
 	return error == EAI_SYSTEM && errno ? -errno : -EHOSTUNREACH;
 }
 
-static int look_up(struct address *a)
+int dial_look_up(struct address *a)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *found;
@@ -87,7 +87,7 @@ static int connect_to(const struct address *a, int *pending)
 int dial(const struct address *a, int *pending)
 {
 	struct address found = *a;
-	int r = a->length == 0 ? look_up(&found) : 0;
+	int r = a->length == 0 ? dial_look_up(&found) : 0;
 
 	*pending = 0;
 	return r < 0 ? r : connect_to(&found, pending);

@@ -7,8 +7,13 @@
 #include "address.h"
 
 /*
- * Begin to connect. A host's name (TLS) is looked up first, by the system's resolver: the one thing here that waits. Of
- * several addresses the first is taken. -EHOSTUNREACH: there is none.
+ * Ask the system's resolver for a host's name (TLS): the one thing here that waits. Of several addresses the first is taken.
+ * 0, -EHOSTUNREACH: there is none, or another negative errno.
+ */
+int dial_look_up(struct address *);
+
+/*
+ * Begin to connect; a name is looked up first.
  * A descriptor; *pending is 1 if it becomes writable when connected (then ask dial_result()).
  * -EAGAIN: the listener's queue is full, try again later. Else negative errno.
  */

@@ -517,6 +517,13 @@ int tls_peer(const struct channel *c, char *user, size_t n)
 	return t->papers.user_result;
 }
 
+int tls_is_for(const struct channel *c, const char *node)
+{
+	const struct tls *t = tls_of(c);
+
+	return t && t->papers.der && tls_papers_name(&t->papers, node);
+}
+
 int64_t tls_expires(const struct channel *c)
 {
 	const struct tls *t = tls_of(c);

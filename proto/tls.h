@@ -37,7 +37,7 @@ struct tls_context;
 /* NULL after a failure, which is in *why then. A server needs certificate and key, a client the CA. */
 struct tls_context *tls_server(const struct tls_files *, enum tls_clients, struct tls_fault *why);
 struct tls_context *tls_client(const struct tls_files *, struct tls_fault *why);
-/* Read the files anew, for connections to come. 0; or -EINVAL, and everything is as before. */
+/* Read the files anew, for connections to come. `clients` is a server's. 0; or -EINVAL, and everything is as before. */
 int tls_reload(struct tls_context *, const struct tls_files *, enum tls_clients, struct tls_fault *why);
 /* NULL is fine. */
 void tls_context_free(struct tls_context *);
@@ -57,6 +57,8 @@ const struct tls_fault *tls_failure(const struct channel *);
  * one.
  */
 int tls_peer(const struct channel *, char *user, size_t n);
+/* 1 if the client's certificate, which was checked, is for this node. */
+int tls_is_for(const struct channel *, const char *node);
 /* When the first of a client's certificates expires, in seconds since 1970. INT64_MAX: it showed none. */
 int64_t tls_expires(const struct channel *);
 /* Would the other end be let in today? 0; or -EKEYREJECTED with the reason, after a reload of the context or some time. */

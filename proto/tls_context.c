@@ -365,7 +365,8 @@ struct tls_context *tls_client(const struct tls_files *files, struct tls_fault *
 
 int tls_reload(struct tls_context *c, const struct tls_files *files, enum tls_clients clients, struct tls_fault *why)
 {
-	SSL_CTX *ssl = check_server(files, clients, why) < 0 ? NULL : make_ssl(1, files, clients, why);
+	int bad = c->server && check_server(files, clients, why) < 0;
+	SSL_CTX *ssl = bad ? NULL : make_ssl(c->server, files, clients, why);
 
 	if (!ssl)
 		return -EINVAL;

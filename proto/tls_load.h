@@ -5,6 +5,7 @@
 #define BROOD_TLS_LOAD_H
 
 #include "certify.h"
+#include "resolve.h"
 #include "tls.h"
 
 /*
@@ -19,6 +20,11 @@ struct tls_api {
 	int (*connect)(struct tls_context *, struct channel *, const char *host);
 	int (*is_up)(const struct channel *);
 	const struct tls_fault *(*failure)(const struct channel *);
+	/* resolve.h */
+	int (*resolve_begin)(struct resolve **ret, const struct address *);
+	int (*resolve_fd)(const struct resolve *);
+	int (*resolve_answer)(const struct resolve *, struct address *);
+	void (*resolve_free)(struct resolve *);
 	/* certify.h */
 	int (*make_ca)(const char *directory, unsigned days, struct tls_fault *why);
 	int (*certify)(const struct certify_order *, char base[PATH_MAX], struct tls_fault *why);

@@ -2,6 +2,7 @@
  * tls_none: what stands in for tls.c and tls_context.c where OpenSSL is not wanted (-DBROOD_TLS=OFF). Nothing can be
  * secured, and says so.
  */
+#include "resolve.h"
 #include "tls.h"
 #include <errno.h>
 #include <stdio.h>
@@ -76,6 +77,13 @@ int tls_peer(const struct channel *c, char *user, size_t n)
 	return 0;
 }
 
+int tls_is_for(const struct channel *c, const char *node)
+{
+	(void)c;
+	(void)node;
+	return 0;
+}
+
 int64_t tls_expires(const struct channel *c)
 {
 	(void)c;
@@ -87,4 +95,31 @@ int tls_check_again(const struct channel *c, struct tls_fault *why)
 	(void)c;
 	(void)why;
 	return 0;
+}
+
+/* Only addresses of TLS have names. */
+
+int resolve_begin(struct resolve **ret, const struct address *address)
+{
+	(void)ret;
+	(void)address;
+	return -EOPNOTSUPP;
+}
+
+int resolve_fd(const struct resolve *r)
+{
+	(void)r;
+	return -1;
+}
+
+int resolve_answer(const struct resolve *r, struct address *to)
+{
+	(void)r;
+	(void)to;
+	return -EOPNOTSUPP;
+}
+
+void resolve_free(struct resolve *r)
+{
+	(void)r;
 }

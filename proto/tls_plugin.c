@@ -2,6 +2,7 @@
  * tls_plugin: the one symbol of libbrood-tls.so.0. See tls.h and tls_load.h.
  */
 #include "certify.h"
+#include "resolve.h"
 #include "tls_load.h"
 
 __attribute__((visibility("default"))) extern const struct tls_api brood_tls_api;
@@ -15,6 +16,10 @@ const struct tls_api brood_tls_api = {
 	.connect = tls_connect,
 	.is_up = tls_is_up,
 	.failure = tls_failure,
+	.resolve_begin = resolve_begin,
+	.resolve_fd = resolve_fd,
+	.resolve_answer = resolve_answer,
+	.resolve_free = resolve_free,
 	.make_ca = certify_ca,
 	.certify = certify,
 	.revoke = certify_revoke,

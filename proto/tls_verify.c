@@ -245,6 +245,19 @@ int tls_papers_take(struct tls_papers *papers, SSL *ssl, const struct tls_blank 
 	return r;
 }
 
+int tls_papers_name(const struct tls_papers *papers, const char *name)
+{
+	const uint8_t *at = papers->der;
+	X509 *certificate = d2i_X509(NULL, &at, (long)papers->size);
+	int is = certificate &&
+		 X509_check_host(certificate, name, 0,
+				 X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1;
+
+	X509_free(certificate);
+	ERR_clear_error();
+	return is;
+}
+
 /* As they came. NULL without memory. */
 static STACK_OF(X509) * decode(const struct tls_papers *papers)
 {

@@ -45,6 +45,8 @@ struct tls_papers {
 
 /* Keep what is needed of the certificates that this end of a server was shown, and shed the rest. 0 or -ENOMEM. */
 int tls_papers_take(struct tls_papers *, SSL *, const struct tls_blank *);
+/* 1 if the client's own, the first of them, is for this name. There are some. */
+int tls_papers_name(const struct tls_papers *, const char *name);
 /* Would they do today? There are some. 0, or negative with the reason. */
 int tls_papers_check(const struct tls_papers *, SSL_CTX *, struct tls_fault *why);
 

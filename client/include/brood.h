@@ -12,6 +12,7 @@
  * Threads    One handle belongs to one thread at a time; handles are independent. brood_wake() and brood_stop() may be
  *            called from any thread and from signal handlers. The library starts no thread, installs no signal handler,
  *            never prints, never exits, reaps no process but its own. In a forked copy calls return -ECHILD.
+ *            One exception to "no thread": while the host's name in a tls:// address is looked up, one waits for that.
  *            One exception to "no global state": exit(3) flushes open handles (see flush_ms); _exit(2) does not.
  * Callbacks  may call everything, closing their own handle included, except brood_process(), brood_next(), brood_run(),
  *            which return -EBUSY. Blocking calls work in callbacks: they move bytes and deliver no events meanwhile.

@@ -196,6 +196,7 @@ struct requests {
 enum link_state {
 	LINK_IDLE,       /* nobody needed it yet */
 	LINK_DIALING,    /* connecting, or waiting to try again */
+	LINK_RESOLVING,  /* TLS: a host's name is looked up */
 	LINK_CONNECTING, /* connect() is under way */
 	LINK_GREETING,   /* HELLO sent, or BIRTH awaited */
 	LINK_UP,
@@ -217,9 +218,11 @@ struct link {
 	char host[ADDRESS_HOST];       /* TLS: who must be there */
 	const struct tls_api *tls_api; /* loaded at the first tls:// */
 	struct tls_context *tls;       /* NULL: not needed so far */
-	int inherited;                 /* the channel came from my parent */
-	int given;                     /* the program itself said where the broker is */
-	int fixed;                     /* it did, or its environment: that stays the address */
+	struct source resolver;        /* RESOLVING: when that is done */
+	struct resolve *resolving;
+	int inherited; /* the channel came from my parent */
+	int given;     /* the program itself said where the broker is */
+	int fixed;     /* it did, or its environment: that stays the address */
 	int autostart, started;
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */

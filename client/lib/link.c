@@ -1,5 +1,5 @@
 /*
- * link: see link.h. States, in order: IDLE, DIALING <-> CONNECTING, GREETING, UP, LEAVING, DOWN.
+ * link: see link.h. States, in order: IDLE, DIALING <-> RESOLVING <-> CONNECTING, GREETING, UP, LEAVING, DOWN.
  *
  * With an inherited channel the first state is GREETING: the first frame in it is BIRTH, which says who I am.
  *
@@ -92,6 +92,7 @@ static void channel_ready(struct source *s, unsigned events);
 static void outlet_ready(struct source *s, unsigned events);
 static void knocker_ready(struct source *s, unsigned events);
 static void starter_ready(struct source *s, unsigned events);
+static void resolver_ready(struct source *s, unsigned events);
 
 static struct brood *handle_of(struct link *l)
 {
@@ -107,6 +108,7 @@ void link_init(struct brood *h, const char *address, const struct brood_options 
 	l->knocker = (struct source){ .ready = knocker_ready, .fd = -1 };
 	l->knock = (struct knock){ .directory = -1, .rendezvous = -1, .hold = -1 };
 	l->starter = (struct source){ .ready = starter_ready, .fd = -1 };
+	l->resolver = (struct source){ .ready = resolver_ready, .fd = -1 };
 	l->timer.fire = dial_again;
 	l->next_id = 1;
 	l->address_kind = ADDRESS_UNIX;
@@ -130,10 +132,22 @@ static void stop_knocking(struct brood *h, int answered)
 	knock_end(&l->knock, answered);
 }
 
+static void stop_resolving(struct brood *h)
+{
+	struct link *l = &h->link;
+	if (!l->resolving)
+		return;
+	handle_watch(h, &l->resolver, 0);
+	l->tls_api->resolve_free(l->resolving);
+	l->resolving = NULL;
+	l->resolver.fd = -1;
+}
+
 static void disconnect(struct brood *h)
 {
 	struct link *l = &h->link;
 	stop_knocking(h, 0);
+	stop_resolving(h);
 	pump_unwatch(h);
 	if (l->source.fd >= 0)
 		handle_watch(h, &l->source, 0);
@@ -413,12 +427,62 @@ static int open_tls(struct brood *h)
 	return -1;
 }
 
+static void connect_to(struct brood *h, const struct address *a)
+{
+	struct link *l = &h->link;
+	int pending = 0, fd = dial(a, &pending);
+	if (fd < 0) {
+		dial_failed(h, fd);
+		return;
+	}
+	dial_tune(fd, a->kind);
+	l->source.fd = fd;
+	handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN);
+	if (pending) {
+		l->state = LINK_CONNECTING;
+		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
+	} else {
+		greet_if_trusted(h);
+	}
+}
+
+/* It goes on until the patience of the whole attempt ends: another question would have no other answer. */
+static void resolve_now(struct brood *h, const struct address *a)
+{
+	struct link *l = &h->link;
+	int rc = l->tls_api->resolve_begin(&l->resolving, a);
+	if (rc < 0) {
+		dial_failed(h, rc);
+		return;
+	}
+	l->state = LINK_RESOLVING;
+	l->resolver.fd = l->tls_api->resolve_fd(l->resolving);
+	handle_watch(h, &l->resolver, EPOLLIN);
+	timer_arm(&h->timers, &l->timer, l->give_up);
+}
+
+static void resolver_ready(struct source *s, unsigned events)
+{
+	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, resolver));
+	struct brood *h = handle_of(l);
+	struct address a;
+	int rc = l->resolving ? l->tls_api->resolve_answer(l->resolving, &a) : -EINPROGRESS;
+	(void)events;
+	if (rc == -EINPROGRESS) /* the event was of an earlier question */
+		return;
+	stop_resolving(h);
+	l->state = LINK_DIALING;
+	if (rc < 0)
+		dial_failed(h, rc);
+	else
+		connect_to(h, &a);
+}
+
 static void dial_now(struct brood *h)
 {
 	struct link *l = &h->link;
 	struct address a;
 	char why[160];
-	int pending = 0;
 	if (address_parse(l->address, &a, why, sizeof(why)) < 0) {
 		struct fault f;
 		fault_set(&f, "address.invalid", "%s", why);
@@ -434,20 +498,10 @@ static void dial_now(struct brood *h)
 	memcpy(l->host, a.host, sizeof(l->host));
 	if (a.kind == ADDRESS_TLS && open_tls(h) < 0)
 		return;
-	int fd = dial(&a, &pending);
-	if (fd < 0) {
-		dial_failed(h, fd);
-		return;
-	}
-	dial_tune(fd, a.kind);
-	l->source.fd = fd;
-	handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN);
-	if (pending) {
-		l->state = LINK_CONNECTING;
-		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
-	} else {
-		greet_if_trusted(h);
-	}
+	if (a.length == 0)
+		resolve_now(h, &a);
+	else
+		connect_to(h, &a);
 }
 
 /* The private broker that took the socket's place says nothing: name it. */
@@ -491,6 +545,8 @@ static void dial_again(struct timer *t)
 	struct brood *h = handle_of(l);
 	if (l->state == LINK_DIALING)
 		dial_now(h);
+	else if (l->state == LINK_RESOLVING)
+		fail(h, "broker.absent", "the resolver does not answer for the host of the broker", -ETIMEDOUT);
 	else if (l->state == LINK_CONNECTING || l->state == LINK_GREETING)
 		lost_patience(h);
 }

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -44,6 +45,31 @@ static unsigned free_port(void)
 	return ntohs(a.sin_port);
 }
 
+#ifdef BROOD_TLS
+/* A certificate for its name, once per program, and the lines that show it. */
+static void certify_host(struct host *one)
+{
+	char base[PATH_MAX], name[64];
+	struct tls_fault why;
+	assert_int_equal(papers_make(), 0);
+	snprintf(name, sizeof name, "node-%s.crt", one->name);
+	if (access(papers_path(name), R_OK) < 0) {
+		struct certify_order order = { CERTIFY_NODE, papers_directory(), one->name, 2 };
+		assert_int_equal(papers_api()->certify(&order, base, &why), 0);
+	}
+	host_show(one, one->name);
+}
+
+void host_show(struct host *one, const char *whose)
+{
+	char crt[64], key[64];
+	snprintf(crt, sizeof crt, "node-%s.crt", whose);
+	snprintf(key, sizeof key, "node-%s.key", whose);
+	snprintf(one->papers, sizeof one->papers, "tls-cert = %s\ntls-key = %s\ntls-ca = %s\ntls-crl = %s\n",
+		 papers_path(crt), papers_path(key), papers_path("ca.crt"), papers_path("ca.crl"));
+}
+#endif
+
 /* ---- one broker -------------------------------------------------------------------------------------------------- */
 
 void host_configure(struct hosts *h, unsigned i)
@@ -54,7 +80,7 @@ void host_configure(struct hosts *h, unsigned i)
 	fprintf(file, "[broker]\n");
 	if (strncmp(one->url, "tls:", 4) == 0)
 		fprintf(file, "listen = tls://127.0.0.1:%s\n", strrchr(one->url, ':') + 1);
-	fprintf(file, "%s\n", one->more);
+	fprintf(file, "%s%s\n", one->papers, one->more);
 	for (unsigned k = 0; k < h->n; k++) {
 		if (!(one->knows & 1u << k))
 			continue;
@@ -265,8 +291,8 @@ void hosts_forward(struct hosts *h)
 		 sizeof h->all[ALPHA].more - strlen(h->all[ALPHA].more), "[peer \"beta\"]\nurl = %s\n", url);
 	h->all[ALPHA].knows &= ~(1u << BETA);
 	h->all[BETA].knows &= ~(1u << ALPHA);
-	snprintf(h->all[BETA].more + strlen(h->all[BETA].more),
-		 sizeof h->all[BETA].more - strlen(h->all[BETA].more), "[peer \"alpha\"]\n");
+	snprintf(h->all[BETA].more + strlen(h->all[BETA].more), sizeof h->all[BETA].more - strlen(h->all[BETA].more),
+		 "[peer \"alpha\"]\n");
 }
 
 void hosts_cut(const struct hosts *h)
@@ -289,6 +315,10 @@ void hosts_begin(struct hosts *h, unsigned n, int tls)
 		snprintf(one->address, sizeof one->address, "unix:%s/sock", one->brood);
 		snprintf(one->config, sizeof one->config, "%s/%s.conf", h->directory, names[i]);
 		snprintf(one->more, sizeof one->more, "[links]\nbeat = 200ms\n");
+#ifdef BROOD_TLS
+		if (tls)
+			certify_host(one);
+#endif
 		if (tls)
 			snprintf(one->url, sizeof one->url, "tls://localhost:%u", free_port());
 		else

@@ -18,6 +18,7 @@ struct host {
 	char address[112]; /* for clients: "unix:..." */
 	char url[112];     /* for other brokers; "": not dialed by them */
 	char config[112];  /* its file */
+	char papers[512];  /* lines of it with its certificate */
 	char more[512];    /* lines of it besides the peers */
 	unsigned knows;    /* bits: whom it has as a peer */
 	pid_t pid;         /* 0: not running */
@@ -44,6 +45,8 @@ void hosts_forward(struct hosts *);
 void hosts_cut(const struct hosts *);
 /* Write the configuration of one, (again). */
 void host_configure(struct hosts *, unsigned i);
+/* It shows the certificate of that node from now on. */
+void host_show(struct host *, const char *whose);
 /* Start one and wait until it listens. */
 void host_start(struct hosts *, unsigned i);
 void hosts_start(struct hosts *);

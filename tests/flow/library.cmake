@@ -32,6 +32,9 @@ if(BROOD_TLS)
 	target_compile_definitions(flow_secure PRIVATE CLI_PROGRAM="$<TARGET_FILE:brood_cli>"
 		LIBRARY="$<TARGET_FILE:brood>")
 	add_dependencies(flow_secure brood_cli)
+	# Its own resolver: what a loaded file asks for is looked for in the program first.
+	library_flow(resolve)
+	set_target_properties(flow_resolve PROPERTIES ENABLE_EXPORTS ON)
 endif()
 library_flow(forked)
 target_compile_definitions(flow_forked PRIVATE BROOD_MAP="${PROJECT_SOURCE_DIR}/client/lib/brood.map")

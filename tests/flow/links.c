@@ -2,10 +2,12 @@
  * links: processes of several nodes that talk to each other, and what cuts, kills, hostile and wrong brokers do to that.
  */
 #include "control.pb-c.h"
+#include "flow.h"
 #include "handle.h"
 #include "hosts.h"
-#include "flow.h"
+#include "papers.h"
 #include <brood/pb.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +47,8 @@ static int serve(const brood_event *e)
 static void connect_to(struct side *s, unsigned host, brood_fn *message)
 {
 	*s = (struct side){ 0 };
-	assert_int_equal(brood_connect(&s->b, hosts.all[host].address, BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s)),
+	assert_int_equal(brood_connect(&s->b, hosts.all[host].address,
+				       BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s)),
 			 0);
 }
 
@@ -61,7 +64,8 @@ static void begin_service(unsigned host, const char *name)
 static void find(struct side *s, const char *name)
 {
 	assert_int_equal(
-		brood_find(s->b, &s->other, name, BROOD_FIND(.on = diary_table, .data = &s->d, .wait_ms = PATIENCE_MS)), 0);
+		brood_find(s->b, &s->other, name, BROOD_FIND(.on = diary_table, .data = &s->d, .wait_ms = PATIENCE_MS)),
+		0);
 }
 
 static void turn(void);
@@ -113,6 +117,13 @@ static int on_unix_links(void **state)
 {
 	return begin(state, 0);
 }
+
+#ifdef BROOD_TLS
+static int on_tls_links(void **state)
+{
+	return begin(state, 1);
+}
+#endif
 
 static int end(void **state)
 {
@@ -347,7 +358,9 @@ static void test_names(void **state)
 	assert_int_equal(brood_find(asker.b, &p, "delta/resize", BROOD_FIND(.on = diary_table, .data = &unknown)), 0);
 	say(p, "", "nobody");
 	until_both(unknown.n[BROOD_EVENT_ERROR] == 1);
-	assert_int_equal(brood_find(asker.b, &p, "alpha/own", BROOD_FIND(.on = diary_table, .data = &own, .wait_ms = PATIENCE_MS)), 0);
+	assert_int_equal(brood_find(asker.b, &p, "alpha/own",
+				    BROOD_FIND(.on = diary_table, .data = &own, .wait_ms = PATIENCE_MS)),
+			 0);
 	say(p, "", "to myself");
 	assert_int_equal(brood_register(asker.b, "own"), 0);
 	until_both(own.n[BROOD_EVENT_READY] == 1);
@@ -451,8 +464,71 @@ static void test_peer_is_removed(void **state)
 	until_both(asker.d.n[BROOD_EVENT_READY] == 2); /* the watch is still there */
 }
 
-#define LINKED(test) cmocka_unit_test_setup_teardown(test, on_unix_links, end)
+#ifdef BROOD_TLS
+/* Each waits until it has seen the other's certificate, and says what is wrong with it. */
+static void test_wrong_certificate(void **state)
+{
+	(void)state;
+	host_show(&hosts.all[BETA], "alpha");
+	hosts_start(&hosts);
+	until_by(host_said(&hosts, ALPHA, "tls.name") > 0, nap());    /* beta, dialed, shows alpha's */
+	until_by(host_said(&hosts, ALPHA, "link.denied") > 0, nap()); /* beta, who dials, shows alpha's */
+	assert_int_equal(host_said(&hosts, ALPHA, " link.up "), 0);
+	host_show(&hosts.all[BETA], "beta");
+	host_configure(&hosts, BETA);
+	kill(hosts.all[BETA].pid, SIGHUP);
+	until_by(host_said(&hosts, ALPHA, " link.up ") > 0, nap());
+}
 
+/* A client's certificate, and none, are no node's. */
+static void test_not_a_node(void **state)
+{
+	struct host *beta = &hosts.all[BETA];
+	(void)state;
+	snprintf(beta->papers, sizeof beta->papers, "tls-cert = %s\ntls-key = %s\ntls-ca = %s\n",
+		 papers_path("server-localhost.crt"), papers_path("server-localhost.key"), papers_path("ca.crt"));
+	hosts_start(&hosts);
+	until_by(host_said(&hosts, ALPHA, "link.failed") > 2, nap());
+	assert_int_equal(host_said(&hosts, ALPHA, " link.up "), 0);
+}
+
+/* A revoked one ends the link with the next reload. */
+static void test_revoked(void **state)
+{
+	struct tls_fault why;
+	(void)state;
+	hosts.all[ALPHA].url[0] = '\0'; /* alpha dials, and beta sees its certificate */
+	strcpy(hosts.all[ALPHA].url, "");
+	hosts_start(&hosts);
+	until_by(host_said(&hosts, BETA, " link.up ") > 0, nap());
+	char list[PATH_MAX], command[2 * PATH_MAX];
+	snprintf(list, sizeof list, "%s", papers_path("ca.crl"));
+	snprintf(command, sizeof command, "cp -p %s %s.before", list, list);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(papers_api()->revoke(papers_directory(), papers_path("node-alpha.crt"), &why), 0);
+	kill(hosts.all[BETA].pid, SIGHUP);
+	until_by(host_said(&hosts, BETA, "tls.revoked") > 0, nap());
+	until_by(host_said(&hosts, BETA, " link.down ") > 0, nap());
+	snprintf(command, sizeof command, "mv -f %s.before %s", list, list);
+	assert_int_equal(system(command), 0);
+	kill(hosts.all[BETA].pid, SIGHUP);
+	until_by(host_said(&hosts, BETA, " link.up ") > 1, nap());
+}
+#endif
+
+#define LINKED_BY(test, name) cmocka_unit_test_setup_teardown(test, on_##name##_links, end)
+#ifdef BROOD_TLS
+#define LINKED(test)                                                                                                   \
+	{ #test " (unix)", test, on_unix_links, end, NULL },                                                           \
+	{                                                                                                              \
+#test " (tls)", test, on_tls_links, end, NULL                                                          \
+	}
+#else
+#define LINKED(test)                                                                                                   \
+	{                                                                                                              \
+#test " (unix)", test, on_unix_links, end, NULL                                                        \
+	}
+#endif
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +548,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_three, three, end),
 		cmocka_unit_test_setup_teardown(test_not_configured, three, end),
 		LINKED(test_peer_is_removed),
+#ifdef BROOD_TLS
+		LINKED_BY(test_wrong_certificate, tls),
+		LINKED_BY(test_not_a_node, tls),
+		LINKED_BY(test_revoked, tls),
+#endif
 	};
 	return RUN("links", tests);
 }

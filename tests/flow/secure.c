@@ -7,6 +7,7 @@
 #include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -72,7 +73,7 @@ static void expect(const char *address, const char *error)
 
 static const char *address_of(const char *host, const char *as_in)
 {
-	static char text[96];
+	static char text[320];
 	snprintf(text, sizeof text, "tls://%s%s", host, strrchr(as_in, ':'));
 	return text;
 }
@@ -181,12 +182,25 @@ static void test_wrong_server(void **state)
 	expect(x->tls, "tls.issuer");
 }
 
-/* The broker listens on 127.0.0.1, so 127.1 gets there, but it is not what the certificate says. */
+/* Its name, if it leads to where the broker listens. */
+static int this_host(char *name, size_t n)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	const struct sockaddr_in *in;
+	struct addrinfo *found;
+	memset(name, 0, n);
+	if (gethostname(name, n - 1) < 0 || getaddrinfo(name, NULL, &hints, &found) != 0)
+		return 0;
+	in = (const struct sockaddr_in *)(const void *)found->ai_addr;
+	int r = found->ai_family == AF_INET && in->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+	freeaddrinfo(found);
+	return r;
+}
+
 static void test_wrong_name(void **state)
 {
+	char host[256];
 	const struct fixture *x = *state;
-	char host[256] = "";
-	assert_int_equal(gethostname(host, sizeof host - 1), 0);
 	expect(address_of("ip6-localhost.invalid", x->tls), "broker.absent");
 	struct certify_order order = { CERTIFY_SERVER, papers_directory(), "broker.example", 1 };
 	struct tls_fault why;
@@ -201,6 +215,8 @@ static void test_wrong_name(void **state)
 	assert_int_equal(fixture_start(broker), 0);
 	expect(x->tls, "tls.name");
 	expect(address_of("127.0.0.1", x->tls), "tls.name");
+	if (this_host(host, sizeof host))
+		expect(address_of(host, x->tls), "tls.name");
 }
 
 static void test_plain_client_at_a_tls_port(void **state)
