@@ -205,9 +205,12 @@ BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, cons
 
 /*
  * Flush for at most flush_ms, end every child that is not detached (its kill_signal, then SIGKILL after grace_ms) and
- * reap it, then free the handle, its peers and messages. From a callback of the same handle the work is done when the
- * callback returns. 0, or above it: so many messages and answers whose receivers had not consumed them in time, and may or
- * may not get them (0 also from a callback, where that is not known yet). exit(3) flushes too, and says it on stderr.
+ * reap it, then tell the answers, confirmations and results that are still owed (-ECANCELED, where nothing better is
+ * known), then free the handle, its peers and messages. These last callbacks are called by brood_close() itself; calls on
+ * the handle and its peers give -ESHUTDOWN in them. From a callback of the same handle the work is done when the callback
+ * returns. 0, or above it: so many messages and answers whose receivers had not consumed them in time, and may or may not
+ * get them (0 also from a callback, where that is not known yet). exit(3) flushes too, and says it on stderr; it calls
+ * nobody back.
  */
 BROOD_API int brood_close(brood *);
 
@@ -530,8 +533,8 @@ BROOD_API BROOD_CHECKED int brood_send(brood_peer *to, const struct brood_out *)
 
 /*
  * Ask. done is called exactly once with a REPLY event: the answer, or an error ("deadline", "peer.exited", "unanswered",
- * "cancelled" ...), so `confirm` is not for requests: -EINVAL. timeout_ms is above 0 or -1. Returns an id (> 0) for brood_cancel(), after which done is called with
- * -ECANCELED. Else as brood_send().
+ * "cancelled" ...), so `confirm` is not for requests: -EINVAL. timeout_ms is above 0 or -1. Returns an id (> 0) for
+ * brood_cancel(), after which done is called with -ECANCELED, as it is by brood_close(). Else as brood_send().
  */
 BROOD_API BROOD_CHECKED int64_t brood_request(brood_peer *to, const struct brood_out *, int timeout_ms, brood_fn *done,
 					      void *data);

@@ -147,36 +147,55 @@ static void free_letters(struct brood *h)
 		letter_drop(LIST_FIRST(&h->letters));
 }
 
-static void end_remotes(struct brood *h, const struct fault *f)
+static void fail_open(struct brood *h, const struct fault *f)
 {
 	struct brood_peer *p;
-	struct remote *r, *next;
+	struct remote *r;
 	TAILQ_FOREACH (p, &h->peers, entry) {
 		if (!p->remote)
 			continue;
 		request_fail_all(p->remote, f);
 		(void)confirm_fail_all(p->remote, f);
 	}
-	HASH_ITER (hh, h->by_id, r, next) {
+	for (r = h->by_id; r; r = r->hh.next) {
 		request_fail_all(r, f);
 		(void)confirm_fail_all(r, f);
-		remote_end(r);
 	}
+}
+
+static void end_remotes(struct brood *h)
+{
+	struct remote *r, *next;
+	HASH_ITER (hh, h->by_id, r, next)
+		remote_end(r);
+}
+
+/*
+ * Answers, confirmations and results are told exactly once: the last moment for that is now. Calls are refused meanwhile, so
+ * nobody asks anew.
+ */
+static void tell_promised(struct brood *h)
+{
+	struct fault f;
+	departure_remove(h); /* an exit(3) in a callback has nothing left to flush */
+	h->over = 1;
+	fault_set(&f, "cancelled", "the handle was closed");
+	child_abandon_all(h);
+	fail_open(h, &f);
+	event_tell_promised(h);
 }
 
 static void destroy(struct brood *h)
 {
-	struct fault f;
 	departure_remove(h);
 	h->closing = 1; /* no callback any more */
-	fault_set(&f, "cancelled", "the handle was closed");
 	child_abandon_all(h);
 	if (h->cursor.remote)
 		remote_unref(h->cursor.remote);
 	h->cursor.remote = NULL;
 	parcel_free(h->cursor.parcel);
 	h->cursor.parcel = NULL;
-	end_remotes(h, &f);
+	end_remotes(h);
 	event_free_all(h);
 	free_letters(h);
 	names_free(h);
@@ -221,6 +240,9 @@ static int end(struct brood *h)
 	uint64_t n = loop_flush(h, (int)h->flush_ms);
 	if (child_kill_all(h) > 0)
 		(void)loop_wait(h, -1, no_child_left, h); /* ends: every child has its grace, then SIGKILL */
+	tell_promised(h);
+	if (h->generation != handle_generation)
+		return 0; /* a callback forked, and this is the copy */
 	destroy(h);
 	return n < INT_MAX ? (int)n : INT_MAX;
 }
@@ -262,7 +284,7 @@ const struct brood_error *brood_last_error(brood *h)
 						   "connect again in the copy" };
 	if (!h)
 		return &none;
-	return handle_check(h) < 0 ? &copied : &h->last.error;
+	return h->generation != handle_generation ? &copied : &h->last.error;
 }
 
 int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)

@@ -355,6 +355,17 @@ void event_dispatch(struct brood *h)
 	}
 }
 
+void event_tell_promised(struct brood *h)
+{
+	struct event_item *i;
+	while (h->generation == handle_generation && (i = TAILQ_FIRST(&h->ready))) {
+		TAILQ_REMOVE(&h->ready, i, entry);
+		if (i->done)
+			call_item(h, i);
+		item_free(i);
+	}
+}
+
 static void unshow(struct brood *h)
 {
 	struct event_item *i = h->shown;

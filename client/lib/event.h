@@ -69,6 +69,9 @@ void event_paused(struct brood_peer *);
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);
 
+/* The handle ends: of what waits, call those whom somebody was promised to be told exactly once; drop the others. */
+void event_tell_promised(struct brood *);
+
 /* The next kept event for brood_next(); the one shown before is settled. NULL: none. */
 const struct brood_event *event_show(struct brood *);
 

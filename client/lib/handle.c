@@ -15,7 +15,9 @@ int handle_check(const struct brood *h)
 {
 	if (!h)
 		return -EINVAL;
-	return h->generation == handle_generation ? 0 : -ECHILD;
+	if (h->generation != handle_generation)
+		return -ECHILD;
+	return h->over ? -ESHUTDOWN : 0;
 }
 
 uint64_t handle_now(void)

@@ -277,6 +277,7 @@ struct brood {
 	int dispatching;       /* a turn that calls callbacks is under way */
 	int in_callback, blocking;
 	int closing, gather;
+	int over; /* brood_close() tells what is still to be told: calls are refused */
 	unsigned delivered;
 	struct link link;
 	struct cursor cursor;
@@ -321,7 +322,7 @@ struct brood {
 /* How often this process is a forked copy; differs from the handle's in a copy. */
 extern unsigned handle_generation;
 
-/* What every public call asks first: 0, -EINVAL without a handle, -ECHILD in a forked copy. */
+/* What every public call asks first: 0, -EINVAL without a handle, -ECHILD in a forked copy, -ESHUTDOWN in its last callbacks. */
 int handle_check(const struct brood *);
 
 /* A handle for one plain child, that never has a broker. For brood_close(). */

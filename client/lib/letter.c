@@ -245,7 +245,7 @@ int brood_msg_take_fd(brood_msg *msg, unsigned index)
 {
 	struct letter *m = letter_of(msg);
 	int rc = handle_check(msg ? m->h : NULL);
-	if (rc < 0)
+	if (rc < 0 && rc != -ESHUTDOWN) /* the last answers may have some, too */
 		return rc;
 	return m->parcel ? parcel_take(m->parcel, index) : -ENOENT;
 }

@@ -32,7 +32,7 @@ const void *brood_msg_pb(brood_msg *msg, const ProtobufCMessageDescriptor *type)
 		return NULL;
 	}
 	int rc = handle_check(m->h);
-	if (rc == 0)
+	if (rc == 0 || rc == -ESHUTDOWN) /* the last answers can be read, too */
 		rc = guard_unpack(type, msg->body, msg->length, 0, &unpacked);
 	if (rc == 0 && (rc = remember(m, unpacked)) < 0)
 		guard_free(unpacked);

@@ -24,6 +24,8 @@ static int why_not(struct brood_peer *p)
 	struct brood *h = p->h;
 	if (h->generation != handle_generation)
 		return -ECHILD;
+	if (h->over)
+		return -ESHUTDOWN;
 	if (h->failed) {
 		fault_copy(&h->last, &h->down);
 		return -ENOTCONN;
@@ -41,7 +43,7 @@ static inline int may_send(const struct brood_peer *p)
 {
 	const struct remote *r = p->remote;
 	const struct brood *h = p->h;
-	return r && !r->fin_sent && !r->fin_received && !r->ended && !(p->closed | h->failed | h->stopping) &&
+	return r && !r->fin_sent && !r->fin_received && !r->ended && !(p->closed | h->failed | h->stopping | h->over) &&
 	       h->generation == handle_generation;
 }
 

@@ -255,6 +255,28 @@ static void test_close_counts(void **state)
 	family_end(&f);
 }
 
+static void test_close_tells(void **state)
+{
+	struct family f = { 0 };
+	struct fixture *x = *state;
+	brood *b;
+	brood_peer *kid;
+	begin(&f, KID("worker"));
+	assert_int_equal(brood_connect(&b, x->address, BROOD_OPTIONS(.flush_ms = 200)), 0);
+	assert_int_equal(brood_find(b, &kid, info_of(f.kid).address, NULL), 0);
+	send_confirmed(kid, "numbered", 1, 0);
+	send_confirmed(kid, "keep", 2, 0);
+	send_confirmed(kid, "numbered", 3, 0);
+	assert_int_equal(brood_close(b), 2);
+	assert_int_equal(list.n, 3);
+	assert_int_equal(list.failed, 2);
+	assert_int_equal(list.disorder, 0);
+	assert_string_equal(list.error, "undelivered");
+	assert_string_equal(list.text, "the handle was closed; it may have arrived");
+	say(f.kid, "release", "");
+	family_end(&f);
+}
+
 static void test_exit_says_so(void **state)
 {
 	struct family f = { .flags = 0 };
@@ -286,6 +308,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_refused_calls),
 		ON_UNIX(test_run_waits),
 		ON_ALL(test_close_counts),
+		ON_ALL(test_close_tells),
 		ON_UNIX(test_exit_says_so),
 	};
 	return RUN("confirm", tests);

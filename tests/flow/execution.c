@@ -223,7 +223,7 @@ static void test_abort(void **state)
 	assert_int_equal(g.d.n[BROOD_EVENT_RESULT], 1);
 }
 
-/* Closing the handle is no end that anybody is told of. */
+/* Closing the handle kills it, and that is its result. */
 static void test_close_while_it_runs(void **state)
 {
 	struct family f = { 0 };
@@ -232,7 +232,22 @@ static void test_close_while_it_runs(void **state)
 	pid_t pid = info_of(f.kid).pid;
 	family_end(&f);
 	assert_int_equal(process_state(pid), 0);
+	assert_int_equal(f.d.n[BROOD_EVENT_RESULT], 1);
+	assert_string_equal(f.d.error, "exec.killed");
+}
+
+/* It has ended, and somebody else still holds its output. */
+static void test_close_while_it_lingers(void **state)
+{
+	struct family f = { 0 };
+	((struct fixture *)*state)->orphans = -1;
+	execute(&f, BROOD_ARGV("sh", "-c", "printf out; sleep 1000 & exit 3"), .linger_ms = 1000000);
+	until(f.b, info_of(f.kid).state == BROOD_IS_EXITED);
 	assert_int_equal(f.d.n[BROOD_EVENT_RESULT], 0);
+	family_end(&f);
+	assert_int_equal(f.d.n[BROOD_EVENT_RESULT], 1);
+	assert_string_equal(f.d.error, "exec.code");
+	assert_string_equal(f.d.out, "out");
 }
 
 /* ---- the blocking one -------------------------------------------------------------------------------------------- */
@@ -369,6 +384,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_timeout),
 		ON_UNIX(test_abort),
 		ON_UNIX(test_close_while_it_runs),
+		ON_UNIX(test_close_while_it_lingers),
 		ON_UNIX(test_sync_codes),
 		ON_UNIX(test_sync_refuses),
 		ON_ALL(test_sync_in_a_callback),

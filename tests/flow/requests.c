@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define MANY 10000
 
@@ -326,8 +327,120 @@ static void test_close_with_open_requests(void **state)
 	assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), NULL), 0);
 	request(&f, "keep", -1, &d);
 	assert_int_equal(ask_number(f.kid, "open"), 1);
-	family_end(&f); /* no callback any more, nothing leaks */
-	assert_int_equal(d.n[BROOD_EVENT_REPLY], 0);
+	family_end(&f); /* which ends the one who was asked */
+	assert_int_equal(d.n[BROOD_EVENT_REPLY], 1);
+	assert_string_equal(d.error, "cancelled");
+}
+
+/* In a last callback the handle does nothing more. */
+static int call_again(const brood_event *e)
+{
+	struct diary *d = e->data;
+	brood_peer *p;
+	assert_int_equal(brood_request(e->peer, BROOD_TEXT("again?"), -1, call_again, d), -ESHUTDOWN);
+	assert_int_equal(brood_send(e->peer, BROOD_TEXT("again?")), -ESHUTDOWN);
+	assert_int_equal(brood_spawn(e->handle, &p, KID("worker"), NULL), -ESHUTDOWN);
+	assert_int_equal(brood_process(e->handle, 0), -ESHUTDOWN);
+	assert_int_equal(brood_close(e->handle), 0);
+	brood_release(e->peer);
+	assert_null(e->msg);
+	return diary_write(e);
+}
+
+static void test_close_tells_who_waits(void **state)
+{
+	struct family f = { 0 };
+	struct fixture *x = *state;
+	struct diary kept = { 0 }, answered = { 0 };
+	brood_peer *kid;
+	brood *b;
+	brood_msg *m;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(brood_connect(&b, x->address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+	assert_int_equal(brood_find(b, &kid, info_of(f.kid).address, NULL), 0);
+	/* The answer is here, and nobody was told yet. */
+	assert_true(brood_request(kid, BROOD_MSG("echo", "x", 1), -1, diary_write, &answered) > 0);
+	assert_int_equal(brood_call(kid, BROOD_MSG("echo", "y", 1), PATIENCE_MS, &m), 0);
+	brood_msg_release(m);
+	assert_int_equal(answered.n[BROOD_EVENT_REPLY], 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(brood_request(kid, BROOD_MSG("keep", "x", 1), -1, call_again, &kept) > 0);
+	assert_int_equal(brood_close(b), 0); /* messages and answers; requests tell themselves */
+	assert_int_equal(answered.n[BROOD_EVENT_REPLY], 1);
+	assert_string_equal(answered.error, "");
+	assert_string_equal(answered.body, "x");
+	assert_int_equal(kept.n[BROOD_EVENT_REPLY], 3);
+	assert_string_equal(kept.error, "cancelled");
+	assert_int_equal(kept.code, -ECANCELED);
+	family_end(&f);
+}
+
+static pid_t forked = -1;
+
+static int fork_once(const brood_event *e)
+{
+	if (forked < 0)
+		forked = fork();
+	return diary_write(e);
+}
+
+/* The others are called in the original only, and the copy has no part in its end. */
+static void test_a_fork_while_it_closes(void **state)
+{
+	struct family f = { 0 };
+	struct fixture *x = *state;
+	struct diary d = { 0 };
+	brood_peer *kid;
+	brood *b;
+	int status;
+	forked = -1;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(brood_connect(&b, x->address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+	assert_int_equal(brood_find(b, &kid, info_of(f.kid).address, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(brood_request(kid, BROOD_MSG("keep", "x", 1), -1, fork_once, &d) > 0);
+	(void)brood_close(b);
+	if (forked == 0)
+		_exit((int)d.n[BROOD_EVENT_REPLY]);
+	assert_int_equal(waitpid(forked, &status, 0), forked);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	assert_int_equal(d.n[BROOD_EVENT_REPLY], 3);
+	family_end(&f);
+}
+
+/* A callback in which a program closes is not its last: those that are owed come when it has returned. */
+static int close_here(const brood_event *e)
+{
+	struct diary *d = e->data;
+	if (e->type == BROOD_EVENT_REPLY && d->n[BROOD_EVENT_REPLY] == 0) {
+		assert_int_equal(brood_close(e->handle), 0);
+		assert_int_equal(diary_write(e), 0);
+		assert_int_equal(d->n[BROOD_EVENT_REPLY], 1);
+		return 0;
+	}
+	return diary_write(e);
+}
+
+static void test_close_in_a_callback_tells_who_waits(void **state)
+{
+	struct family f = { 0 };
+	struct fixture *x = *state;
+	struct diary d = { 0 };
+	brood_peer *kid;
+	brood *b;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(brood_connect(&b, x->address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+	assert_int_equal(brood_find(b, &kid, info_of(f.kid).address, NULL), 0);
+	assert_true(brood_request(kid, BROOD_MSG("keep", "x", 1), -1, close_here, &d) > 0);
+	assert_true(brood_request(kid, BROOD_MSG("echo", "x", 1), -1, close_here, &d) > 0);
+	assert_int_equal(brood_run(b), 0);
+	assert_int_equal(d.n[BROOD_EVENT_REPLY], 2);
+	assert_string_equal(d.error, "cancelled");
+	family_end(&f);
 }
 
 /* ---- the child asks its parent ----------------------------------------------------------------------------------- */
@@ -589,6 +702,9 @@ int main(int argc, char **argv)
 		ON_ALL(test_peer_exits),
 		ON_ALL(test_peer_is_killed),
 		ON_UNIX(test_close_with_open_requests),
+		ON_UNIX(test_close_tells_who_waits),
+		ON_UNIX(test_a_fork_while_it_closes),
+		ON_UNIX(test_close_in_a_callback_tells_who_waits),
 		ON_ALL(test_child_asks),
 		ON_UNIX(test_request_in_brood_next),
 		ON_ALL(test_asker_goes),
