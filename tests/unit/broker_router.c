@@ -248,8 +248,9 @@ static void test_holders_of_shared_names(void **state)
 	assert_got(b, 0, "GONE(5,4) ");
 	assert_int_equal(registry_name_take(&b->registry, b->p[4], "shared"), 0);
 	say(b, 0, 4);
+	say(b, 2, 4); /* who is not answered */
 	say(b, 4, 0);
-	assert_got(b, 4, "data<-1 ");
+	assert_got(b, 4, "data<-1 data<-3 ");
 	assert_got(b, 0, "data<-5 ");
 	/* Without it nobody begins, and who has begun goes on, also when the policy is looked at again. */
 	registry_name_drop(&b->registry, b->p[4], "shared");
@@ -264,11 +265,14 @@ static void test_holders_of_shared_names(void **state)
 	router_detach(&b->router, b->p[4]);
 	say(b, 0, 4);
 	assert_got(b, 0, "HOLD(5,away) ");
+	assert_got(b, 2, "HOLD(5,away) ");
 	router_attach(&b->router, b->p[4], &b->fakes[4].sink);
 	assert_got(b, 0, "GO(5) ");
+	assert_got(b, 2, "GO(5) ");
 	allow(b, NULL, NULL, NULL);
 	router_review(&b->router);
 	assert_got(b, 0, "GONE(5,4) ");
+	assert_got(b, 2, "GONE(5,4) ");
 	assert_got(b, 4, "GONE(1,4) ");
 }
 
