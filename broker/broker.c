@@ -268,8 +268,13 @@ static void on_denied(void *data, const struct process *from, const struct proce
 {
 	struct broker *b = data;
 
-	log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id), FIELD_NUMBER("uid", from->uid),
-		FIELD_ID("to", to->id), FIELD_NUMBER("of", to->uid));
+	if (from->proxy)
+		log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id),
+			FIELD_TEXT("user", users_text(&b->links.users, from->uid)), FIELD_ID("to", to->id),
+			FIELD_NUMBER("of", to->uid));
+	else
+		log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id), FIELD_NUMBER("uid", from->uid),
+			FIELD_ID("to", to->id), FIELD_NUMBER("of", to->uid));
 }
 
 /* What the parts know of each other. */
@@ -604,6 +609,7 @@ static void replace_policy(struct broker *b, struct policy *fresh)
 	b->policy = *fresh;
 	sessions_expel(&b->sessions, &b->policy);
 	desk_review(&b->desk);
+	links_settle(&b->links); /* who asks from other nodes may find others now */
 }
 
 /* Nothing here can fail. */

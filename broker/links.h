@@ -27,7 +27,7 @@ void links_parted(struct links *, struct session *, const char *why);
 /* A process of ours watches "node/name", and is told by NAME. 0, -ENOSPC: it watches too many. -ENOMEM. */
 int links_watch(struct links *, struct process *, const char *name);
 void links_unwatch(struct links *, struct process *, const char *name);
-/* Who is not back by now has lost its names. */
+/* Who is not back by now has lost its names; or the policy has changed: tell again who asks from other nodes. */
 void links_settle(struct links *);
 
 #endif

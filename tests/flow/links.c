@@ -464,6 +464,42 @@ static void test_peer_is_removed(void **state)
 	until_both(asker.d.n[BROOD_EVENT_READY] == 2); /* the watch is still there */
 }
 
+/* A name that is not open, which beta's configuration shares with alpha's users; then it does not, and then it does again. */
+static void test_policy(void **state)
+{
+	char usual[sizeof hosts.all[BETA].more];
+	(void)state;
+	snprintf(usual, sizeof usual, "%s", hosts.all[BETA].more);
+	snprintf(hosts.all[BETA].more + strlen(usual), sizeof usual - strlen(usual),
+		 "[name \"resize\"]\nowner = %u\nusers = *@alpha\n", (unsigned)geteuid());
+	host_configure(&hosts, BETA);
+	hosts_start(&hosts);
+	connect_to(&service, BETA, serve);
+	service.echo = 1;
+	assert_int_equal(brood_register(service.b, "resize"), 0);
+	assert_int_equal(brood_sync(service.b, PATIENCE_MS), 0);
+	begin_asker(ALPHA, "beta/resize");
+	for (uint64_t i = 0; i < 10; i++)
+		send_number(i);
+	until_both(diary_messages(&asker.d) == 10); /* and is answered */
+	for (unsigned n = 1; n < 3; n++) {
+		char shared[sizeof usual];
+		snprintf(shared, sizeof shared, "%s", hosts.all[BETA].more);
+		snprintf(hosts.all[BETA].more, sizeof usual, "%s", usual);
+		host_configure(&hosts, BETA);
+		kill(hosts.all[BETA].pid, SIGHUP);
+		until_both(asker.d.n[BROOD_EVENT_DISCONNECT] == n);
+		assert_int_equal(asker.d.n[BROOD_EVENT_READY], n);
+		snprintf(hosts.all[BETA].more, sizeof usual, "%s", shared);
+		host_configure(&hosts, BETA);
+		kill(hosts.all[BETA].pid, SIGHUP);
+		until_both(asker.d.n[BROOD_EVENT_READY] == n + 1);
+	}
+	say(asker.other, "", "here again");
+	until_both(service.came == 11);
+	assert_int_equal(service.wrong, 0);
+}
+
 #ifdef BROOD_TLS
 /* Each waits until it has seen the other's certificate, and says what is wrong with it. */
 static void test_wrong_certificate(void **state)
@@ -548,6 +584,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_three, three, end),
 		cmocka_unit_test_setup_teardown(test_not_configured, three, end),
 		LINKED(test_peer_is_removed),
+		LINKED(test_policy),
 #ifdef BROOD_TLS
 		LINKED_BY(test_wrong_certificate, tls),
 		LINKED_BY(test_not_a_node, tls),

@@ -203,6 +203,12 @@ static void allow(struct bench *b, const char *send, const char *list, const cha
 	b->router.denied_data = b;
 }
 
+static const char *alice_at_beta(void *data, uint32_t uid)
+{
+	(void)data;
+	return uid == WHO_FOREIGN ? "alice@beta" : NULL;
+}
+
 static void test_policy_is_one_way_but_for_answers(void **state)
 {
 	struct bench *b = *state;
@@ -233,6 +239,37 @@ static void test_denied_is_for_who_may_see(void **state)
 	route(b, 0, ID(99), 1, 1); /* nobody: as before, and nobody was denied anything */
 	assert_got(b, 0, "GONE(99,4) ");
 	assert_int_equal(b->denied, 2);
+}
+
+/* One of another node: lines that name it, and answers; root here is nobody special there. */
+static void test_policy_for_other_nodes(void **state)
+{
+	struct bench *b = *state;
+
+	b->p[4]->uid = WHO_FOREIGN;
+	b->p[4]->proxy = (struct proxy *)(void *)b; /* not looked into */
+	allow(b, "*@beta > 1000, 1000 > *", "* > *", NULL);
+	for (unsigned i = 0; i < 7; i += 6) { /* a user's, root's: neither that it is there nor that it is not */
+		say(b, 4, i);
+		assert_got(b, 4, i == 0 ? "GONE(1,4) " : "GONE(7,4) ");
+	}
+	b->policy.abroad = alice_at_beta;
+	say(b, 4, 1);
+	assert_got(b, 1, "data<-5 ");
+	say(b, 6, 4);
+	say(b, 4, 6);
+	say(b, 4, 5);
+	assert_got(b, 6, "data<-5 ");
+	assert_got(b, 4, "data<-7 GONE(6,4) ");
+	/* What is taken back, and what is not. */
+	allow(b, NULL, NULL, NULL);
+	b->policy.abroad = alice_at_beta;
+	router_review(&b->router);
+	assert_got(b, 4, "GONE(2,4) ");
+	say(b, 4, 6);
+	assert_got(b, 6, "data<-5 ");
+	b->p[4]->proxy = NULL;
+	b->p[4]->uid = 1001;
 }
 
 static void test_holders_of_shared_names(void **state)
@@ -757,6 +794,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_users, begin, end),
 		cmocka_unit_test_setup_teardown(test_policy_is_one_way_but_for_answers, begin, end),
 		cmocka_unit_test_setup_teardown(test_denied_is_for_who_may_see, begin, end),
+		cmocka_unit_test_setup_teardown(test_policy_for_other_nodes, begin, end),
 		cmocka_unit_test_setup_teardown(test_holders_of_shared_names, begin, end),
 		cmocka_unit_test_setup_teardown(test_policy_is_taken_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_policy_after_a_crash, begin, end),
