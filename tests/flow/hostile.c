@@ -283,6 +283,43 @@ static void test_fatal_with_children(void **state)
 	stage_end(s);
 }
 
+/* ---- what a policy takes ----------------------------------------------------------------------------------------- */
+
+static void say_registered(const struct stage *s, const char *name, int code, const char *error)
+{
+	Brood__Registered m = BROOD__REGISTERED__INIT;
+	m.name = (char *)(uintptr_t)name;
+	m.code = code;
+	m.error = (char *)(uintptr_t)error;
+	m.text = "no";
+	assert_int_equal(raw_send_pb(s->fd, FRAME_REGISTERED, &m.base), 0);
+}
+
+/* A broker that gave something may take it back at any time. */
+static void test_denied(void **state)
+{
+	struct stage *s = stage_begin(*state);
+	Brood__Gone gone = BROOD__GONE__INIT;
+	struct diary asked = { 0 };
+	assert_int_equal(brood_register(s->b, "mine"), 0);
+	say_registered(s, "mine", 0, "");
+	until(s->b, brood_sync(s->b, 0) == 0);
+	assert_true(brood_request(s->bad_peer, BROOD_TEXT("x"), -1, diary_write, &asked) > 0);
+	gone.id = BAD;
+	gone.why = BROOD__WHY__WHY_DENIED;
+	assert_int_equal(raw_send_pb(s->fd, FRAME_GONE, &gone.base), 0);
+	until(s->b, s->bad.n[BROOD_EVENT_DISCONNECT] == 1);
+	assert_string_equal(s->bad.why, "peer.denied");
+	assert_string_equal(asked.error, "peer.denied");
+	assert_int_equal(asked.code, -EACCES);
+	say_registered(s, "mine", -EACCES, "name.denied");
+	until(s->b, s->me.n[BROOD_EVENT_ERROR] == 1);
+	assert_string_equal(s->me.error, "name.denied");
+	assert_int_equal(s->me.code, -EACCES);
+	assert_int_equal(brood_unregister(s->b, "mine"), -ENOENT);
+	stage_end(s);
+}
+
 /* ---- what is ignored --------------------------------------------------------------------------------------------- */
 
 /* Bodies that cannot be read, of frames that one can do without. */
@@ -696,6 +733,7 @@ int main(int argc, char **argv)
 		FALSE_BROKER(test_fatal_before_hello),
 		FALSE_BROKER(test_fatal_with_work_under_way),
 		FALSE_BROKER(test_fatal_with_children),
+		FALSE_BROKER(test_denied),
 		FALSE_BROKER(test_unreadable_news),
 		FALSE_BROKER(test_bombs),
 		FALSE_BROKER(test_news_of_strangers),
