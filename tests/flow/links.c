@@ -48,7 +48,7 @@ static void connect_to(struct side *s, unsigned host, brood_fn *message)
 {
 	*s = (struct side){ 0 };
 	assert_int_equal(brood_connect(&s->b, hosts.all[host].address,
-				       BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s)),
+				       BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s, .flush_ms = 50)),
 			 0);
 }
 
@@ -438,13 +438,12 @@ static void test_list_of_nodes(void **state)
 	(void)state;
 	host_start(&hosts, ALPHA);
 	connect_to(&asker, ALPHA, NULL);
-	until_by(!state_is(1, "connecting"), turn());
-	assert_int_equal(list_nodes(nodes, HOSTS_MOST), 2);
+	until_by(list_nodes(nodes, HOSTS_MOST) == 2 && nodes[1].error[0], turn());
 	assert_string_equal(nodes[0].name, "alpha");
 	assert_string_equal(nodes[0].state, "here");
 	assert_int_equal(nodes[0].processes, 1);
 	assert_string_equal(nodes[1].name, "beta");
-	assert_true(strlen(nodes[1].error) > 0);
+	assert_string_not_equal(nodes[1].state, "up");
 	host_start(&hosts, BETA);
 	until_by(state_is(1, "up"), turn());
 	assert_int_equal(list_nodes(nodes, HOSTS_MOST), 2);
@@ -548,10 +547,9 @@ static void test_revoked(void **state)
 	struct tls_fault why;
 	(void)state;
 	hosts.all[ALPHA].url[0] = '\0'; /* alpha dials, and beta sees its certificate */
-	strcpy(hosts.all[ALPHA].url, "");
 	hosts_start(&hosts);
 	until_by(host_said(&hosts, BETA, " link.up ") > 0, nap());
-	char list[PATH_MAX], command[2 * PATH_MAX];
+	char list[160], command[400];
 	snprintf(list, sizeof list, "%s", papers_path("ca.crl"));
 	snprintf(command, sizeof command, "cp -p %s %s.before", list, list);
 	assert_int_equal(system(command), 0);

@@ -128,17 +128,21 @@ static void test_garbled(void **state)
 {
 	static const char good[] = "next 4 2\n1 beta 65000000\n3 gamma 65000000\n";
 	static const char *const bad[] = {
-		"next 4 2\n1 beta 65000000\n",                                     /* a line is missing */
-		"next 4 2\n1 beta 65000000\n3 gamma 650000",                       /* torn */
-		"next 4 2\n1 beta 65000000\n3 gamma 65000000\n5 beta 65000001\n",  /* more */
-		"next 4 2\n3 beta 65000000\n1 gamma 65000000\n",                   /* not in order */
-		"next 3 2\n1 beta 65000000\n3 gamma 65000000\n",                   /* a number to come */
-		"next 4 2\n1 beta 65000000\n3 Gamma 65000000\n",                   /* no name */
-		"next 4 2\n1 beta 65000000\n3 gamma 5\n",                          /* no epoch */
-		"next 4 2\n1 beta 65000000\n3 gamma 0x65000000\n",                 /* not as we write it */
+		"next 4 2\n1 beta 65000000\n",                                    /* a line is missing */
+		"next 4 2\n1 beta 65000000\n3 gamma 650000",                      /* torn */
+		"next 4 2\n1 beta 65000000\n3 gamma 65000000\n5 beta 65000001\n", /* more */
+		"next 4 2\n3 beta 65000000\n1 gamma 65000000\n",                  /* not in order */
+		"next 3 2\n1 beta 65000000\n3 gamma 65000000\n",                  /* a number to come */
+		"next 4 2\n1 beta 65000000\n3 Gamma 65000000\n",                  /* no name */
+		"next 4 2\n1 beta 65000000\n3 gamma 5\n",                         /* no epoch */
+		"next 4 2\n1 beta 65000000\n3 gamma 0x65000000\n",                /* not as we write it */
 		"next 4 2\n1 beta 65000000\n3 gamma 65000000 \n",
 		"next 4 2\n1 beta 65000000\n\n",
-		"next 0 0\n", "next 99999999 0\n", "4 2\n", "\n", "",
+		"next 0 0\n",
+		"next 99999999 0\n",
+		"4 2\n",
+		"\n",
+		"",
 	};
 	struct bench *b = *state;
 	struct abroad a;

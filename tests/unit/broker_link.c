@@ -70,8 +70,10 @@ static void test_dead(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_of_two_stays), cmocka_unit_test(test_who_began_anew_wins),
-		cmocka_unit_test(test_versions),         cmocka_unit_test(test_back_off),
+		cmocka_unit_test(test_one_of_two_stays),
+		cmocka_unit_test(test_who_began_anew_wins),
+		cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_back_off),
 		cmocka_unit_test(test_dead),
 	};
 	return cmocka_run_group_tests_name("broker_link", tests, NULL, NULL);

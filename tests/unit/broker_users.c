@@ -123,9 +123,12 @@ static void test_adding(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers), cmocka_unit_test(test_what_is_no_user),
-		cmocka_unit_test(test_there_are_not_too_many), cmocka_unit_test(test_local),
-		cmocka_unit_test(test_lists), cmocka_unit_test(test_adding),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_what_is_no_user),
+		cmocka_unit_test(test_there_are_not_too_many),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_adding),
 	};
 	return cmocka_run_group_tests_name("broker_users", tests, NULL, NULL);
 }
