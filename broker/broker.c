@@ -300,6 +300,7 @@ static void join_parts(struct broker *b)
 		.started_ms = clock_ms(),
 		.refused = &b->sessions.refused,
 		.private = b->config->private,
+		.links = &b->links,
 		.log = b->log,
 	};
 	b->desk = (struct desk){ .registry = &b->registry,

@@ -6,7 +6,7 @@
  * and forgotten. The state of a stream is an `endpoint`, made by the first frame; it begins wherever that frame does,
  * so that a client which outlived an earlier run of the broker is understood at once.
  *
- * Only requests of three types, one type of message, and nothing larger than one item: everything else is consumed, and
+ * Only requests of four types, one type of message, and nothing larger than one item: everything else is consumed, and
  * if it asks, answered with a failure.
  */
 #include "control.h"
@@ -15,6 +15,7 @@
 #include "error.h"
 #include "guard.h"
 #include "message.h"
+#include "node.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -258,6 +259,88 @@ static int answer_list(struct exchange *x, const struct item *it, const struct a
 }
 
 /*
+ * ListNodes.
+ */
+
+#define URL_TEXT 160u
+
+struct node_entry { /* of Nodes, with its text */
+	Brood__Control__Node message;
+	char url[URL_TEXT];
+};
+
+static const char *state_of(const struct node *node)
+{
+	if (node->link)
+		return "up";
+	return node->dialed || node->connecting_fd >= 0 || node->resolve ? "connecting" : "down";
+}
+
+static void node_fill(struct node_entry *entry, const struct node *node, uint64_t now)
+{
+	Brood__Control__Node *m = &entry->message;
+
+	m->name = (char *)(uintptr_t)node->name;
+	m->url = node->url.kind ? address_text(&node->url, entry->url, sizeof(entry->url)) : entry->url;
+	m->state = (char *)(uintptr_t)state_of(node);
+	m->since_ms = now - node->since_ms;
+	m->error = (char *)(uintptr_t)node->error;
+	m->processes = node->n_proxies;
+}
+
+static int node_by_name(const void *a, const void *b)
+{
+	const Brood__Control__Node *const *p = a, *const *q = b;
+
+	return strcmp((*p)->name, (*q)->name);
+}
+
+/* Who asks from another node learns of this one only. */
+static unsigned fill_nodes(const struct exchange *x, struct node_entry *entries, Brood__Control__Node **messages)
+{
+	const struct control *c = x->control;
+	const struct node *node = c->links && !x->from->proxy ? LIST_FIRST(&c->links->nodes) : NULL;
+	uint64_t now = clock_ms();
+	unsigned n = 0;
+
+	brood__control__node__init(&entries[n].message);
+	entries[n].message.name = (char *)(uintptr_t)c->node;
+	entries[n].message.state = (char *)(uintptr_t) "here";
+	entries[n].message.since_ms = now - c->started_ms;
+	entries[n].message.processes = c->registry->processes.count - c->router->n_awaited - c->registry->n_foreign;
+	messages[n] = &entries[n].message;
+	n++;
+	for (; node && n <= NODES_MOST; node = LIST_NEXT(node, entry)) {
+		if (!node->listed)
+			continue;
+		brood__control__node__init(&entries[n].message);
+		node_fill(&entries[n], node, now);
+		messages[n] = &entries[n].message;
+		n++;
+	}
+	qsort(messages, n, sizeof(*messages), node_by_name);
+	return n;
+}
+
+static int answer_nodes(struct exchange *x, const struct item *it, const struct asked *asked,
+			const ProtobufCMessage *body)
+{
+	Brood__Control__Nodes nodes = BROOD__CONTROL__NODES__INIT;
+	struct node_entry *entries = calloc(NODES_MOST + 1, sizeof(*entries));
+	Brood__Control__Node *messages[NODES_MOST + 1];
+	int r;
+
+	(void)body;
+	if (!entries)
+		return -ENOMEM;
+	nodes.n_node = fill_nodes(x, entries, messages);
+	nodes.node = messages;
+	r = reply(x, it, ITEM_REPLY, asked->reply, &nodes.base);
+	free(entries);
+	return r;
+}
+
+/*
  * Who.
  */
 
@@ -269,7 +352,8 @@ static int answer_who(struct exchange *x, const struct item *it, const struct as
 	Brood__Control__Identity identity = BROOD__CONTROL__IDENTITY__INIT;
 	char address[ID_TEXT], user[USERS_TEXT], *at;
 
-	if (!p || p->state == PROCESS_AWAITED || !router_may(x->control->router, x->from, p))
+	if (!p || p->state == PROCESS_AWAITED || !router_may(x->control->router, x->from, p) ||
+	    (p->proxy && !user_is_foreign(p->uid))) /* its node has not said yet */
 		return fail(x, it, "peer.unknown", "there is no such process");
 	snprintf(user, sizeof(user), "%s", users_text(x->control->users, p->uid));
 	at = p->proxy ? strchr(user, '@') : NULL; /* "alice@beta" */
@@ -312,6 +396,7 @@ static const struct asked requests[] = {
 	{ "brood.control.List", "brood.control.Listing", &brood__control__list__descriptor, answer_list },
 	{ "brood.control.GetStatus", "brood.control.Status", &brood__control__get_status__descriptor, answer_status },
 	{ "brood.control.Who", "brood.control.Identity", &brood__control__who__descriptor, answer_who },
+	{ "brood.control.ListNodes", "brood.control.Nodes", &brood__control__list_nodes__descriptor, answer_nodes },
 	{ "brood.control.Line", NULL, &brood__control__line__descriptor, take_line },
 };
 
@@ -359,7 +444,7 @@ static int answer(struct exchange *x, const struct item *it)
 	if (it->kind != ITEM_REQUEST || it->continued)
 		return 0;
 	if (!asked || !asked->reply || it->more)
-		return fail(x, it, "control.unknown", "@broker answers brood.control.List, GetStatus and Who");
+		return fail(x, it, "control.unknown", "@broker answers brood.control.List, GetStatus, Who and ListNodes");
 	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
 	if (r == -ENOMEM)
 		return r;

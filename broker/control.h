@@ -10,6 +10,8 @@
 #include "router.h"
 #include "users.h"
 
+struct links;
+
 struct control {
 	const struct registry *registry;
 	const struct router *router;
@@ -18,7 +20,8 @@ struct control {
 	uint64_t started_ms;
 	const uint64_t *refused; /* sessions, so far */
 	int private;
-	struct log *log; /* where the lines of its clients' children go */
+	const struct links *links; /* NULL: with no other nodes */
+	struct log *log;           /* where the lines of its clients' children go */
 };
 
 /* A routed frame to the broker, from a live process. 0. -EBADMSG: malformed. -ENOMEM. */

@@ -96,14 +96,17 @@ static void answer_foreigner(const struct inquiries *q, const struct inquiry *i,
 	note_put(i->watcher->sink, FRAME_NAME, &told.base);
 }
 
-static void tell(const struct inquiries *q, const struct inquiry *i)
+/* What is new. That something changed which it may not see is nothing new. */
+static void tell(const struct inquiries *q, struct inquiry *i)
 {
 	const struct process *p = holder_of(q, i->watcher, i->name);
 	int is_broker = strcmp(i->name, "@broker") == 0;
 	uint64_t id = p ? p->id : 0;
 
-	if (!p && !is_broker && q->registry->settling)
+	if ((!p && !is_broker && q->registry->settling) || (i->answered && i->told == id))
 		return;
+	i->answered = 1;
+	i->told = id;
 	if (!i->watcher->proxy)
 		inquiry_answer(i, q->node, id, "");
 	else
@@ -112,7 +115,7 @@ static void tell(const struct inquiries *q, const struct inquiry *i)
 
 static void topic_tell(const struct inquiries *q, const struct topic *topic)
 {
-	const struct inquiry *i;
+	struct inquiry *i;
 
 	LIST_FOREACH (i, &topic->asked, of_place)
 		tell(q, i);
@@ -210,6 +213,7 @@ int inquiry_begin(struct inquiries *q, struct process *watcher, struct node *nod
 		i = make(q, watcher, node, place, name);
 	if (!i)
 		return -ENOMEM;
+	i->answered = 0;
 	if (!node)
 		tell(q, i);
 	*ret = i;

@@ -15,6 +15,8 @@ struct inquiry {
 	struct process *watcher;
 	struct node *node;   /* whose name it is; NULL: this one's */
 	struct topic *topic; /* this one's: all that ask for the same */
+	uint64_t told;       /* this one's: who has it, as was said last ... */
+	int answered;        /* ... if it was */
 	LIST_ENTRY(inquiry) of_watcher, of_place;
 	char name[NAME_MAX_LENGTH + 1]; /* behind the slash */
 };

@@ -286,7 +286,8 @@ static struct process *find_speaker(struct link *link, uint64_t real)
 	if (!p)
 		return NULL; /* there are too many: as if nobody were there */
 	if (p->uid != uid && !is_broker) {
-		p->uid = uid; /* it was told about before, and nobody had to do with it meanwhile */
+		p->uid = uid; /* it was told about before, and nobody had to do with it then */
+		p->proxy->confirmed = 1;
 		router_know(link->links->router, p);
 	}
 	return p;

@@ -289,6 +289,8 @@ int router_may(const struct router *r, const struct process *a, const struct pro
 
 int router_may_see(const struct router *r, const struct process *a, const struct process *b)
 {
+	if (a->proxy) /* nobody there is root here */
+		return router_may(r, a, b) || policy_may(r->registry->policy, POLICY_LIST, a->uid, b->uid);
 	return router_may(r, a, b) || router_may_users(r, POLICY_LIST, a->uid, b->uid);
 }
 

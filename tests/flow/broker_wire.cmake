@@ -20,6 +20,7 @@ target_sources(flow_broker_policy PRIVATE users.c)
 brood_wire(broker_configured)
 target_include_directories(flow_broker_configured PRIVATE ${PROJECT_SOURCE_DIR}/broker) # confine.h
 brood_wire(broker_fifo)
+brood_wire(broker_links)
 
 # Sanitizers have an allocator of their own, which cannot be counted this way.
 if(NOT BROOD_SANITIZE AND NOT BROOD_FUZZ)

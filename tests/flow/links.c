@@ -48,7 +48,7 @@ static void connect_to(struct side *s, unsigned host, brood_fn *message)
 {
 	*s = (struct side){ 0 };
 	assert_int_equal(brood_connect(&s->b, hosts.all[host].address,
-				       BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s)),
+				       BROOD_OPTIONS(.on = BROOD_ON(.message = message), .data = s, .flush_ms = 50)),
 			 0);
 }
 
@@ -403,6 +403,55 @@ static void test_broker(void **state)
 	brood_msg_release(m);
 }
 
+static int list_nodes(Brood__Control__Node *to, unsigned most)
+{
+	brood_peer *broker;
+	brood_msg *m;
+	unsigned n = 0;
+	assert_int_equal(brood_find(asker.b, &broker, "@broker", NULL), 0);
+	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.ListNodes", NULL, 0), PATIENCE_MS, &m), 0);
+	const Brood__Control__Nodes *nodes = brood_msg_pb(m, &brood__control__nodes__descriptor);
+	assert_non_null(nodes);
+	for (; n < nodes->n_node && n < most; n++) {
+		static char texts[HOSTS_MOST][3][256];
+		to[n] = *nodes->node[n];
+		to[n].name = strncpy(texts[n][0], nodes->node[n]->name, 255);
+		to[n].state = strncpy(texts[n][1], nodes->node[n]->state, 255);
+		to[n].error = strncpy(texts[n][2], nodes->node[n]->error, 255);
+	}
+	n = (unsigned)nodes->n_node;
+	brood_msg_release(m);
+	brood_release(broker);
+	return (int)n;
+}
+
+static int state_is(unsigned i, const char *state)
+{
+	Brood__Control__Node nodes[HOSTS_MOST];
+	assert_true(list_nodes(nodes, HOSTS_MOST) > (int)i);
+	return strcmp(nodes[i].state, state) == 0;
+}
+
+static void test_list_of_nodes(void **state)
+{
+	Brood__Control__Node nodes[HOSTS_MOST];
+	(void)state;
+	host_start(&hosts, ALPHA);
+	connect_to(&asker, ALPHA, NULL);
+	until_by(list_nodes(nodes, HOSTS_MOST) == 2 && nodes[1].error[0], turn());
+	assert_string_equal(nodes[0].name, "alpha");
+	assert_string_equal(nodes[0].state, "here");
+	assert_int_equal(nodes[0].processes, 1);
+	assert_string_equal(nodes[1].name, "beta");
+	assert_string_not_equal(nodes[1].state, "up");
+	host_start(&hosts, BETA);
+	until_by(state_is(1, "up"), turn());
+	assert_int_equal(list_nodes(nodes, HOSTS_MOST), 2);
+	assert_string_equal(nodes[1].error, "");
+	assert_int_equal(host_stop(&hosts, BETA, SIGTERM), 0);
+	until_by(!state_is(1, "up"), turn());
+}
+
 /* ---- three of them ----------------------------------------------------------------------------------------------- */
 
 static int three(void **state)
@@ -534,10 +583,9 @@ static void test_revoked(void **state)
 	struct tls_fault why;
 	(void)state;
 	hosts.all[ALPHA].url[0] = '\0'; /* alpha dials, and beta sees its certificate */
-	strcpy(hosts.all[ALPHA].url, "");
 	hosts_start(&hosts);
 	until_by(host_said(&hosts, BETA, " link.up ") > 0, nap());
-	char list[PATH_MAX], command[2 * PATH_MAX];
+	char list[160], command[400];
 	snprintf(list, sizeof list, "%s", papers_path("ca.crl"));
 	snprintf(command, sizeof command, "cp -p %s %s.before", list, list);
 	assert_int_equal(system(command), 0);
@@ -581,6 +629,7 @@ int main(int argc, char **argv)
 		LINKED(test_names),
 		LINKED(test_addresses),
 		LINKED(test_broker),
+		LINKED(test_list_of_nodes),
 		cmocka_unit_test_setup_teardown(test_three, three, end),
 		cmocka_unit_test_setup_teardown(test_not_configured, three, end),
 		LINKED(test_peer_is_removed),

@@ -30,6 +30,8 @@ ssize_t home_read(const struct home *home, const char *name, void *bytes, size_t
 	size_t length = strlen(text);
 
 	(void)home;
+	if (strcmp(name, "abroad") == 0)
+		return -ENOENT;
 	n = n < length ? n : length;
 	memcpy(bytes, text, n);
 	return (ssize_t)n;
@@ -112,9 +114,14 @@ static void configure(struct world *w, struct world_kind kind)
 	static const struct limits large = LIMITS_DEFAULT;
 
 	w->config.away_ms = 120000;
+	w->config.beat_ms = 60000; /* by a timer of the kernel's, which knows the true time only */
 	w->config.level = LOG_DEBUG;
 	strcpy(w->config.node, "here");
 	w->config.limits = kind.small ? small : large;
+	w->nodes[0] = (struct config_named){ .section = "peer", .name = "beta" };
+	w->nodes[1] = (struct config_named){ .section = "peer", .name = "gamma" };
+	w->config.named = w->nodes;
+	w->config.n_named = kind.linked ? 2 : 0;
 	strcpy(w->home.path, directory);
 	w->home.fd = w->home.lock_fd = -1;
 	epoch = kind.unclean ? "4000000000\n" : "4000000000 clean\n";
@@ -158,7 +165,7 @@ struct world *world_begin(struct world_kind kind)
 	log_init(&w.log, null_fd, LOG_DEBUG);
 	must(broker_init(&w.broker, &w.config, &w.home, &w.log, why, sizeof(why)) == 0);
 	must(identity_open_cookie(&w.broker.identity, "", why, sizeof(why)) == 0);
-	w.broker.router.owner = WORLD_OWNER; /* whoever runs this */
+	w.broker.router.owner = w.broker.links.owner = WORLD_OWNER; /* whoever runs this */
 	begin_peers(&w);
 	greet(&w.peers[WORLD_STRANGERS]);
 	greet(&w.peers[WORLD_STRANGERS + 1]);
@@ -180,7 +187,7 @@ static void begin_connection(struct peer *p, int in_fd, int out_fd)
 	p->in_fd = in_fd;
 	p->out_fd = out_fd;
 	p->session = NULL;
-	p->deaf = p->excused = p->told = 0;
+	p->deaf = p->excused = p->told = p->links = 0;
 	p->n = 0;
 }
 
@@ -285,6 +292,9 @@ static void must_be_allowed(struct peer *p, uint64_t source)
 	const struct registry *registry = &p->world->broker.registry;
 	const struct process *from = registry_find(registry, source), *to = registry_find(registry, p->id);
 
+	must(!from || !from->proxy || !is_honest(p));
+	if (from && from->proxy)
+		return;
 	if (from && to && from->uid && from->state != PROCESS_AWAITED)
 		must(from->uid == to->uid || from->uid == WORLD_OWNER || to->uid == WORLD_OWNER ||
 		     registry_related(from, to));
@@ -306,7 +316,9 @@ static void honest_takes(struct peer *p, const struct frame *f)
 
 static void takes(struct peer *p, const struct frame *f)
 {
-	must(frame_is_routed(f->kind) || f->kind >= FRAME_HELLO_OK || f->kind == FRAME_GOODBYE);
+	must(frame_is_routed(f->kind) || f->kind >= FRAME_HELLO_OK || f->kind == FRAME_GOODBYE ||
+	     (p->links && f->kind == FRAME_WATCH));
+	must(p->links || f->kind < FRAME_LINK);
 	must(f->kind != FRAME_BIRTH);
 	must(!p->told || !is_honest(p) || frame_is_routed(f->kind) || p->world->broker.state != BROKER_RUNNING);
 	p->told |= f->kind == FRAME_GOODBYE;
@@ -495,6 +507,8 @@ void world_end(struct world *w)
 	for (unsigned i = 0; i < WORLD_PEERS; i++)
 		world_hang_up(&w->peers[i]);
 	read_to_the_end(w);
+	w->config.n_named = 0; /* processes of nodes that are known may come back for ever */
+	links_configure(&w->broker.links, &w->config);
 	outwait(w);
 	if (w->broker.state == BROKER_RUNNING)
 		must_be_empty(&w->broker);

@@ -31,6 +31,7 @@ struct peer {
 	struct ticket_of ticket;
 	uint64_t next;  /* sequence of its next item, to whomever */
 	int deaf;       /* does not read for now */
+	int links;      /* it is another broker, or says so */
 	int excused;    /* need not be told why it is closed */
 	int told;       /* goodbye came, for whatever reason */
 	uint64_t got;   /* honest: the last item taken from the other */
@@ -42,6 +43,7 @@ struct peer {
 struct world {
 	struct broker broker;
 	struct config config;
+	struct config_named nodes[2];
 	struct home home;
 	struct log log;
 	struct peer peers[WORLD_PEERS];
@@ -51,6 +53,7 @@ struct world {
 struct world_kind {
 	int unclean; /* the run before did not end in order: its processes may come back */
 	int small;   /* limits that a script reaches */
+	int linked;  /* with the nodes "beta" and "gamma" */
 };
 
 struct world *world_begin(struct world_kind);
