@@ -272,7 +272,9 @@ static int answer_who(struct exchange *x, const struct item *it, const struct as
 	Brood__Control__Identity identity = BROOD__CONTROL__IDENTITY__INIT;
 	char address[ID_TEXT], user[80];
 
-	if (!p || p->state == PROCESS_AWAITED || !router_may(x->control->router, x->from, p))
+	if (p ? p->state == PROCESS_AWAITED : router_awaits(x->control->router, who->id))
+		return fail(x, it, "peer.away", "it was not back yet since the broker was restarted");
+	if (!p || !router_may(x->control->router, x->from, p))
 		return fail(x, it, "peer.unknown", "there is no such process");
 	identity.id = p->id;
 	identity.user = user_name(p->uid, user, sizeof(user));

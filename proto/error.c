@@ -91,6 +91,7 @@ static const struct error_reason reasons[] = {
 	{ "peer.exited", -ESRCH, "see its exit status; start it again if it is needed" },
 	{ "peer.left", -ECONNRESET, "it said goodbye; wait for it or find another" },
 	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
+	{ "peer.away", -EAGAIN, "ask again" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
 	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
 	{ "peer.forgot", -ECONNRESET, "it was away for longer than others wait; send it again if it must not be lost" },
