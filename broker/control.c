@@ -352,7 +352,9 @@ static int answer_who(struct exchange *x, const struct item *it, const struct as
 	Brood__Control__Identity identity = BROOD__CONTROL__IDENTITY__INIT;
 	char address[ID_TEXT], user[USERS_TEXT], *at;
 
-	if (!p || p->state == PROCESS_AWAITED || !router_may(x->control->router, x->from, p) ||
+	if (p ? p->state == PROCESS_AWAITED : router_awaits(x->control->router, who->id))
+		return fail(x, it, "peer.away", "it was not back yet since the broker was restarted");
+	if (!p || !router_may(x->control->router, x->from, p) ||
 	    (p->proxy && !user_is_foreign(p->uid))) /* its node has not said yet */
 		return fail(x, it, "peer.unknown", "there is no such process");
 	snprintf(user, sizeof(user), "%s", users_text(x->control->users, p->uid));

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define START_MS 1000u       /* a start has at least so long, however short the lease */
 #define AFTER_LEASE_MS 10000u /* behind its lease it was ended there, for sure */
 
 enum state { ASKED, GRANTED, STARTED, ENDED };
@@ -224,13 +225,18 @@ static void lose(struct errand *e, enum brood_cause cause)
 	peer_unref(p);
 }
 
+static unsigned start_ms(const struct errand *e)
+{
+	return e->child->plan->lease_ms > START_MS ? e->child->plan->lease_ms : START_MS;
+}
+
 static void lost_patience(struct timer *t)
 {
 	struct errand *e = (struct errand *)(void *)((char *)t - offsetof(struct errand, patience));
 	char text[160];
 	if (e->state == ASKED) {
 		snprintf(text, sizeof(text), "its nursery on %s did not answer within %u ms", e->child->plan->host,
-			 e->child->plan->lease_ms);
+			 start_ms(e));
 		fail(e, "host.unreachable", 0, text);
 	} else if (e->state != ENDED) {
 		lose(e, BROOD_UNREACHABLE);
@@ -269,8 +275,11 @@ static void on_started(struct errand *e, const ProtobufCMessage *body)
 	if (e->state != GRANTED)
 		return;
 	e->state = STARTED;
-	for (size_t i = 0; i < e->n; i++)
+	for (size_t i = 0; i < e->n; i++) {
 		relay_credit(&e->relays[i], RELAY_CREDIT);
+		if (is_paused(e, &e->relays[i]))
+			errand_pause(e, e->relays[i].target, 1); /* nobody was there to hear it */
+	}
 	e->up->started(e->child, (pid_t)((const Brood__Nursery__Started *)body)->pid);
 }
 
@@ -613,7 +622,7 @@ void errand_begin(struct errand *e)
 		fail(e, "spawn.broker", rc, strerror(-rc));
 		return;
 	}
-	(void)timer_arm(&e->h->timers, &e->patience, handle_now() + p->lease_ms);
+	(void)timer_arm(&e->h->timers, &e->patience, handle_now() + start_ms(e));
 	names_wait(nursery);
 }
 

@@ -47,7 +47,6 @@ struct keeper {
 	brood_msg *asked;           /* the request, kept; NULL: answered */
 	struct order *order;
 	uint64_t number;
-	int keep; /* it goes on without its parent */
 	struct child_kept kept;
 	struct strand *strands;
 	size_t n_strands;
@@ -405,7 +404,7 @@ static void parent_gone(struct keeper *k)
 
 static void parent_away(struct keeper *k)
 {
-	if (k->keep && !k->order->lease_ms)
+	if (k->parent_gone || k->lease.slot || !k->order->lease_ms)
 		return;
 	(void)timer_arm(&k->h->timers, &k->lease, handle_now() + k->order->lease_ms);
 }
@@ -471,11 +470,16 @@ static void ask_leave(struct keeper *k)
 		k->over = 1;
 }
 
+/* Without a broker of my own the parent cannot be reached either. */
 static int on_me(const brood_event *e)
 {
 	struct keeper *k = e->data;
 	if (e->type == BROOD_EVENT_READY)
 		ask_leave(k);
+	if (e->type == BROOD_EVENT_AWAY)
+		parent_away(k);
+	if (e->type == BROOD_EVENT_BACK && !k->parent->away)
+		timer_cancel(&k->h->timers, &k->lease);
 	if (e->type == BROOD_EVENT_ERROR && e->handle && k->h->failed)
 		k->over = 1;
 	return 0;
@@ -485,7 +489,7 @@ static int on_me(const brood_event *e)
 
 static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 {
-	static const struct brood_handlers me = { .size = sizeof(me), .ready = on_me, .error = on_me },
+	static const struct brood_handlers me = { .size = sizeof(me), .ready = on_me, .error = on_me, .away = on_me, .back = on_me },
 					   its = { .size = sizeof(its), .any = on_parent };
 	char text[ID_TEXT];
 	int rc = brood_connect(&k->h, address,
@@ -494,7 +498,12 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 		return rc;
 	k->lease.fire = lease_over;
 	rc = timer_promise(&k->h->timers, &k->lease);
-	return rc < 0 ? rc : brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
+	if (rc < 0)
+		return rc;
+	k->h->link.greeted = 1; /* the nursery knows that there is a broker: it comes back */
+	rc = brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
+	k->h->link.give_up = handle_now() + k->h->link.reconnect_ms;
+	return rc;
 }
 
 struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, struct order *order, const char *address)
@@ -503,13 +512,14 @@ struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, stru
 	if (!k)
 		return NULL;
 	k->number = m->number;
-	k->keep = m->keep;
 	if (connect_to(k, ((struct letter *)(void *)asked)->remote->id, address) < 0) {
 		keeper_free(k);
 		return NULL;
 	}
 	k->asked = asked;
 	k->order = order;
+	(void)brood_fd(k->h);
+	handle_poke(k->h); /* something may have happened already */
 	return k;
 }
 
@@ -545,13 +555,21 @@ const char *keeper_program(const struct keeper *k)
 	return k->order->program;
 }
 
+/* Who asked is told, unless it does not want it any more. */
+static void refuse(brood_msg *asked)
+{
+	struct fault why;
+	fault_set(&why, "spawn.broker", "the nursery lost its broker, or was stopped, before it started the program");
+	(void)letter_refuse((struct letter *)(void *)asked, &why);
+}
+
 void keeper_free(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_strands; i++)
 		while (!STAILQ_EMPTY(&k->strands[i].pieces))
 			drop_piece(&k->strands[i]);
 	if (k->asked)
-		brood_msg_release(k->asked); /* which answers it, if nobody did */
+		refuse(k->asked);
 	if (k->h)
 		timer_release(&k->h->timers, &k->lease);
 	if (k->child)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define STOP_MS 10000u /* for parents to hear how their children ended */
+#define AGAIN_MS 50u
 #define EVENTS 32
 
 struct member { /* a keeper */
@@ -27,6 +28,7 @@ struct nursery {
 	brood *h;
 	struct settings *settings;
 	LIST_HEAD(, member) members;
+	LIST_HEAD(, question) questions;
 	unsigned n;
 	int epoll_fd;
 	uint64_t stop_at; /* 0: goes on */
@@ -35,8 +37,10 @@ struct nursery {
 };
 
 struct question { /* whose process is that? */
+	LIST_ENTRY(question) entry;
 	struct nursery *nursery;
-	brood_msg *msg; /* kept */
+	brood_msg *msg;      /* kept */
+	struct timer again; /* the broker did not know yet */
 };
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
@@ -114,41 +118,83 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 	}
 }
 
+static int on_identity(const brood_event *);
+
+static void question_free(struct question *q)
+{
+	timer_release(&q->nursery->h->timers, &q->again);
+	LIST_REMOVE(q, entry);
+	free(q);
+}
+
+static int ask(struct question *q)
+{
+	Brood__Control__Who who = BROOD__CONTROL__WHO__INIT;
+	who.id = ((struct letter *)(void *)q->msg)->remote->id;
+	int64_t rc = brood_request_pb(q->nursery->h->broker, &who.base, -1, on_identity, q);
+	return rc < 0 ? (int)rc : 0;
+}
+
+static void cannot_tell(struct question *q, const char *text)
+{
+	struct fault why;
+	fault_set(&why, "spawn.denied", "the broker does not say who asks: %.120s", text);
+	refuse(q->msg, &why);
+	question_free(q);
+}
+
+static void ask_again(struct timer *t)
+{
+	struct question *q = (struct question *)(void *)((char *)t - offsetof(struct question, again));
+	int rc = ask(q);
+	if (rc < 0)
+		cannot_tell(q, strerror(-rc));
+}
+
+/* A broker that was restarted knows in a moment. */
+static int is_early(const struct brood_error *e)
+{
+	return e && (strcmp(e->name, "broker.lost") == 0 || strcmp(e->name, "peer.away") == 0);
+}
+
 static int on_identity(const brood_event *e)
 {
 	struct question *q = e->data;
 	const Brood__Control__Identity *who =
 		e->msg ? brood_msg_pb(e->msg, &brood__control__identity__descriptor) : NULL;
-	struct fault why;
 	if (!q->msg->wants_reply) {
 		brood_msg_release(q->msg); /* it was cancelled */
+		question_free(q);
+	} else if (is_early(e->error)) {
+		(void)timer_arm(&q->nursery->h->timers, &q->again, handle_now() + AGAIN_MS);
 	} else if (who) {
 		judge(q->nursery, q->msg, who);
+		question_free(q);
 	} else {
-		fault_set(&why, "spawn.denied", "the broker does not say who asks: %.120s",
-			  e->error ? e->error->text : "its answer cannot be read");
-		refuse(q->msg, &why);
+		cannot_tell(q, e->error ? e->error->text : "its answer cannot be read");
 	}
-	free(q);
 	return 0;
 }
 
 static int take_request(struct nursery *n, brood_msg *msg)
 {
-	Brood__Control__Who who = BROOD__CONTROL__WHO__INIT;
-	struct question *q = malloc(sizeof(*q));
-	if (!q || !brood_msg_keep(msg)) {
+	struct question *q = calloc(1, sizeof(*q));
+	if (!q || timer_promise(&n->h->timers, &q->again) < 0 || !brood_msg_keep(msg)) {
+		if (q)
+			timer_release(&n->h->timers, &q->again);
 		free(q);
 		return -ENOMEM;
 	}
-	*q = (struct question){ n, msg };
-	who.id = ((struct letter *)(void *)msg)->remote->id;
-	int64_t rc = brood_request_pb(n->h->broker, &who.base, -1, on_identity, q);
-	if (rc > 0)
-		return 0;
-	brood_msg_release(msg);
-	free(q);
-	return (int)rc;
+	q->nursery = n;
+	q->msg = msg;
+	q->again.fire = ask_again;
+	LIST_INSERT_HEAD(&n->questions, q, entry);
+	int rc = ask(q);
+	if (rc < 0) {
+		brood_msg_release(msg);
+		question_free(q);
+	}
+	return rc;
 }
 
 static int on_event(const brood_event *e)
@@ -271,6 +317,10 @@ void nursery_free(struct nursery *n)
 	struct member *m;
 	while ((m = LIST_FIRST(&n->members)))
 		dismiss(n, m);
+	while (!LIST_EMPTY(&n->questions)) {
+		brood_msg_release(LIST_FIRST(&n->questions)->msg);
+		question_free(LIST_FIRST(&n->questions));
+	}
 	(void)brood_close(n->h);
 	if (n->epoll_fd >= 0)
 		close(n->epoll_fd);

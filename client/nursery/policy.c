@@ -216,7 +216,9 @@ static int make_place(struct order *o, const struct program *p, const Brood__Nur
 
 static void make_options(struct order *o, const Brood__Nursery__Spawn *m, const struct settings *s)
 {
-	o->lease_ms = s->lease_ms && (m->lease_ms > s->lease_ms || m->keep) ? s->lease_ms : m->lease_ms;
+	o->lease_ms = m->keep ? 0 : m->lease_ms; /* 0: for ever */
+	if (s->lease_ms && (o->lease_ms == 0 || o->lease_ms > s->lease_ms))
+		o->lease_ms = s->lease_ms;
 	BROOD_INIT(o->options);
 	o->options.flags = (m->plain ? BROOD_PLAIN : 0) | (m->detached ? BROOD_DETACHED : 0);
 	o->options.file = o->file;

@@ -534,18 +534,23 @@ static int be_joiner(char **args)
 static brood_peer *start_for(char letter)
 {
 	brood_peer *p;
+	const char *host = getenv("FLOW_HOST"), *lease = host ? getenv("FLOW_LEASE") : NULL;
+	const unsigned lease_ms = lease ? (unsigned)atoi(lease) : 0;
 	const char *const *quiet = BROOD_ARGV(program, "silent");
-	const struct brood_spawn_options *plain = BROOD_SPAWN(.flags = BROOD_PLAIN);
-	const struct brood_spawn_options *detached = BROOD_SPAWN(.flags = BROOD_PLAIN | BROOD_DETACHED);
+	const struct brood_spawn_options *usual = BROOD_SPAWN(.host = host, .lease_ms = lease_ms);
+	const struct brood_spawn_options *plain =
+		BROOD_SPAWN(.flags = BROOD_PLAIN, .host = host, .lease_ms = lease_ms);
+	const struct brood_spawn_options *detached =
+		BROOD_SPAWN(.flags = BROOD_PLAIN | BROOD_DETACHED, .host = host, .lease_ms = lease_ms);
 	if (letter == 'c')
-		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "worker"), NULL));
+		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "worker"), usual));
 	else if (letter == 'i')
-		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "stubborn", "silent"), NULL));
+		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "stubborn", "silent"), usual));
 	else if (letter == 's')
-		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "late", "silent"), NULL));
+		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "late", "silent"), usual));
 	else if (letter == 'a')
 		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "server", "aloof"),
-				 BROOD_SPAWN(.flags = BROOD_DETACHED, .stdio = BROOD_STDIO(BROOD_NUL(1)))));
+				 BROOD_SPAWN(.flags = BROOD_DETACHED, .stdio = BROOD_STDIO(BROOD_NUL(1)), .host = host)));
 	else
 		MUST(brood_spawn(me, &p, quiet, letter == 'd' ? detached : plain));
 	return p;

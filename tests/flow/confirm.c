@@ -300,16 +300,16 @@ int main(int argc, char **argv)
 		ON_ALL(test_each_once_in_order),
 		ON_ALL(test_kept_is_not_consumed),
 		ON_ALL(test_survives_a_restart),
-		ON_UNIX(test_receiver_dies),
-		ON_UNIX(test_mixed_with_others),
-		ON_UNIX(test_nobody_holds_the_name),
-		ON_UNIX(test_moves_with_its_message),
+		ON_HOSTS(test_receiver_dies),
+		ON_HOSTS(test_mixed_with_others),
+		ON_HOSTS(test_nobody_holds_the_name),
+		ON_HOSTS(test_moves_with_its_message),
 		cmocka_unit_test_setup_teardown(test_descriptors_refused, fixture_setup_tcp, fixture_teardown),
-		ON_UNIX(test_refused_calls),
-		ON_UNIX(test_run_waits),
+		ON_HOSTS(test_refused_calls),
+		ON_HOSTS(test_run_waits),
 		ON_ALL(test_close_counts),
 		ON_ALL(test_close_tells),
-		ON_UNIX(test_exit_says_so),
+		ON_HOSTS(test_exit_says_so),
 	};
 	return RUN("confirm", tests);
 }

@@ -224,6 +224,6 @@ static void test_ten_thousand(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = { ON_UNIX(test_results_that_do_things), ON_ALL(test_ten_thousand) };
+	const struct CMUnitTest tests[] = { ON_UNIX(test_results_that_do_things), ON_ALL_HERE(test_ten_thousand) };
 	return RUN("crowd", tests);
 }

@@ -373,23 +373,23 @@ static void test_sync_and_stolen_status(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_UNIX(test_success),
-		ON_UNIX(test_codes_and_signals),
-		ON_UNIX(test_cannot_start),
-		ON_UNIX(test_shell),
+		ON_HOSTS(test_success),
+		ON_HOSTS(test_codes_and_signals),
+		ON_HOSTS(test_cannot_start),
+		ON_HOSTS(test_shell),
 		ON_UNIX(test_max_output),
-		ON_UNIX(test_flood),
-		ON_UNIX(test_both_streams),
+		ON_HOSTS(test_flood),
+		ON_HOSTS(test_both_streams),
 		ON_UNIX(test_input),
-		ON_UNIX(test_timeout),
+		ON_HOSTS(test_timeout),
 		ON_UNIX(test_abort),
-		ON_UNIX(test_close_while_it_runs),
+		ON_HOSTS(test_close_while_it_runs),
 		ON_UNIX(test_close_while_it_lingers),
 		ON_UNIX(test_sync_codes),
-		ON_UNIX(test_sync_refuses),
+		ON_HOSTS(test_sync_refuses),
 		ON_ALL(test_sync_in_a_callback),
-		ON_UNIX(test_sync_in_threads),
-		ON_UNIX(test_sync_and_stolen_status),
+		ON_HOSTS(test_sync_in_threads),
+		ON_HOSTS(test_sync_and_stolen_status),
 	};
 	return RUN("execution", tests);
 }

@@ -111,6 +111,7 @@ void nursery_start(struct fixture *f, const char *configuration)
 	struct brood_peer_info i = info_of(brood_self(b));
 	snprintf(node, sizeof node, "%s", i.node);
 	flow_host = node;
+	setenv("FLOW_HOST", node, 1); /* for children that are parents */
 	brood_close(b);
 	assert_int_equal(unlink(path), 0);
 }
@@ -135,6 +136,7 @@ int nursery_teardown(void **state)
 {
 	int status = flow_nursery ? nursery_stop(SIGTERM) : 0, rc = fixture_teardown(state);
 	flow_host = NULL;
+	unsetenv("FLOW_HOST");
 	if (status)
 		print_message("the nursery ended with %#x\n", (unsigned)status);
 	return status ? -1 : rc;

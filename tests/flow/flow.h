@@ -63,10 +63,11 @@ void nursery_start(struct fixture *, const char *configuration);
 /* End it by this signal: its wait status. */
 int nursery_stop(int signo);
 
-/* All options that are written so have that host. */
+/* Options for another host, and for this test's: whatever is written so goes there. */
+#define BROOD_SPAWN_TO(host_, ...)                                                                                     \
+	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), .host = (host_), __VA_ARGS__ })
 #undef BROOD_SPAWN
-#define BROOD_SPAWN(...)                                                                                               \
-	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), .host = flow_host, __VA_ARGS__ })
+#define BROOD_SPAWN(...) BROOD_SPAWN_TO(flow_host, __VA_ARGS__)
 
 /* SIGKILL the fixture's broker, and remove the socket and the FIFO that it could not. */
 void kill_broker_hard(struct fixture *);
@@ -75,7 +76,7 @@ void kill_broker_hard(struct fixture *);
 	{                                                                                                              \
 #test " (" #name ")", test, on_##name, fixture_teardown, NULL                                          \
 	}
-#define ON_UNIX(test) ON_TRANSPORT(test, unix), ON_NURSERY(test)
+#define ON_UNIX(test) ON_TRANSPORT(test, unix)
 #define ON_FIFO(test) ON_TRANSPORT(test, fifo)
 #define ON_TCP(test) ON_TRANSPORT(test, tcp)
 #define ON_TLS(test) ON_TRANSPORT(test, tls)
@@ -89,7 +90,10 @@ void kill_broker_hard(struct fixture *);
 	{                                                                                                              \
 #test " (nursery)", test, on_nursery, nursery_teardown, NULL                                           \
 	}
-#define ON_ALL(test) ON_UNIX(test), ON_FIFO(test), ON_NET(test)
+/* Without another host, and with one: the nursery's. */
+#define ON_ALL_HERE(test) ON_UNIX(test), ON_FIFO(test), ON_NET(test)
+#define ON_ALL(test) ON_ALL_HERE(test), ON_NURSERY(test)
+#define ON_HOSTS(test) ON_UNIX(test), ON_NURSERY(test)
 
 /* The end of main(argc, argv): all tests, or those that match the pattern in argv[1]. */
 #define RUN(name, tests)                                                                                               \

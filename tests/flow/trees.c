@@ -251,12 +251,12 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		ON_UNIX(test_the_leader_goes_first),
-		ON_UNIX(test_timeout_of_a_tree),
-		ON_UNIX(test_close_with_a_tail),
+		ON_HOSTS(test_timeout_of_a_tree),
+		ON_HOSTS(test_close_with_a_tail),
 		ON_UNIX(test_term_for_a_tree),
-		ON_UNIX(test_no_tail_when_alone),
-		ON_UNIX(test_tidy),
-		ON_UNIX(test_stopped),
+		ON_HOSTS(test_no_tail_when_alone),
+		ON_HOSTS(test_tidy),
+		ON_HOSTS(test_stopped),
 		ON_UNIX(test_reaped),
 		ON_UNIX(test_out_of_memory),
 	};
