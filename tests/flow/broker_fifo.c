@@ -3,6 +3,7 @@
  * and many clients. Every test has a broker of its own.
  */
 #include "guard.h"
+#include "leftovers.h"
 #include "message.h"
 #include "wire.h"
 #include <dirent.h>
@@ -51,26 +52,13 @@ static int begin(void **state)
 	return 0;
 }
 
-/* Files of pairs in the directory. */
-static unsigned pairs(const struct bench *b)
-{
-	DIR *files = opendir(b->broker.dir);
-	const struct dirent *file;
-	unsigned n = 0;
-
-	while ((file = readdir(files)))
-		n += knock_is_pair(file->d_name) != 0;
-	closedir(files);
-	return n;
-}
-
 static int end(void **state)
 {
 	struct bench *b = *state;
 	struct stat st;
 
 	wire_leave(&b->witness);
-	assert_int_equal(pairs(b), 0);
+	assert_int_equal(leftovers_pairs(b->broker.dir), 0);
 	if (b->broker.pid > 0) {
 		assert_int_equal(wire_broker_stop(&b->broker, SIGTERM), 0);
 		assert_int_equal(fstatat(b->directory, "fifo", &st, 0), -1);
@@ -132,7 +120,7 @@ static void test_by_hand(void **state)
 	say(b, "\nbrood 1 fifo-by-hand\n");
 	wire_take_pair(&w, in, out);
 	hello(&w, 0);
-	assert_int_equal(pairs(b), 0);
+	assert_int_equal(leftovers_pairs(b->broker.dir), 0);
 	close(hold);
 	wire_data(&w, b->witness.id, 1, "by hand");
 	wire_expect_data(&b->witness, w.id, "by hand");
@@ -330,7 +318,7 @@ static void test_broker_has_no_descriptor(void **state)
 		n--;
 	} while (f.kind == FRAME_HELLO_OK && ++n >= 0);
 	assert_int_equal(f.kind, FRAME_GOODBYE);
-	for (unsigned waited = 0; pairs(b) > 0; waited++) { /* they go behind the last word */
+	for (unsigned waited = 0; leftovers_pairs(b->broker.dir) > 0; waited++) { /* they go behind the last word */
 		assert_true(waited < PATIENCE_MS);
 		usleep(1000);
 	}
@@ -365,7 +353,7 @@ static void test_client_died_before(void **state)
 	make(b, "fifo-dead.down");
 	say(b, "\nbrood 1 fifo-dead\n");
 	all_is_well(b);
-	assert_int_equal(pairs(b), 0);
+	assert_int_equal(leftovers_pairs(b->broker.dir), 0);
 }
 
 static void test_client_is_killed(void **state)
@@ -423,14 +411,14 @@ static void test_broker_is_killed_before_it_came(void **state)
 
 	assert_int_equal(kill(b->broker.pid, SIGSTOP), 0);
 	wire_connect(&w, b->address);
-	assert_int_equal(pairs(b), 2);
+	assert_int_equal(leftovers_pairs(b->broker.dir), 2);
 	p.fd = w.knock.rendezvous;
 	assert_int_equal(poll(&p, 1, 0), 0);
 	assert_int_equal(wire_broker_stop(&b->broker, SIGKILL), -SIGKILL);
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 	assert_true(knock_is_vain(&w.knock, w.channel.in_fd, w.channel.out_fd));
 	wire_close(&w);
-	assert_int_equal(pairs(b), 0);
+	assert_int_equal(leftovers_pairs(b->broker.dir), 0);
 	wire_close(&b->witness);
 	wire_broker_start(&b->broker, (const char *[]){ "--listen", "fifo:", NULL });
 	wire_connect(&b->witness, b->address);

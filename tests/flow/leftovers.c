@@ -5,6 +5,7 @@
  * is counted once.
  */
 #include "leftovers.h"
+#include "knock.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -145,4 +146,16 @@ unsigned leftovers_files(const char *directory, const char *const *allowed)
 		return files_found + 1;
 	}
 	return files_found;
+}
+
+unsigned leftovers_pairs(const char *directory)
+{
+	DIR *files = opendir(directory);
+	const struct dirent *file;
+	unsigned n = 0;
+	while (files && (file = readdir(files)))
+		n += knock_is_pair(file->d_name) != 0;
+	if (files)
+		closedir(files);
+	return n;
 }

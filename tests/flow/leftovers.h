@@ -31,4 +31,7 @@ unsigned leftovers_processes(int timeout_ms, int orphans);
 /* Remove a directory tree: the number of files in it whose name `allowed` (NULL-ended) does not list. */
 unsigned leftovers_files(const char *directory, const char *const *allowed);
 
+/* Files of pairs of FIFOs in a broker's directory. */
+unsigned leftovers_pairs(const char *directory);
+
 #endif
