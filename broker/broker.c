@@ -283,7 +283,7 @@ static void join_parts(struct broker *b)
 	b->registry.policy = &b->policy;
 	b->router.denied = on_denied;
 	b->router.denied_data = b;
-	b->life = (struct life){ &b->registry, &b->router, b->log, &b->absences };
+	b->life = (struct life){ &b->registry, &b->router, b->log, &b->absences, &b->exits };
 	b->welcome = (struct welcome){
 		.registry = &b->registry,
 		.router = &b->router,
@@ -296,7 +296,9 @@ static void join_parts(struct broker *b)
 	b->control = (struct control){
 		.registry = &b->registry,
 		.router = &b->router,
+		.exits = &b->exits,
 		.node = b->config->node,
+		.pid_space = b->welcome.pid_space,
 		.started_ms = clock_ms(),
 		.refused = &b->sessions.refused,
 		.private = b->config->private,
@@ -337,6 +339,7 @@ static int make_parts(struct broker *b)
 
 	accounts_init(&b->accounts, &b->config->limits);
 	registry_init(&b->registry, &b->accounts, desk_named, NULL);
+	exits_init(&b->exits, &b->config->limits);
 	router_init(&b->router, &b->registry, geteuid(), b->identity.first_epoch, b->identity.unclean);
 	join_parts(b);
 	b->base = make_base();
@@ -774,6 +777,7 @@ void broker_deinit(struct broker *b)
 	links_deinit(&b->links);
 	forget_talks(b);
 	registry_deinit(&b->registry);
+	exits_deinit(&b->exits);
 	accounts_deinit(&b->accounts);
 	policy_free(&b->policy);
 	if (b->base) {

@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "desk.h"
+#include "exits.h"
 #include "home.h"
 #include "identity.h"
 #include "life.h"
@@ -28,6 +29,7 @@ struct broker {
 	struct router router;
 	struct life life;
 	struct absences absences;
+	struct exits exits;
 	struct welcome welcome;
 	struct control control;
 	struct links links;

@@ -14,7 +14,7 @@
 
 #define CONFIG_LISTEN_MOST 8u
 #define CONFIG_PEERS_MOST 64u
-#define SETTINGS 43u      /* rows of the table in settings.c, ... */
+#define SETTINGS 44u      /* rows of the table in settings.c, ... */
 #define NAMED_SETTINGS 3u /* ... and of those in sections that have a name */
 
 struct origin { /* of a value */

@@ -27,8 +27,9 @@
 #define BROOD_VERSION "0.1.0"
 #endif
 
-#define PAGE_MOST 256u  /* processes in one Listing, which then fits one item */
-#define NAMES_TEXT 256u /* bytes for the names of one process */
+#define PAGE_MOST 256u   /* processes in one Listing, which then fits one item */
+#define NAMES_TEXT 256u  /* bytes for the names of one process */
+#define ENDINGS_MOST 32u /* in one answer */
 
 struct asked; /* a type of request */
 
@@ -162,7 +163,13 @@ static const char *const transports[] = {
 	[TRANSPORT_CHILD] = "child", [TRANSPORT_FIFO] = "fifo", [TRANSPORT_LINK] = "link",
 };
 
-static void entry_fill(struct entry *entry, struct process *p, uint64_t now)
+/* Where its number means it, as it says itself, or its parent does. */
+static uint64_t pid_space_of(const struct control *c, const struct process *p)
+{
+	return p->pid != 0 && p->visible ? c->pid_space : 0;
+}
+
+static void entry_fill(const struct control *c, struct entry *entry, struct process *p, uint64_t now)
 {
 	Brood__Control__Process *m = &entry->message;
 	const struct port *port = p->port;
@@ -178,6 +185,8 @@ static void entry_fill(struct entry *entry, struct process *p, uint64_t now)
 	m->transport = (char *)(uintptr_t)transports[p->transport];
 	m->state = (char *)(uintptr_t)(p->state == PROCESS_LIVE ? "live" : "lost");
 	m->since_ms = now - p->since_ms;
+	m->pid_space = pid_space_of(c, p);
+	m->came_ms = clock_since_boot(p->since_ms);
 	if (!port)
 		return;
 	m->frames_in = port->frames_in;
@@ -230,7 +239,7 @@ static int reply_listing(struct exchange *x, const struct item *it, const char *
 	size_t i;
 
 	for (i = 0; entries && i < n; i++) {
-		entry_fill(&entries[i], found[i], now);
+		entry_fill(x->control, &entries[i], found[i], now);
 		messages[i] = &entries[i].message;
 	}
 	listing.process = messages;
@@ -371,6 +380,223 @@ static int answer_who(struct exchange *x, const struct item *it, const struct as
 }
 
 /*
+ * Why.
+ */
+
+static const char *const whys[] = {
+	[BROOD__WHY__WHY_UNKNOWN] = "unseen", [BROOD__WHY__WHY_LEFT] = "left",     [BROOD__WHY__WHY_EXITED] = "exited",
+	[BROOD__WHY__WHY_LOST] = "lost",      [BROOD__WHY__WHY_CLOSED] = "closed",
+};
+static const char *const causes[] = {
+	[BROOD__CAUSE__CAUSE_UNKNOWN] = "",          [BROOD__CAUSE__CAUSE_EXITED] = "exited",
+	[BROOD__CAUSE__CAUSE_SIGNALED] = "signaled", [BROOD__CAUSE__CAUSE_STOLEN] = "stolen",
+	[BROOD__CAUSE__CAUSE_FAILED] = "failed",
+};
+static const char *const enders[] = {
+	[BROOD__ENDED_BY__BY_ITSELF] = "itself",   [BROOD__ENDED_BY__BY_KILL] = "kill",
+	[BROOD__ENDED_BY__BY_TIMEOUT] = "timeout", [BROOD__ENDED_BY__BY_OUTPUT] = "output",
+	[BROOD__ENDED_BY__BY_UNREADY] = "unready", [BROOD__ENDED_BY__BY_MEMORY] = "memory",
+};
+
+#define WORD(words, i) word(words, sizeof(words) / sizeof(*(words)), (unsigned)(i))
+
+/* Of a table; a newer client may say what is not in it. */
+static char *word(const char *const *words, size_t n, unsigned i)
+{
+	return (char *)(uintptr_t)(i < n && words[i] ? words[i] : "other");
+}
+
+static char *text_of(const char *text)
+{
+	return (char *)(uintptr_t)(text ? text : "");
+}
+
+struct ended { /* of Endings, with its texts */
+	Brood__Control__Ending message;
+	char address[ID_TEXT], parent[ID_TEXT];
+};
+
+/* Its parent's user has what it wrote anyway. */
+static int is_its_parents(const struct exchange *x, const struct ending *e)
+{
+	return e->parent != 0 && (e->parent == x->from->id || e->parent_uid == x->from->uid);
+}
+
+static void ended_fill(const struct exchange *x, struct ended *entry, const struct ending *e, uint64_t now)
+{
+	Brood__Control__Ending *m = &entry->message;
+	const struct process *p = x->from;
+
+	brood__control__ending__init(m);
+	m->id = e->id;
+	m->address = id_format(e->id, entry->address);
+	m->name = text_of(e->names);
+	m->title = text_of(e->title);
+	m->parent = e->parent;
+	m->parent_address = e->parent ? id_format(e->parent, entry->parent) : text_of("");
+	m->parent_title = text_of(e->parent_title);
+	m->pid = e->pid;
+	m->uid = e->user->uid;
+	m->ago_ms = now - e->ended_ms;
+	m->lived_ms = e->ended_ms - e->began_ms;
+	m->why = WORD(whys, e->why);
+	m->error = text_of(e->error);
+	m->cause = WORD(causes, e->cause);
+	m->code = e->code;
+	m->signo = e->signo;
+	m->core = e->core;
+	m->ended_by = WORD(enders, e->ended_by);
+	m->wall_ms = e->wall_ms;
+	m->user_us = e->user_us;
+	m->system_us = e->system_us;
+	m->max_rss_kib = e->max_rss_kib;
+	m->stage = text_of(e->stage);
+	if (p->uid != e->user->uid && !is_its_parents(x, e) && !router_is_almighty(x->control->router, p->uid))
+		return; /* what it said itself is nobody else's */
+	m->text = text_of(e->text);
+	m->tail = (ProtobufCBinaryData){ e->tail_length, (uint8_t *)e->tail };
+}
+
+/* 1 if this word is among the names. */
+static int has_name(const char *names, const char *name)
+{
+	size_t n = strlen(name);
+	const char *at;
+
+	for (at = names; at; at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL)
+		if (strncmp(at, name, n) == 0 && (at[n] == '\0' || at[n] == ' '))
+			return 1;
+	return 0;
+}
+
+static int is_meant(const Brood__Control__Why *why, const struct ending *e)
+{
+	if (why->id)
+		return e->id == why->id;
+	if (why->name[0])
+		return e->names && has_name(e->names, why->name);
+	return why->pid ? e->pid == why->pid : why->all || !e->in_peace;
+}
+
+/* As may_see() has it for those who live. */
+static int may_know(const struct exchange *x, const struct ending *e)
+{
+	const struct router *router = x->control->router;
+	const uint32_t uid = x->from->uid;
+
+	if (x->from->proxy)
+		return is_its_parents(x, e) || policy_may(x->control->registry->policy, POLICY_LIST, uid, e->user->uid);
+	return is_its_parents(x, e) || router_may_users(router, POLICY_SEND, uid, e->user->uid) ||
+	       router_may_users(router, POLICY_LIST, uid, e->user->uid);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct ending *const *p = a, *const *q = b;
+
+	return ((*p)->serial < (*q)->serial) - ((*p)->serial > (*q)->serial);
+}
+
+/* Those that are meant, and that the asker may know of, the newest first. The array has room for all. */
+static size_t find_ended(const struct exchange *x, const Brood__Control__Why *why, const struct ending **found)
+{
+	const struct ending *e;
+	uint32_t at = 0;
+	size_t n = 0;
+
+	while ((e = exits_next(x->control->exits, &at)))
+		if (is_meant(why, e) && may_know(x, e))
+			found[n++] = e;
+	qsort(found, n, sizeof(*found), newest_first);
+	return n;
+}
+
+/* The newest, if there are several of that number. */
+static struct process *find_pid(const struct exchange *x, uint32_t pid)
+{
+	struct process *p, *newest = NULL;
+	uint32_t at = 0;
+
+	while ((p = table_next(&x->control->registry->processes, &at)))
+		if (p->pid == pid && p->state != PROCESS_AWAITED && may_see(x, p) && (!newest || p->id > newest->id))
+			newest = p;
+	return newest;
+}
+
+/* Who is meant and lives, or NULL. */
+static struct process *find_living(const struct exchange *x, const Brood__Control__Why *why)
+{
+	const struct registry *registry = x->control->registry;
+	struct process *p = NULL;
+
+	if (why->id)
+		p = registry_find(registry, why->id);
+	else if (why->name[0])
+		p = registry_name_holder(registry, x->from->uid, why->name);
+	else if (why->pid)
+		p = find_pid(x, why->pid);
+	return p && p->state != PROCESS_AWAITED && may_see(x, p) ? p : NULL;
+}
+
+static int fail_why(struct exchange *x, const struct item *it)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "no such process is known here; the broker remembers the last %u that ended",
+		 (unsigned)x->control->exits->limits->exits);
+	return fail(x, it, "why.unknown", text);
+}
+
+static int reply_endings(struct exchange *x, const struct item *it, const char *type, const struct ending **found,
+			 size_t n, struct process *living, int more)
+{
+	Brood__Control__Endings endings = BROOD__CONTROL__ENDINGS__INIT;
+	Brood__Control__Ending *messages[ENDINGS_MOST];
+	struct ended *entries = calloc(n + 1, sizeof(*entries));
+	const uint64_t now = clock_ms();
+	struct entry alive;
+	int r;
+
+	if (!entries)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		ended_fill(x, &entries[i], found[i], now);
+		messages[i] = &entries[i].message;
+	}
+	endings.ending = messages;
+	endings.n_ending = n;
+	endings.more = more;
+	endings.kept = x->control->exits->limits->exits;
+	if (living) {
+		entry_fill(x->control, &alive, living, now);
+		endings.living = &alive.message;
+	}
+	r = reply(x, it, ITEM_REPLY, type, &endings.base);
+	free(entries);
+	return r;
+}
+
+static int answer_why(struct exchange *x, const struct item *it, const struct asked *asked,
+		      const ProtobufCMessage *body)
+{
+	const Brood__Control__Why *why = (const Brood__Control__Why *)body;
+	size_t most = why->most == 0 ? 1 : why->most < ENDINGS_MOST ? why->most : ENDINGS_MOST, n;
+	const struct ending **found = calloc(x->control->exits->by_id.count + 1u, sizeof(*found));
+	struct process *living = find_living(x, why);
+	int r, asks_for_one = why->id || why->name[0] || why->pid;
+
+	if (!found)
+		return -ENOMEM;
+	n = find_ended(x, why, found);
+	if (n == 0 && !living && asks_for_one)
+		r = fail_why(x, it);
+	else
+		r = reply_endings(x, it, asked->reply, found, n < most ? n : most, living, n > most);
+	free(found);
+	return r;
+}
+
+/*
  * Line.
  */
 
@@ -399,6 +625,7 @@ static const struct asked requests[] = {
 	{ "brood.control.GetStatus", "brood.control.Status", &brood__control__get_status__descriptor, answer_status },
 	{ "brood.control.Who", "brood.control.Identity", &brood__control__who__descriptor, answer_who },
 	{ "brood.control.ListNodes", "brood.control.Nodes", &brood__control__list_nodes__descriptor, answer_nodes },
+	{ "brood.control.Why", "brood.control.Endings", &brood__control__why__descriptor, answer_why },
 	{ "brood.control.Line", NULL, &brood__control__line__descriptor, take_line },
 };
 
@@ -446,7 +673,8 @@ static int answer(struct exchange *x, const struct item *it)
 	if (it->kind != ITEM_REQUEST || it->continued)
 		return 0;
 	if (!asked || !asked->reply || it->more)
-		return fail(x, it, "control.unknown", "@broker answers brood.control.List, GetStatus, Who and ListNodes");
+		return fail(x, it, "control.unknown",
+			    "@broker answers List, GetStatus, Who, Why and ListNodes of brood.control");
 	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
 	if (r == -ENOMEM)
 		return r;

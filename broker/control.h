@@ -4,6 +4,7 @@
 #ifndef BROOD_CONTROL_H
 #define BROOD_CONTROL_H
 
+#include "exits.h"
 #include "frame.h"
 #include "log.h"
 #include "registry.h"
@@ -16,7 +17,9 @@ struct control {
 	const struct registry *registry;
 	const struct router *router;
 	struct users *users;
+	const struct exits *exits;
 	const char *node;
+	uint64_t pid_space; /* ours, as welcome has it */
 	uint64_t started_ms;
 	const uint64_t *refused; /* sessions, so far */
 	int private;

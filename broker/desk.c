@@ -10,6 +10,7 @@
  */
 #include "desk.h"
 #include "body.h"
+#include "clock.h"
 #include "error.h"
 #include "note.h"
 #include "text.h"
@@ -232,7 +233,7 @@ static void on_unregister(struct desk *desk, struct session *s, const struct fra
 
 	if (!body)
 		return;
-	registry_name_drop(desk->registry, s->process, body->name);
+	registry_name_give_up(desk->registry, s->process, body->name);
 	forget_claims(desk, s->process, body->name);
 	guard_free(&body->base);
 }
@@ -315,9 +316,28 @@ static int may_say_died(const struct desk *desk, const struct process *teller, c
 	return p->parent == teller || (survived && p->parent && p->spawned && p->uid == teller->uid);
 }
 
-static void died(struct desk *desk, struct session *s, uint64_t id)
+/* Could this process have had a child of that id, of which nothing is known here? One of an earlier run it could, too. */
+static int may_have_had(const struct desk *desk, const struct process *parent, uint64_t id)
 {
+	return registry_block_of(parent, id) != 0 || id >> 32 < desk->router->first_epoch;
+}
+
+static void remember(struct desk *desk, const struct process *teller, const struct process *p, const Brood__Died *said)
+{
+	int unknown = !p || p->state == PROCESS_AWAITED;
+
+	if (unknown)
+		exits_tell(desk->life->exits, teller, NULL, said, may_have_had(desk, teller, said->id), clock_ms());
+	else if (!p->proxy && may_say_died(desk, teller, p))
+		exits_tell(desk->life->exits, teller, p, said, 1, clock_ms());
+}
+
+static void died(struct desk *desk, struct session *s, const Brood__Died *said)
+{
+	const uint64_t id = said->id;
 	struct process *p = registry_find(desk->registry, id);
+
+	remember(desk, s->process, p, said);
 
 	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
 		departed_add(&desk->registry->departed, id,
@@ -345,7 +365,7 @@ static void on_died(struct desk *desk, struct session *s, const struct frame *f)
 
 	if (!body)
 		return;
-	died(desk, s, body->id);
+	died(desk, s, body);
 	guard_free(&body->base);
 }
 
@@ -363,6 +383,14 @@ static void on_goodbye(struct desk *desk, struct session *s, const struct frame 
 		bury(desk, p);
 	else
 		life_end(desk->life, p, BROOD__WHY__WHY_LEFT, NULL);
+}
+
+static void refused(void *data, const struct process *p, const struct error_reason *reason, const char *text)
+{
+	struct desk *desk = data;
+
+	if (!p->dying)
+		exits_see(desk->life->exits, p, BROOD__WHY__WHY_CLOSED, reason->name, text, clock_ms());
 }
 
 static void ended(void *data, struct session *s)
@@ -436,4 +464,4 @@ static void parted(void *data, struct session *s, const char *why)
 	links_parted(((struct desk *)data)->links, s, why);
 }
 
-const struct session_ops desk_ops = { control, request, ended, link_frame, parted };
+const struct session_ops desk_ops = { control, request, refused, ended, link_frame, parted };

@@ -143,6 +143,8 @@ static void take_lost_children(struct life *life, struct process *p, struct proc
 static void end_one(struct life *life, struct process *p, Brood__Why why, struct process *except)
 {
 	log_say(life->log, LOG_PROCESS_GONE, FIELD_ID("id", p->id), FIELD_TEXT("why", why_names[why]));
+	if (p->state != PROCESS_AWAITED && !p->proxy) /* its own node knows how it ended */
+		exits_see(life->exits, p, why, NULL, NULL, clock_ms());
 	p->sink = NULL;
 	absence_end(life->absences, p);
 	registry_name_drop(life->registry, p, "");

@@ -5,6 +5,7 @@
 #define BROOD_LIFE_H
 
 #include "absence.h"
+#include "exits.h"
 #include "log.h"
 #include "registry.h"
 #include "router.h"
@@ -14,6 +15,7 @@ struct life {
 	struct router *router;
 	struct log *log;
 	struct absences *absences;
+	struct exits *exits; /* who ended is remembered there */
 };
 
 /* A new process with this connection. NULL without memory. */

@@ -41,6 +41,7 @@ struct limits {
 	uint32_t absent;      /* whose connection ends after that is gone */
 	uint32_t absent_seen; /* of those the first so many have a descriptor; the others are only waited for */
 	uint32_t claims;      /* names asked for while earlier holders may come back */
+	uint32_t exits;       /* processes of which it is remembered how they ended; 0: none */
 
 	uint32_t hello_ms; /* that a new connection has for its HELLO */
 };
@@ -53,7 +54,7 @@ struct limits {
 		.id_blocks_per_process = 1024, .sessions_per_user = 65536, .names_per_user = 65536,                    \
 		.greetings_per_user = 65536, .connections_per_user = 0, .connection_burst = 128, .connections = 0,     \
 		.descriptors = 0, .awaited = 65536, .absent = 16384, .absent_seen = 1024, .claims = 65536,             \
-		.hello_ms = 5000                                                                                       \
+		.exits = 1024, .hello_ms = 5000                                                                        \
 	}
 
 #endif

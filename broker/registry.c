@@ -85,6 +85,7 @@ void registry_remove(struct registry *r, struct process *p)
 	table_remove(&r->processes, p->id);
 	free(p->blocks);
 	free(p->abroad);
+	free(p->had);
 	free(p);
 }
 
@@ -291,6 +292,18 @@ void registry_name_drop(struct registry *r, struct process *p, const char *text)
 		name_drop(r, p, name);
 	while (text[0] == '\0' && !LIST_EMPTY(&p->names))
 		name_drop(r, p, LIST_FIRST(&p->names));
+}
+
+void registry_name_give_up(struct registry *r, struct process *p, const char *name)
+{
+	char names[256];
+	char *had = p->n_names > 0 ? strdup(registry_names(p, names, sizeof(names))) : NULL;
+
+	if (had) {
+		free(p->had);
+		p->had = had;
+	}
+	registry_name_drop(r, p, name);
 }
 
 struct process *registry_name_holder(const struct registry *r, uint32_t uid, const char *text)

@@ -77,6 +77,7 @@ struct process {
 	struct proxy *proxy;      /* NULL: it is of this node */
 	struct inquiry_list asks; /* names with a node's in front that it watches */
 	char *abroad;             /* who of other nodes may write to it: "user@node", separated by blanks; or NULL */
+	char *had;                /* the names it had when it gave up some, or NULL */
 	uint64_t since_ms;        /* when it came */
 	uint32_t uid, pid;
 	uint32_t told; /* the last death it was told of: see router */
@@ -151,6 +152,8 @@ int registry_name_take(struct registry *, struct process *, const char *name);
 void registry_name_open(struct registry *, struct process *, const char *name);
 /* Names it does not hold are ignored; "" is all it holds. */
 void registry_name_drop(struct registry *, struct process *, const char *name);
+/* The same, at its own wish: it is remembered which names it had. */
+void registry_name_give_up(struct registry *, struct process *, const char *name);
 /* Whom this user means by the name. NULL: nobody. */
 struct process *registry_name_holder(const struct registry *, uint32_t uid, const char *name);
 /* A name that the process holds though its user may not, as the policy is now; valid until it drops it. NULL: there is none. */

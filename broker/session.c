@@ -30,7 +30,6 @@
 #include "absence.h"
 #include "clock.h"
 #include "dial.h"
-#include "error.h"
 #include "note.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -142,6 +141,7 @@ static void say_goodbye(struct session *s, Brood__Parting parting, const struct 
 void session_refuse(struct session *s, const char *name, const char *format, ...)
 {
 	char text[256];
+	const struct error_reason *reason = error_reason(name);
 	va_list args;
 
 	if (s->state == SESSION_CLOSING)
@@ -153,7 +153,9 @@ void session_refuse(struct session *s, const char *name, const char *format, ...
 	s->refused = 1;
 	log_say(s->all->log, LOG_SESSION_REFUSED, FIELD_ID("id", s->process ? s->process->id : 0),
 		FIELD_NUMBER("uid", s->uid), FIELD_TEXT("error", name), FIELD_TEXT("text", text));
-	say_goodbye(s, BROOD__PARTING__PARTING_REFUSED, error_reason(name), text);
+	say_goodbye(s, BROOD__PARTING__PARTING_REFUSED, reason, text);
+	if (s->process)
+		s->all->ops->refused(s->all->data, s->process, reason, text);
 	close_for(s, text);
 }
 

@@ -10,6 +10,7 @@
 
 #include "account.h"
 #include "channel.h"
+#include "error.h"
 #include "log.h"
 #include "outbox.h"
 #include "registry.h"
@@ -62,6 +63,8 @@ struct session_ops {
 	void (*control)(void *data, struct session *, const struct frame *);
 	/* A routed frame whose destination is the broker. */
 	void (*request)(void *data, struct session *, const struct frame *);
+	/* A live session of this process was refused, and closes next. */
+	void (*refused)(void *data, const struct process *, const struct error_reason *, const char *text);
 	/* A live session is closing: see to its process. Called once. */
 	void (*ended)(void *data, struct session *);
 	/* A frame of another broker, also the LINK that says it is one. */

@@ -148,6 +148,8 @@ const struct setting settings[SETTINGS] = {
 	COUNT("absent-seen", absent_seen, 1, 65535,
 	      "How many of these are watched, so that their end is known at once."),
 	COUNT("claims", claims, 1, 16777216, "Names asked for while earlier holders may come back."),
+	COUNT_OR("none", "exits", exits, 1, 1048576,
+		 "Processes of which it is remembered how they ended; who has most of them loses one first."),
 	{ .section = "limits",
 	  .key = "hello-timeout",
 	  .type = SETTING_DURATION,

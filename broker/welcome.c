@@ -167,7 +167,7 @@ static void hello_again(struct welcome *w, const struct claim *claim)
 	if (hello->title[0])
 		registry_entitle(p, hello->title);
 	if (hello->pid)
-		p->pid = hello->pid;
+		take_pid(w, p, hello);
 	if (hello->level)
 		p->level = 1;
 	take_guests(p, hello);
@@ -582,6 +582,7 @@ static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt
 		return;
 	}
 	p->pid = adopt->pid;
+	p->visible = s->process->visible;
 	p->level = 1;
 	p->spawned = 1;
 	registry_relate(p, parent);

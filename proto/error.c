@@ -112,6 +112,7 @@ static const struct error_reason reasons[] = {
 	{ "peer.away", -EAGAIN, "ask again" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
 	{ "peer.denied", -EACCES, "have it allowed as send in the section [policy] of the broker's broodd.conf" },
+	{ "why.unknown", -ESRCH, "see who is there with: brood ps, and who ended lately with: brood why" },
 	{ "peer.closed", -ECONNRESET, "the broker closed its connection; see the broker's log" },
 	{ "peer.forgot", -ECONNRESET, "it was away for longer than others wait; send it again if it must not be lost" },
 	{ "stream.gap", -EPROTO, "this is a defect of brood: please report it, with the broker's log" },

@@ -34,6 +34,10 @@ static const struct command {
 } commands[] = {
 	{ "ps", cli_ps, "list the processes that the broker knows" },
 	{ "status", cli_status, "tell how the broker is" },
+	{ "why", cli_why, "tell how a process ended" },
+	{ "kill", cli_kill, "send a signal to a process" },
+	{ "check", cli_check, "tell whether a program could be started here, step by step" },
+	{ "spawn", cli_spawn, "start a program that outlives this command" },
 	{ "run", cli_run, "run a program that ends when this one does" },
 	{ "worker", cli_worker, "make any filter a process that answers requests" },
 	{ "pipe", cli_pipe, "messages as lines in named pipes, for shell scripts" },

@@ -29,36 +29,53 @@ int session_open(const struct cli *cli, brood **ret)
 }
 
 /* The answer as a struct, or the reason why it is none. */
-static int unpack(brood_msg *msg, const char *command, const ProtobufCMessageDescriptor *type, const void **ret)
+static int unpack(brood_msg *msg, const ProtobufCMessageDescriptor *type, const void **ret)
 {
 	const void *unpacked = brood_msg_pb(msg, type);
 	if (!unpacked) {
 		int rc = -errno;
-		fprintf(stderr, "brood %s: the broker's answer \"%s\" is not understood: %s\n", command, msg->type,
-			strerror(-rc));
+		fprintf(stderr, "brood: the broker's answer \"%s\" is not understood: %s\n", msg->type, strerror(-rc));
 		return rc;
 	}
 	*ret = unpacked;
 	return 0;
 }
 
-int session_ask_broker(brood *b, const char *command, const ProtobufCMessage *request,
-		       const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret)
+/* 0 and its answer, or a negative errno with the reason in brood_last_error(). */
+static int call_broker(brood *b, const ProtobufCMessage *request, brood_msg **answer)
 {
 	brood_peer *broker = NULL;
-	brood_msg *answer = NULL;
 	int rc = brood_find(b, &broker, "@broker", NULL);
 	if (rc == 0)
-		rc = brood_call_pb(broker, request, PATIENCE_MS, &answer);
-	if (rc < 0)
-		session_explain(command, brood_last_error(b));
+		rc = brood_call_pb(broker, request, PATIENCE_MS, answer);
 	brood_release(broker);
-	if (rc < 0)
-		return rc;
-	rc = unpack(answer, command, type, ret);
+	return rc;
+}
+
+static int take_answer(brood_msg *answer, const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret)
+{
+	int rc = unpack(answer, type, ret);
 	if (rc < 0)
 		brood_msg_release(answer);
 	else
 		*msg = answer;
 	return rc;
+}
+
+int session_call_broker(brood *b, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
+			brood_msg **msg, const void **ret)
+{
+	brood_msg *answer = NULL;
+	int rc = call_broker(b, request, &answer);
+	return rc < 0 ? rc : take_answer(answer, type, msg, ret);
+}
+
+int session_ask_broker(brood *b, const char *command, const ProtobufCMessage *request,
+		       const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret)
+{
+	brood_msg *answer = NULL;
+	int rc = call_broker(b, request, &answer);
+	if (rc < 0)
+		session_explain(command, brood_last_error(b));
+	return rc < 0 ? rc : take_answer(answer, type, msg, ret);
 }

@@ -17,6 +17,10 @@ int session_open(const struct cli *, brood **ret);
 /* Write an error of libbrood to stderr: "brood ps: what and why", and its hint. */
 void session_explain(const char *command, const struct brood_error *);
 
+/* As session_ask_broker(), but the reason is in brood_last_error(). */
+int session_call_broker(brood *, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
+			brood_msg **msg, const void **ret);
+
 /*
  * Ask the broker itself. 0 and *ret, an unpacked `type` that belongs to *msg, to be released; else a negative errno,
  * and the reason is on stderr.

@@ -9,12 +9,12 @@
  */
 #include "child.h"
 #include "birth.h"
-#include "brood.pb-c.h"
 #include "errand.h"
 #include "error.h"
 #include "event.h"
 #include "lines.h"
 #include "link.h"
+#include "obituary.h"
 #include "parting.h"
 #include "peer.h"
 #include "pump.h"
@@ -218,6 +218,7 @@ static void tell_exit(struct child *c)
 	verdict_describe(c);
 	if (p->remote && c->missing)
 		remote_remember(p->remote); /* what comes of it later is not a stranger's */
+	obituary_complete(c);
 	if (p->remote)
 		parting_gone(p->remote, &f);
 	else
@@ -290,13 +291,6 @@ void child_left(struct brood_peer *p)
 		sent_all(p->child, 0);
 }
 
-static void say_died(struct child *c)
-{
-	Brood__Died died = BROOD__DIED__INIT;
-	died.id = birth_id(c);
-	pump_control(c->peer->h, FRAME_DIED, &died.base, -1);
-}
-
 /* Everything it sent has passed if it said goodbye; else the broker must look into its channel. */
 static void ask_for_end(struct child *c)
 {
@@ -308,7 +302,7 @@ static void ask_for_end(struct child *c)
 	}
 	int up = link_is_up(h);
 	if (up)
-		say_died(c);
+		obituary_send(c);
 	c->patience.fire = no_end_came;
 	if (timer_arm(&h->timers, &c->patience, handle_now() + (up ? END_PATIENCE_MS : AWAY_PATIENCE_MS)) < 0)
 		no_end_came(&c->patience);
@@ -342,6 +336,7 @@ static void pidfd_ready(struct source *s, unsigned events)
 	care_for_tail(c);
 	if (!verdict_take(c))
 		return;
+	verdict_describe(c);
 	if (c->tail && signal_by_pidfd(c, 0, PIDFD_SIGNAL_PROCESS_GROUP) == -ESRCH)
 		no_tail(c);
 	c->state = CHILD_REAPED;
@@ -397,6 +392,7 @@ static void failed_as(struct child *c, const char *name, int code, const char *w
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };
 	p->has_exit = 1;
+	obituary_complete(c);
 	if (p->remote) {
 		parting_report(p->remote, &f);
 		remote_end(p->remote);

@@ -55,6 +55,7 @@ struct child {
 	const char *failed_as;         /* the error's name, if it could not start */
 	uint64_t last;                 /* of what it sent, as far as the broker saw; once ... */
 	int awaits;                    /* ... that has to come yet */
+	int mourned;                   /* the broker was told how it ended */
 	int tail;                      /* the process group still has its grace when the child itself is gone */
 	void (*free)(struct child *);
 };

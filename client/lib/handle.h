@@ -9,7 +9,7 @@
  *   request      my open questions                  parting  how a relation ends
  *   names        finding and taking names           lines    a child's lines for the broker's log
  *   relay, errand          a program on another host, and its descriptors
- *   birth, verdict, child  a program I started      exec     ... with collected output
+ *   birth, verdict, obituary, child  a program I started   exec  ... with collected output
  *   inbound      what came in: frames to items to events
  *   loop         a turn, and all that waits         send, brood, departure   the public calls, and exit(3)
  */

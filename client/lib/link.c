@@ -235,7 +235,7 @@ static size_t read_cookie(const struct link *l, uint8_t *to, size_t n)
 	return got > 0 ? (size_t)got : 0;
 }
 
-/* A broker in the same one can see when this process ends. */
+/* A broker in the same one can see when this process ends, and others there know whom its number means. */
 static uint64_t pid_space(void)
 {
 	struct stat s;
@@ -250,8 +250,8 @@ static void say_hello(struct brood *h, unsigned ids)
 	hello.pid = (uint32_t)getpid();
 	hello.title = program_invocation_short_name;
 	hello.ids = ids;
-	if (l->address_kind != ADDRESS_UNIX && (l->address_kind != ADDRESS_TLS || l->loopback))
-		hello.pid_space = pid_space(); /* over others the broker sees it, or cannot */
+	if (l->address_kind != ADDRESS_TLS || l->loopback)
+		hello.pid_space = pid_space();
 	hello.level = !(h->flags & BROOD_NO_RECONNECT);
 	hello.open = h->open;
 	if (h->abroad)

@@ -97,14 +97,14 @@ int peer_set_table(struct brood_peer *p, const struct brood_handlers *on, void *
 
 const char *peer_label(struct brood_peer *p)
 {
+	if (p->remote && p->remote->resolved && p->remote->id && !*p->address)
+		id_format(p->remote->id, p->address);
 	if (p->name)
 		return p->name;
 	if (p->kind == PEER_SELF)
 		return "this process";
 	if (p->kind == PEER_BROKER)
 		return "@broker";
-	if (p->remote && p->remote->resolved && !*p->address)
-		id_format(p->remote->id, p->address);
 	if (*p->address)
 		return p->address;
 	if (p->child && p->child->plan)

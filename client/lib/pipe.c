@@ -119,6 +119,8 @@ static void took(struct pipe *p, size_t n)
 {
 	p->have = p->kept + n;
 	p->buffer[p->have] = '\0';
+	if (p->keeps_tail)
+		tail_add(&p->tail, p->buffer + p->kept, n);
 	p->owed -= n < p->owed ? n : p->owed;
 	if (p->owed == 0 && p->more)
 		owe_more(p);
@@ -418,4 +420,5 @@ void pipe_deinit(struct pipe *p)
 	free(p->buffer);
 	p->buffer = NULL;
 	p->have = 0;
+	tail_deinit(&p->tail);
 }

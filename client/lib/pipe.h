@@ -12,6 +12,7 @@
 #define BROOD_PIPE_H
 
 #include "handle.h"
+#include "tail.h"
 
 enum pipe_kind { PIPE_PLAIN, PIPE_SOCKET, PIPE_TERMINAL };
 
@@ -44,6 +45,8 @@ struct pipe {
 	unsigned want_drain : 1;
 	unsigned mid_line : 1;   /* terminal: what was written last was not the end of a line */
 	unsigned lines_lost : 1; /* said that nobody logs its lines */
+	unsigned keeps_tail : 1; /* what was read last is remembered ... */
+	struct tail tail;        /* ... here */
 	uint8_t *buffer;
 	size_t have, kept;      /* bytes shown; of those taken before, still at the beginning of the buffer */
 	size_t owed, more;      /* to be read before EXIT or the end; how much more may come to that */

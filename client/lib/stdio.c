@@ -44,7 +44,9 @@ static int make_pair(int target, int ends[2])
 
 static void add_pipe(struct opening *o, enum pipe_kind kind, int target, int fd, const struct pipe_sink *sink)
 {
-	pipe_init(&o->set->pipes[o->set->n_pipes++], o->peer, kind, target, fd, sink);
+	struct pipe *p = &o->set->pipes[o->set->n_pipes++];
+	pipe_init(p, o->peer, kind, target, fd, sink);
+	p->keeps_tail = o->peer->remote && kind == PIPE_PLAIN && target == STDERR_FILENO;
 }
 
 static int open_pipe(struct opening *o, const struct brood_stdio *want, struct stdio_entry *e)

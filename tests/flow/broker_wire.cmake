@@ -17,6 +17,7 @@ brood_wire(broker_users)
 brood_wire(broker_policy)
 target_sources(flow_broker_users PRIVATE users.c)
 target_sources(flow_broker_policy PRIVATE users.c)
+brood_wire(broker_why)
 brood_wire(broker_configured)
 target_include_directories(flow_broker_configured PRIVATE ${PROJECT_SOURCE_DIR}/broker) # confine.h
 brood_wire(broker_fifo)

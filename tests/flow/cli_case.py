@@ -57,12 +57,12 @@ def status(*argv, **how):
 
 
 class Broker:
-    def __init__(self):
+    def __init__(self, *flags):
         self.directory = tempfile.mkdtemp()
         self.place = os.path.join(self.directory, "brood")
         os.mkdir(self.place, 0o700)
         os.environ["BROOD_ADDRESS"] = "unix:" + self.place + "/sock"
-        self.process = subprocess.Popen([os.environ["BROOD_BROKER"], "--dir", self.place, "--log-level", "warn"])
+        self.process = subprocess.Popen([os.environ["BROOD_BROKER"], "--dir", self.place, "--log-level", "warn", *flags])
         until(lambda: os.path.exists(self.place + "/sock"), "a broker")
 
     def __enter__(self):

@@ -54,5 +54,6 @@ library_flow(isolation)
 library_flow(links)
 target_sources(flow_links PRIVATE hosts.c)
 target_compile_options(flow_links PRIVATE "SHELL:-iquote ${PROJECT_SOURCE_DIR}/client/lib") # it opens its names, which programs cannot
+library_flow(why)
 library_flow(crowd)
 set_tests_properties(flow.crowd PROPERTIES TIMEOUT 300)

@@ -77,6 +77,7 @@ static void name_type(struct script *s, struct item *it)
 {
 	static const char *const names[] = {
 		"brood.control.List", "brood.control.GetStatus", "brood.control.Line", "shop.Order", "a",
+		"brood.control.Why",
 	};
 
 	it->name = names[script_byte(s) % (sizeof(names) / sizeof(*names))];

@@ -182,8 +182,12 @@ static void watch_name(const struct step *s)
 static void died(const struct step *s)
 {
 	Brood__Died m = BROOD__DIED__INIT;
+	const uint8_t *tail;
 
 	m.id = somebody(s);
+	m.cause = script_byte(s->script) % 6;
+	m.tail.len = script_bytes(s->script, &tail);
+	m.tail.data = (uint8_t *)(uintptr_t)tail;
 	for (unsigned i = 0; i < WORLD_STRANGERS; i++)
 		s->world->peers[i].excused |= s->world->peers[i].id == m.id;
 	say(s, script_control(frame, FRAME_DIED, &m.base));

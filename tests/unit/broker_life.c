@@ -30,6 +30,7 @@ static struct bench {
 	struct log log;
 	struct life life;
 	struct absences absences;
+	struct exits exits;
 	struct event_base *base;
 	struct ear ears[4];
 } bench;
@@ -79,7 +80,8 @@ static int begin(void **state)
 	log_init(&bench.log, STDERR_FILENO, LOG_ERROR);
 	bench.base = event_base_new();
 	absences_init(&bench.absences, bench.base, &limits, 1000, &bench.router.grace, life_over, &bench.life);
-	bench.life = (struct life){ &bench.registry, &bench.router, &bench.log, &bench.absences };
+	bench.life = (struct life){ &bench.registry, &bench.router, &bench.log, &bench.absences, &bench.exits };
+	exits_init(&bench.exits, &limits);
 	for (int i = 0; i < 4; i++)
 		bench.ears[i].sink.put = hear;
 	return 0;
@@ -92,6 +94,7 @@ static int end(void **state)
 	event_base_free(bench.base);
 	router_deinit(&bench.router);
 	registry_deinit(&bench.registry);
+	exits_deinit(&bench.exits);
 	accounts_deinit(&bench.accounts);
 	return 0;
 }

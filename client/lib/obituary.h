@@ -1,0 +1,14 @@
+/*
+ * obituary: what the broker is told of a child's end: how, whose doing it was, what it used, and its last words.
+ */
+#ifndef BROOD_OBITUARY_H
+#define BROOD_OBITUARY_H
+
+#include "child.h"
+
+/* DIED, with all that is known by now. The connection is up, and the child has its id. */
+void obituary_send(struct child *);
+/* Once more, if there is something that was not said, and somebody to say it to. */
+void obituary_complete(struct child *);
+
+#endif
