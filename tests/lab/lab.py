@@ -19,7 +19,7 @@ BIN = os.path.join(BUILD, "bin")
 CREW = os.path.join(BUILD, "tests/lab_crew")
 TOP = "/run/lab"  # in the memory of the inner namespaces
 NAMES = ("alpha", "beta", "gamma")
-USERS = {"root": 0, "brood": 900, "alice": 1001, "bob": 1002}
+USERS = {"root": 0, "brood": 900, "alice": 1001, "bob": 1002, "pod": 10001}
 PORT = 7433
 PATIENCE = 40
 

@@ -2,10 +2,12 @@
 import random
 import time
 
+import pages
+from kubelet import Kubelet
 from lab import PORT, certificate, said, until
 
 MESSAGES, RATE = 100000, 10000  # in all, a second
-GROUPS = ("host", "client")
+GROUPS = ("host", "client", "deploy")
 
 
 def by_name():
@@ -146,3 +148,25 @@ def client_messages(lab):
     env = as_client(lab.beta, of=lab.alpha)
     faults = Faults(lab.beta, lab.alpha, ("cut", "loss", "deaf", "reset", "broker"))
     exchange(lab, lab.alpha, lab.beta, ("at-alpha", "at-beta"), faults, beta=env)
+
+
+# ---- what deploy/ has ----------------------------------------------------------------------------------------------------
+
+
+def deploy_kubernetes(lab):
+    """Broker and worker as pods, after what deploy/kubernetes/README.md says: a request through both, with the token."""
+    kubelet = Kubelet({"brood": lab.alpha, "upper": lab.beta})
+    lab.beta.write("etc/hosts", f"127.0.0.1 localhost\n{lab.alpha.address} brood.brood.svc\n")
+    lab.gamma.run("mkdir", "/var/lib/work")
+    (_, code), = pages.blocks("deploy/kubernetes/README.md")
+    for line in pages.commands(code):
+        if line.startswith("kubectl"):
+            answer = kubelet.kubectl(line, f"{lab.gamma.disk}/var/lib/work")
+        else:
+            lab.gamma.run("sh", "-ec", "cd /var/lib/work; " + line)
+    assert answer == "HELLO", answer
+    said("brood request upper hello: " + answer)
+    for name in ("upper", "brood"):
+        pod = kubelet.pods[name].running
+        pod.kill(15)
+        pod.ends()
