@@ -150,6 +150,45 @@ def client_messages(lab):
     exchange(lab, lab.alpha, lab.beta, ("at-alpha", "at-beta"), faults, beta=env)
 
 
+def traces(host, directory):
+    """How many children left a trace there, for each number."""
+    found = {}
+    for name in host.run("ls", directory).split():
+        number = int(name.partition(".")[0])
+        found[number] = found.get(number, 0) + 1
+    return found
+
+
+def families(lab, parent, on, count, faults, *argv, env=None, patience=100):
+    """A parent whose children run on a host, during faults: each child started once, ended once, for the right cause; none is left."""
+    directory = "/run/user/1001/children"
+    on.run("mkdir", directory, user="alice")
+    crew = parent.crew("parent", count, 8, directory, *argv, user="alice", env=env)
+    crew.event("begun")
+    since = time.monotonic()
+    while crew.running():
+        faults.one()
+        assert time.monotonic() - since < patience, "the children do not end"
+    crew.ends()
+    result = crew.event("sum")
+    ran = traces(on, directory)
+    said(f"{count} children in {time.monotonic() - since:.1f} s during {faults}")
+    said(f"started {len(ran)}, twice {sum(n > 1 for n in ran.values())}; ends as they should be {result['right']}")
+    assert ran == {number: 1 for number in range(count)}
+    assert result["right"] == count, crew.events("wrong")
+    for host in lab.hosts.values():
+        until(lambda: host.count(" child ") == (0, 0), f"{host.name}: no orphan, no zombie")
+
+
+def client_children(lab):
+    """A parent of another host, over TLS, that starts children there while broker and network fail: one end each, the right one."""
+    lab.alpha.configure()
+    lab.alpha.start_broker()
+    env = as_client(lab.beta, of=lab.alpha)
+    faults = Faults(lab.beta, lab.alpha, ("cut", "loss", "deaf", "reset", "broker"), seed=2)
+    families(lab, lab.beta, lab.beta, 300, faults, env=env)
+
+
 # ---- what deploy/ has ----------------------------------------------------------------------------------------------------
 
 
