@@ -293,6 +293,7 @@ static void begin(void)
 	snprintf(number, sizeof(number), "%u", w->number);
 	MUST(brood_spawn(me, &peer, BROOD_ARGV(family.program, "child", family.directory, number),
 			 BROOD_SPAWN(.on = &on, .data = w)));
+	MUST(brood_send(peer, BROOD_TEXT("begin")));
 }
 
 static int as_it_should(const struct ward *w)
@@ -382,13 +383,26 @@ static void leave_trace(const char *directory, const char *number)
 	}
 }
 
+static unsigned told;
+
+static int hear(const brood_event *e)
+{
+	(void)e;
+	told++;
+	return 0;
+}
+
+/* The parent said something before we ran; it is the first to speak. */
 static int child_play(char **argv)
 {
 	unsigned number = (unsigned)strtoul(argv[1], NULL, 10);
 	leave_trace(argv[0], argv[1]);
-	MUST(brood_connect(&me, NULL, NULL));
+	MUST(brood_connect(&me, NULL, BROOD_OPTIONS(.on = BROOD_ON(.message = hear))));
+	while (told == 0)
+		MUST(brood_process(me, -1));
 	MUST(brood_send(brood_parent(me), BROOD_TEXT(argv[1])));
 	MUST(brood_sync(me, -1)); /* it was consumed: from here on only our end matters */
+	usleep(number % 5 * 20000);
 	switch (how_of(number)) {
 	case RETURNS:
 	case HOWS:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 
-BUILD = os.path.abspath(os.environ.get("BROOD_BUILD") or os.path.join(os.path.dirname(__file__), "../../build"))
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+BUILD = os.path.abspath(os.environ.get("BROOD_BUILD") or os.path.join(SOURCE, "build"))
 BIN = os.path.join(BUILD, "bin")
 CREW = os.path.join(BUILD, "tests/lab_crew")
 TOP = "/run/lab"  # in the memory of the inner namespaces
@@ -46,6 +47,8 @@ BOOT = """
 for each in etc var/lib; do mount --bind $LAB/$each /$each; done
 mount --bind $LAB/boot_id /proc/sys/kernel/random/boot_id
 mount -t tmpfs lab /run
+mount -t tmpfs lab /usr/local/share
+install -D -m 644 -t /usr/local/share/brood $SOURCE/deploy/systemd/links.conf
 install -d -m 755 /run/brood /run/user
 for each in alice:1001 bob:1002; do install -d -m 700 -o ${each#*:} -g ${each#*:} /run/user/${each#*:}; done
 hostname $NAME
@@ -115,6 +118,7 @@ class Program:
         self.host, self.title = host, title
         self.out, self.err = (os.path.join(host.logs, f"{title}.{end}") for end in ("out", "err"))
         uid = str(USERS[user])
+        self.begun = os.path.getsize(self.err) if os.path.exists(self.err) else 0  # another one of this title may have written there
         environment = {"PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": f"/var/lib/{user}", "LANG": "C.UTF-8",
                        "XDG_RUNTIME_DIR": f"/run/user/{uid}", "BROOD_LAB": os.environ["BROOD_LAB"], **(env or {})}
         if door:  # a socket handed over, as a service manager does it: it is descriptor 3
@@ -125,7 +129,6 @@ class Program:
                  "--regid", uid, "--clear-groups", "--", *argv],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd="/",
                 pass_fds=(3,) if door else (), preexec_fn=(lambda: os.dup2(door.fileno(), 3)) if door else None)
-        self.read = 0  # of its events
 
     @property
     def pid(self):
@@ -151,6 +154,12 @@ class Program:
 
     def text(self):
         return "".join(open(path, errors="replace").read() for path in (self.out, self.err))
+
+    def new_text(self):
+        """What it alone wrote to stderr."""
+        with open(self.err, errors="replace") as file:
+            file.seek(self.begun)
+            return file.read()
 
     def events(self, kind=None):
         """All that it told so far."""
@@ -186,7 +195,6 @@ class Host:
         self._install()
 
     def _install(self):
-        os.makedirs(f"{self.disk}/var/lib/brood", mode=0o755)
         os.makedirs(self.logs)
         must("cp", "-a", "/etc", f"{self.disk}/etc")
         self.write("etc/hosts", "127.0.0.1 localhost\n" + "".join(f"10.77.0.{i + 1} {name}\n" for i, name in enumerate(NAMES)))
@@ -195,9 +203,9 @@ class Host:
             os.makedirs(home, mode=0o700, exist_ok=True)
             os.chmod(home, 0o700)
             os.chown(home, uid, uid)
-        extra = "".join(f"{user}:x:{uid}:{uid}::/var/lib/{user}:/bin/sh\n" for user, uid in USERS.items() if uid)
-        with open(f"{self.disk}/etc/passwd", "a") as file:
-            file.write(extra)
+        for name, line in (("passwd", "{0}:x:{1}:{1}::/var/lib/{0}:/bin/sh\n"), ("group", "{0}:x:{1}:\n")):
+            with open(f"{self.disk}/etc/{name}", "a") as file:
+                file.write("".join(line.format(user, uid) for user, uid in USERS.items() if uid))
         shutil.rmtree(f"{self.disk}/etc/brood", ignore_errors=True)
         for part in ("crt", "key"):
             self.give(f"{certificate('node', self.name)}.{part}", f"node.{part}")
@@ -223,7 +231,7 @@ class Host:
     def boot(self):
         self.boots += 1
         self.write("boot_id", f"{NAMES.index(self.name) + 1:08x}-0000-4000-8000-{self.boots:012x}\n")
-        environment = {"PATH": os.environ["PATH"], "LAB": self.disk, "NAME": self.name, "ADDRESS": self.address, "INIT": INIT,
+        environment = {"PATH": os.environ["PATH"], "LAB": self.disk, "NAME": self.name, "ADDRESS": self.address, "INIT": INIT, "SOURCE": SOURCE,
                        "BROOD_LAB": os.environ["BROOD_LAB"]}
         gate, ready = os.pipe()  # its namespaces are there before its network card is
         self.outer = subprocess.Popen(
@@ -278,11 +286,13 @@ class Host:
         return self.start(*argv, **how).ends(status).text()
 
     def start_broker(self, *flags):
-        """As the user brood, with the socket that systemd would have made: it stays when the broker is killed."""
+        """As the user brood, with the socket that systemd would have made: it stays when the broker is killed. Waits until it listens."""
         if not self.door:
             self.door = self._make_door()
         self.broker = self.start("broodd", "--config", "/etc/brood/broodd.conf", "--dir", "/var/lib/brood", *flags, title="broodd", user="brood",
                                  door=self.door)
+        until(lambda: " info ready " in self.broker.new_text() or not self.broker.running(), f"{self.name}: the broker is ready")
+        assert self.broker.running(), self.broker.new_text()
         return self.broker
 
     def _make_door(self):
@@ -405,7 +415,7 @@ class Lab:
             for name in sorted(os.listdir(host.logs)):
                 lines = open(os.path.join(host.logs, name), errors="replace").readlines()
                 if lines:
-                    print(f"---- {host.name}: {name}, the last of {len(lines)} lines\n" + "".join(lines[-25:]))
+                    print(f"---- {host.name}: {name}, the last of {len(lines)} lines\n" + "".join(lines[-12:]))
 
     def __exit__(self, *_):
         for host in self.hosts.values():

@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = 77
 TOOLS = ("ip", "nft", "ss", "unshare", "nsenter", "setpriv", "mount")
 PATIENCE = 120  # of one test, in seconds
+GROUPS = ("host", "client", "deploy")
 PR_SET_PDEATHSIG = 1
 
 
@@ -123,10 +124,16 @@ def run_one(name, test, lab):
             print(f"   {time.monotonic() - since:.1f} s", flush=True)
 
 
+def tests():
+    """Every function of these modules that is called after a group: host_faults is the test host.faults."""
+    import scenarios
+    return {name.replace("_", ".", 1): function for module in (scenarios,) for name, function in vars(module).items()
+            if name.partition("_")[0] in GROUPS and getattr(function, "__module__", "") == module.__name__}
+
+
 def inside(arguments):
     import lab
-    import scenarios
-    chosen = {name: test for name, test in scenarios.by_name().items()
+    chosen = {name: test for name, test in tests().items()
               if not arguments or any(name.startswith(a) for a in arguments)}
     if not chosen:
         print("no such test; -l lists them")
@@ -143,8 +150,7 @@ def main(arguments):
     if arguments[:1] == ["--inside"]:
         return inside(arguments[1:])
     if arguments == ["-l"]:
-        import scenarios
-        print("\n".join(scenarios.by_name()))
+        print("\n".join(tests()))
         return 0
     return outside(arguments)
 

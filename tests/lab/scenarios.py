@@ -7,12 +7,6 @@ from kubelet import Kubelet
 from lab import PORT, certificate, said, until
 
 MESSAGES, RATE = 100000, 10000  # in all, a second
-GROUPS = ("host", "client", "deploy")
-
-
-def by_name():
-    return {name.replace("_", ".", 1): function for name, function in globals().items()
-            if callable(function) and name.partition("_")[0] in GROUPS}
 
 
 # ---- the lab itself ------------------------------------------------------------------------------------------------------
@@ -159,11 +153,11 @@ def traces(host, directory):
     return found
 
 
-def families(lab, parent, on, count, faults, *argv, env=None, patience=100):
+def families(lab, parent, on, count, faults, env=None, patience=100):
     """A parent whose children run on a host, during faults: each child started once, ended once, for the right cause; none is left."""
     directory = "/run/user/1001/children"
     on.run("mkdir", directory, user="alice")
-    crew = parent.crew("parent", count, 8, directory, *argv, user="alice", env=env)
+    crew = parent.crew("parent", count, 8, directory, user="alice", env=env)
     crew.event("begun")
     since = time.monotonic()
     while crew.running():
@@ -176,8 +170,8 @@ def families(lab, parent, on, count, faults, *argv, env=None, patience=100):
     said(f"started {len(ran)}, twice {sum(n > 1 for n in ran.values())}; ends as they should be {result['right']}")
     assert ran == {number: 1 for number in range(count)}
     assert result["right"] == count, crew.events("wrong")
-    for host in lab.hosts.values():
-        until(lambda: host.count(" child ") == (0, 0), f"{host.name}: no orphan, no zombie")
+    for each in lab.hosts.values():
+        until(lambda: each.count(" child ") == (0, 0), f"{each.name}: no orphan, no zombie")
 
 
 def client_children(lab):
@@ -186,7 +180,7 @@ def client_children(lab):
     lab.alpha.start_broker()
     env = as_client(lab.beta, of=lab.alpha)
     faults = Faults(lab.beta, lab.alpha, ("cut", "loss", "deaf", "reset", "broker"), seed=2)
-    families(lab, lab.beta, lab.beta, 300, faults, env=env)
+    families(lab, lab.beta, lab.beta, 150, faults, env=env)
 
 
 # ---- what deploy/ has ----------------------------------------------------------------------------------------------------
