@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = 77
 TOOLS = ("ip", "nft", "ss", "unshare", "nsenter", "setpriv", "mount")
 PATIENCE = 120  # of one test, in seconds
-GROUPS = ("host", "client", "deploy")
+GROUPS = ("host", "client", "deploy", "link")
 PR_SET_PDEATHSIG = 1
 
 
@@ -126,8 +126,9 @@ def run_one(name, test, lab):
 
 def tests():
     """Every function of these modules that is called after a group: host_faults is the test host.faults."""
+    import links
     import scenarios
-    return {name.replace("_", ".", 1): function for module in (scenarios,) for name, function in vars(module).items()
+    return {name.replace("_", ".", 1): function for module in (scenarios, links) for name, function in vars(module).items()
             if name.partition("_")[0] in GROUPS and getattr(function, "__module__", "") == module.__name__}
 
 
