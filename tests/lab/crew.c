@@ -5,8 +5,10 @@
  *   crew sink NAME                   takes numbered messages under this name, and answers requests, until SIGTERM
  *   crew source NAME COUNT RATE      sends that many there, at most so many a second, each confirmed, and leaves
  *   crew pulse NAME SECONDS          asks there without pause; for each half second: how often, how fast
- *   crew parent COUNT AT-ONCE DIR    starts so many children, which end in all ways; each end is checked
+ *   crew parent HOST COUNT AT-ONCE DIR    starts so many children there (-: here), which end in all ways; each end is checked
  *   crew child DIR NUMBER            one of these
+ *   crew waiting HOST COUNT          starts so many children there that do nothing, and leaves when all have ended
+ *   crew refused HOST PROGRAM        cannot start this there, and tells why
  *
  * A child leaves a file DIR/NUMBER.PID behind, so that children that nobody knows are counted too.
  */
@@ -80,6 +82,7 @@ static int take(const brood_event *e)
 }
 
 static brood *me;
+static char program[4096]; /* this one */
 
 static void leave(int number)
 {
@@ -211,7 +214,7 @@ struct ward {
 static struct {
 	struct ward *all;
 	unsigned count, at_once, begun, done;
-	const char *directory, *program;
+	const char *host, *directory, *program;
 } family;
 
 static enum how how_of(unsigned number)
@@ -292,7 +295,7 @@ static void begin(void)
 	w->asked = now();
 	snprintf(number, sizeof(number), "%u", w->number);
 	MUST(brood_spawn(me, &peer, BROOD_ARGV(family.program, "child", family.directory, number),
-			 BROOD_SPAWN(.on = &on, .data = w)));
+			 BROOD_SPAWN(.on = &on, .data = w, .host = family.host)));
 	MUST(brood_send(peer, BROOD_TEXT("begin")));
 }
 
@@ -352,12 +355,11 @@ static void tell_family(void)
 
 static int parent_play(char **argv)
 {
-	family.count = (unsigned)strtoul(argv[0], NULL, 10);
-	family.at_once = (unsigned)strtoul(argv[1], NULL, 10);
-	family.directory = argv[2];
-	family.program = getenv("CREW_PROGRAM");
-	if (!family.program)
-		family.program = "/proc/self/exe";
+	family.host = strcmp(argv[0], "-") == 0 ? NULL : argv[0];
+	family.count = (unsigned)strtoul(argv[1], NULL, 10);
+	family.at_once = (unsigned)strtoul(argv[2], NULL, 10);
+	family.directory = argv[3];
+	family.program = program;
 	family.all = calloc(family.count, sizeof(*family.all));
 	MUST(brood_connect(&me, NULL, BROOD_OPTIONS(.on = BROOD_ON(.any = tell))));
 	MUST(brood_sync(me, -1));
@@ -418,17 +420,70 @@ static int child_play(char **argv)
 	return (int)(number % 100);
 }
 
+/* ---- children that wait ------------------------------------------------------------------------------------------ */
+
+static const char *cause_text(int cause)
+{
+	static const char *const texts[] = { "none", "exited", "signaled",       "start-failed",
+					     "gone", "stolen", "node-restarted", "unreachable" };
+	return (size_t)cause < sizeof(texts) / sizeof(*texts) ? texts[cause] : "other";
+}
+
+static int tell_exit(const brood_event *e)
+{
+	TELL("exit", ", \"cause\": \"%s\", \"ended_by\": %d", cause_text(e->exit->cause), e->exit->ended_by);
+	fprintf(stderr, "exit: %s\n", e->exit->text);
+	return 0;
+}
+
+static int one_less(const brood_event *e)
+{
+	(void)e;
+	return --family.count == 0 ? brood_stop(me) : 0;
+}
+
+static int waiting_play(char **argv)
+{
+	family.count = (unsigned)strtoul(argv[1], NULL, 10);
+	MUST(brood_connect(&me, NULL, BROOD_OPTIONS(.on = BROOD_ON(.any = tell))));
+	for (unsigned i = 0, n = family.count; i < n; i++)
+		MUST(brood_spawn(me, NULL, BROOD_ARGV("sleep", "1000"),
+				 BROOD_SPAWN(.on = BROOD_ON(.exit = tell_exit, .close = one_less, .any = tell),
+					     .host = argv[0], .flags = BROOD_PLAIN)));
+	MUST(brood_run(me));
+	brood_close(me);
+	return 0;
+}
+
+static int tell_text(const brood_event *e)
+{
+	TELL("error", ", \"name\": \"%s\", \"text\": \"%s; %s\"", e->error->name, e->error->text, e->error->hint);
+	return 0;
+}
+
+static int refused_play(char **argv)
+{
+	family.count = 1;
+	MUST(brood_connect(&me, NULL, BROOD_OPTIONS(.on = BROOD_ON(.any = tell))));
+	MUST(brood_spawn(
+		me, NULL, BROOD_ARGV(argv[1]),
+		BROOD_SPAWN(.on = BROOD_ON(.error = tell_text, .close = one_less, .any = tell), .host = argv[0])));
+	MUST(brood_run(me));
+	brood_close(me);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct part {
 		const char *name;
 		int arguments;
 		int (*play)(char **argv);
-	} parts[] = { { "sink", 1, sink_play },
-		      { "source", 3, source_play },
-		      { "pulse", 2, pulse_play },
-		      { "parent", 3, parent_play },
-		      { "child", 2, child_play } };
+	} parts[] = { { "sink", 1, sink_play },      { "source", 3, source_play }, { "pulse", 2, pulse_play },
+		      { "parent", 4, parent_play },  { "child", 2, child_play },   { "waiting", 2, waiting_play },
+		      { "refused", 2, refused_play } };
+	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
+		perror("/proc/self/exe");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; argc > 1 && i < sizeof(parts) / sizeof(*parts); i++)
 		if (strcmp(argv[1], parts[i].name) == 0 && argc == 2 + parts[i].arguments)

@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = 77
 TOOLS = ("ip", "nft", "ss", "unshare", "nsenter", "setpriv", "mount")
 PATIENCE = 120  # of one test, in seconds
-GROUPS = ("host", "client", "deploy", "link")
+GROUPS = ("host", "client", "deploy", "link", "spawn")
 PR_SET_PDEATHSIG = 1
 
 
@@ -128,7 +128,8 @@ def tests():
     """Every function of these modules that is called after a group: host_faults is the test host.faults."""
     import links
     import scenarios
-    return {name.replace("_", ".", 1): function for module in (scenarios, links) for name, function in vars(module).items()
+    import spawns
+    return {name.replace("_", ".", 1): function for module in (scenarios, links, spawns) for name, function in vars(module).items()
             if name.partition("_")[0] in GROUPS and getattr(function, "__module__", "") == module.__name__}
 
 

@@ -153,11 +153,11 @@ def traces(host, directory):
     return found
 
 
-def families(lab, parent, on, count, faults, env=None, patience=100):
+def families(lab, parent, on, count, faults, env=None, host="-", patience=100):
     """A parent whose children run on a host, during faults: each child started once, ended once, for the right cause; none is left."""
     directory = "/run/user/1001/children"
     on.run("mkdir", directory, user="alice")
-    crew = parent.crew("parent", count, 8, directory, user="alice", env=env)
+    crew = parent.crew("parent", host, count, 8, directory, user="alice", env=env)
     crew.event("begun")
     since = time.monotonic()
     while crew.running():
