@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """can_fail.py CC: every check here refuses what it should refuse. Each gets one good input and one broken input per rule."""
+import glob
 import json
 import os
 import shutil
@@ -17,6 +18,12 @@ def write(path, text):
     with open(path, "w") as file:
         file.write(text)
     return path
+
+
+def texts(folder):
+    """Of all files below it, by their paths from there."""
+    found = filter(os.path.isfile, glob.glob(folder + "/**/*", recursive=True))
+    return {os.path.relpath(path, folder): open(path).read() for path in found}
 
 
 class Case(unittest.TestCase):
@@ -287,8 +294,7 @@ class ManExample(Case):
 
 
 class Systemd(Case):
-    UNITS = {name: open(os.path.join(HERE, "../../deploy/systemd", name)).read() for name in
-             ("broodd.socket", "broodd.service.in", "user/broodd.socket", "user/broodd.service.in")}
+    UNITS = texts(os.path.join(HERE, "../../deploy/systemd"))
 
     def units(self, judge, *words, name="broodd.service.in", old="", new=""):
         for each, text in self.UNITS.items():
@@ -312,9 +318,68 @@ class Systemd(Case):
         self.units(self.refuses, "user/broodd.service is not right", name="user/broodd.service.in", old="Type=notify", new="Type=tell")
         self.units(self.refuses, "broodd.socket is not right", name="broodd.socket", old="ListenStream=/run", new="ListenStream=run")
 
+    def test_spawners(self):
+        worker = "user/brood-worker@.service.in"
+        self.units(self.refuses, "brood-worker@.service has no KillMode=mixed", name=worker, old="KillMode=mixed\n")
+        self.units(self.refuses, "brood-worker@.service has PrivateTmp=", name=worker, old="Restart=on", new="PrivateTmp=yes\nRestart=on")
+
+    def test_links(self):
+        self.units(self.refuses, "links.conf has no PrivateNetwork=no", name="links.conf", old="PrivateNetwork=no\n")
+        self.units(self.refuses, "links.conf is not right", name="links.conf", old="PrivateNetwork", new="PrivatNetwork")
+        self.units(self.refuses, "with links.conf is more exposed", name="links.conf", old="IPAddress", new="SystemCallFilter=\nNoNewPrivileges=no\nIPAddress")
+
     def test_what_breaks(self):
         self.units(self.refuses, "PrivateUsers=yes", old="PrivateUsers=no", new="PrivateUsers=yes")
         self.units(self.refuses, "RuntimeDirectory=brood", old="UMask=0077", new="UMask=0077\nRuntimeDirectory=brood")
+
+
+class Deploy(Case):
+    FILES = texts(os.path.join(HERE, "../../deploy"))
+    BROKER, HOST, DOCKERFILE = "kubernetes/broker.yaml", "kubernetes/host.yaml", "docker/Dockerfile"
+
+    def files(self, judge, *words, name=BROKER, old="", new="", program=()):
+        for each, text in self.FILES.items():
+            self.assertIn(old, self.FILES[name])
+            self.file("deploy/" + each, text.replace(old, new) if each == name else text)
+        judge(*words, "deploy.py", self.top, *program)
+
+    def test_good(self):
+        self.files(self.passes, program=[self.compile("x", "int main(void) { return 0; }")])
+
+    def test_restricted(self):
+        for old, new, words in (("runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not true"),
+                                ("runAsUser: 10001", "runAsUser: 0", "runAsUser is 0"),
+                                ("RuntimeDefault", "Unconfined", "no seccompProfile"),
+                                ("allowPrivilegeEscalation: false", "privileged: true", "broodd: privileged"),
+                                ("allowPrivilegeEscalation: false", "tty: true", "broodd: allowPrivilegeEscalation is not false"),
+                                ("drop: [ALL]", "drop: [CHOWN]", "capabilities are not dropped"),
+                                ("drop: [ALL]", "drop: [ALL]\n              add: [NET_ADMIN]", "capabilities are added"),
+                                ("containerPort: 7433", "containerPort: 7433, hostPort: 7433", "hostPort"),
+                                ("readOnlyRootFilesystem: true", "tty: true", "readOnlyRootFilesystem is not true"),
+                                ("limits: {memory: 768Mi}", "limits: {}", "no limit of memory"),
+                                ("automountServiceAccountToken: false", "hostPID: true", "hostPID"),
+                                ("emptyDir: {medium: Memory, sizeLimit: 1Mi}", "hostPath: {path: /}", "volume keys is a hostPath"),
+                                ("enforce: restricted", "enforce: baseline", "does not enforce its level")):
+            self.files(self.refuses, words, old=old, new=new)
+
+    def test_references(self):
+        for old, new, words in (("{name: keys, mountPath: /keys}", "{name: kes, mountPath: /keys}", "there is no volume kes"),
+                                ("secretName: brood-token", "secretName: token", "does not make its secret token"),
+                                ("targetPort: tls", "targetPort: tsl", "no pod has its port tsl"),
+                                ("namespace: brood\n", "namespace: broot\n", "its namespace broot is nowhere"),
+                                ("matchLabels:\n      app: brood", "matchLabels:\n      app: b", "does not select its own pods")):
+            self.files(self.refuses, words, old=old, new=new)
+
+    def test_host(self):
+        self.files(self.refuses, "volume brood is a hostPath", name=self.HOST, old="enforce: privileged", new="enforce: restricted")
+
+    def test_dockerfile(self):
+        self.files(self.refuses, "does not install libssl3", name=self.DOCKERFILE, old=" libssl3", program=[self.ssl()])
+        self.files(self.refuses, "copies deploy/docker/deps, which", name=self.DOCKERFILE, old="COPY deploy/install-deps.sh", new="COPY deploy/docker/deps")
+        self.files(self.refuses, "it runs as root", name=self.DOCKERFILE, old="USER 10001:10001")
+
+    def ssl(self):
+        return self.compile("x", "int SSL_get_fd(void *); int main(void) { return SSL_get_fd(0); }", "-lssl")
 
 
 class Headers(Case):
