@@ -338,17 +338,18 @@ static int report(const struct cli *cli, const struct piper *p)
 /* Of what was not passed on, people hear how much. */
 static void wind_up(struct piper *p)
 {
-	unsigned long unread = p->out.n - p->open;
+	unsigned long unread = p->out.n - p->open, unanswered;
 	p->over = 1;
 	caught_wake(NULL);
 	inlet_close(&p->in);
 	if (p->status == CLI_OK && brood_sync(p->b, (int)p->timeout_ms) < 0)
 		fail(p, brood_last_error(p->b));
+	unanswered = p->open; /* before they are told that nobody will */
 	brood_close(p->b);
 	if (unread)
 		fprintf(stderr, "brood pipe: %lu lines were not read\n", unread);
-	if (p->open)
-		fprintf(stderr, "brood pipe: %lu requests were not answered\n", p->open);
+	if (unanswered)
+		fprintf(stderr, "brood pipe: %lu requests were not answered\n", unanswered);
 	outlet_close(&p->out);
 	if (p->status == CLI_OK && (p->failed || p->in.dropped || unread))
 		p->status = CLI_FAILED;

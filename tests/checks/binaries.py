@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-TEXT_MOST = 200 * 1024
+TEXT_MOST = 220 * 1024  # 200 until children on other hosts came; each is loaded by every program, so it is not to grow unseen
 HEAVY = re.compile(r"lib(ssl|crypto|event|inih)")
 STARTS_PROGRAMS = re.compile(r"^(execl|execv|fexecve|posix_spawn|system$|popen$|wordexp$|syscall$)")
 
