@@ -446,6 +446,8 @@ static int on_leave(const brood_event *e)
 {
 	struct keeper *k = e->data;
 	int rc = e->error ? e->error->code : 0;
+	if (k->h->over)
+		return 0; /* told by brood_close(): too late to begin */
 	if (rc == 0) {
 		answer(k);
 		rc = spawn(k);
@@ -489,7 +491,11 @@ static int on_me(const brood_event *e)
 
 static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 {
-	static const struct brood_handlers me = { .size = sizeof(me), .ready = on_me, .error = on_me, .away = on_me, .back = on_me },
+	static const struct brood_handlers me = { .size = sizeof(me),
+						  .ready = on_me,
+						  .error = on_me,
+						  .away = on_me,
+						  .back = on_me },
 					   its = { .size = sizeof(its), .any = on_parent };
 	char text[ID_TEXT];
 	int rc = brood_connect(&k->h, address,

@@ -39,8 +39,9 @@ struct nursery {
 struct question { /* whose process is that? */
 	LIST_ENTRY(question) entry;
 	struct nursery *nursery;
-	brood_msg *msg;      /* kept */
+	brood_msg *msg;     /* kept */
 	struct timer again; /* the broker did not know yet */
+	int asked;          /* the broker, which has not answered yet */
 };
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
@@ -132,6 +133,7 @@ static int ask(struct question *q)
 	Brood__Control__Who who = BROOD__CONTROL__WHO__INIT;
 	who.id = ((struct letter *)(void *)q->msg)->remote->id;
 	int64_t rc = brood_request_pb(q->nursery->h->broker, &who.base, -1, on_identity, q);
+	q->asked = rc > 0;
 	return rc < 0 ? (int)rc : 0;
 }
 
@@ -162,7 +164,10 @@ static int on_identity(const brood_event *e)
 	struct question *q = e->data;
 	const Brood__Control__Identity *who =
 		e->msg ? brood_msg_pb(e->msg, &brood__control__identity__descriptor) : NULL;
-	if (!q->msg->wants_reply) {
+	q->asked = 0;
+	if (q->nursery->h->over) {
+		question_free(q); /* told by brood_close(), which ends what was asked of us, too */
+	} else if (!q->msg->wants_reply) {
 		brood_msg_release(q->msg); /* it was cancelled */
 		question_free(q);
 	} else if (is_early(e->error)) {
@@ -314,12 +319,16 @@ void nursery_stop(struct nursery *n)
 
 void nursery_free(struct nursery *n)
 {
+	struct question *q, *next;
 	struct member *m;
 	while ((m = LIST_FIRST(&n->members)))
 		dismiss(n, m);
-	while (!LIST_EMPTY(&n->questions)) {
-		brood_msg_release(LIST_FIRST(&n->questions)->msg);
-		question_free(LIST_FIRST(&n->questions));
+	for (q = LIST_FIRST(&n->questions); q; q = next) {
+		next = LIST_NEXT(q, entry);
+		if (q->asked)
+			continue; /* brood_close() calls it back */
+		brood_msg_release(q->msg);
+		question_free(q);
 	}
 	(void)brood_close(n->h);
 	if (n->epoll_fd >= 0)
