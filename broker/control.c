@@ -444,7 +444,8 @@ static int answer(struct exchange *x, const struct item *it)
 	if (it->kind != ITEM_REQUEST || it->continued)
 		return 0;
 	if (!asked || !asked->reply || it->more)
-		return fail(x, it, "control.unknown", "@broker answers brood.control.List, GetStatus, Who and ListNodes");
+		return fail(x, it, "control.unknown",
+			    "@broker answers brood.control.List, GetStatus, Who and ListNodes");
 	r = guard_unpack(asked->descriptor, it->body, it->length, 1, &body);
 	if (r == -ENOMEM)
 		return r;
