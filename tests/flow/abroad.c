@@ -333,7 +333,7 @@ static void test_one_is_paused(void **state)
 	struct family f = { 0 };
 	(void)state;
 	plain_begin(&f,
-		    BROOD_ARGV("sh", "-c", "head -c 150000 /dev/zero; head -c 2000000 /dev/zero >&2; exit 5"),
+		    BROOD_ARGV("sh", "-c", "head -c 60000 /dev/zero; head -c 2000000 /dev/zero >&2; exit 5"),
 		    .stdio = BROOD_STDIO(BROOD_PIPE(1), BROOD_PIPE(2)));
 	assert_int_equal(brood_pause(f.kid, 1, 1), 0);
 	until(f.b, f.d.n[BROOD_EVENT_EXIT] == 1);
@@ -343,7 +343,7 @@ static void test_one_is_paused(void **state)
 	assert_int_equal(f.d.n[BROOD_EVENT_CLOSE], 0);
 	assert_int_equal(brood_pause(f.kid, 1, 0), 0);
 	family_closes(&f);
-	assert_int_equal(f.d.output[1].bytes, 150000);
+	assert_int_equal(f.d.output[1].bytes, 60000);
 	family_end(&f);
 }
 
