@@ -489,7 +489,11 @@ static int on_me(const brood_event *e)
 
 static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 {
-	static const struct brood_handlers me = { .size = sizeof(me), .ready = on_me, .error = on_me, .away = on_me, .back = on_me },
+	static const struct brood_handlers me = { .size = sizeof(me),
+						  .ready = on_me,
+						  .error = on_me,
+						  .away = on_me,
+						  .back = on_me },
 					   its = { .size = sizeof(its), .any = on_parent };
 	char text[ID_TEXT];
 	int rc = brood_connect(&k->h, address,

@@ -39,7 +39,7 @@ struct nursery {
 struct question { /* whose process is that? */
 	LIST_ENTRY(question) entry;
 	struct nursery *nursery;
-	brood_msg *msg;      /* kept */
+	brood_msg *msg;     /* kept */
 	struct timer again; /* the broker did not know yet */
 };
 
