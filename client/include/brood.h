@@ -90,22 +90,22 @@ struct brood_error {
 };
 
 enum brood_cause {
-	BROOD_EXITED = 1,   /* code */
-	BROOD_SIGNALED,     /* signo, core */
-	BROOD_START_FAILED, /* stage, code is negative errno; there was no SPAWN and no EXIT event */
-	BROOD_GONE,         /* not spawned by brood: it left or vanished; its status cannot be known */
-	BROOD_STOLEN,       /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
+	BROOD_EXITED = 1,     /* code */
+	BROOD_SIGNALED,       /* signo, core */
+	BROOD_START_FAILED,   /* stage, code is negative errno; there was no SPAWN and no EXIT event */
+	BROOD_GONE,           /* not spawned by brood: it left or vanished; its status cannot be known */
+	BROOD_STOLEN,         /* the program that spawned it took its status: waitpid(-1), or SIGCHLD ignored */
 	BROOD_NODE_RESTARTED, /* remote: its nursery died, or its host was restarted, and it with them */
 	BROOD_UNREACHABLE     /* remote: its host cannot be reached; it is presumed to have been ended there by now */
 };
 
 enum brood_ended_by { /* why it was made to end, if it was */
 		      BROOD_BY_ITSELF,
-		      BROOD_BY_KILL,    /* brood_kill() or brood_close() here */
-		      BROOD_BY_TIMEOUT, /* timeout_ms */
-		      BROOD_BY_OUTPUT,  /* max_output */
-		      BROOD_BY_UNREADY, /* ready_ms */
-		      BROOD_BY_MEMORY,  /* the kernel, out of memory, as far as this process's cgroup tells */
+		      BROOD_BY_KILL,     /* brood_kill() or brood_close() here */
+		      BROOD_BY_TIMEOUT,  /* timeout_ms */
+		      BROOD_BY_OUTPUT,   /* max_output */
+		      BROOD_BY_UNREADY,  /* ready_ms */
+		      BROOD_BY_MEMORY,   /* the kernel, out of memory, as far as this process's cgroup tells */
 		      BROOD_BY_ORPHANED, /* remote: its parent died, or was unreachable for longer than lease_ms */
 		      BROOD_BY_HOST      /* remote: its nursery was stopped */
 };

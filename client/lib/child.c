@@ -527,7 +527,9 @@ static void left_there(struct child *c, int fd, size_t n)
 static void away_there(struct child *c, int away)
 {
 	struct brood_peer *p = c->peer;
-	if (p->away == away || p->closed)
+	int itself = p->remote && p->remote->hold == REMOTE_AWAY;
+	c->host_away = away;
+	if (p->away == away || p->closed || (!away && itself))
 		return;
 	p->away = away;
 	event_post(p->h, p, away ? BROOD_EVENT_AWAY : BROOD_EVENT_BACK, NULL);

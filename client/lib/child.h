@@ -51,6 +51,7 @@ struct child {
 	int has_status;                /* the program reaped it and handed in ... */
 	int status;                    /* ... this, as waitpid(2) says it */
 	struct errand *errand;         /* it runs on another host; NULL: here */
+	int host_away;                 /* which cannot be reached now, whatever the child itself can */
 	const struct child_kept *kept; /* it is another's; NULL: mine */
 	const char *failed_as;         /* the error's name, if it could not start */
 	uint64_t last;                 /* of what it sent, as far as the broker saw; once ... */

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define START_MS 1000u       /* a start has at least so long, however short the lease */
+#define START_MS 1000u        /* a start has at least so long, however short the lease */
 #define AFTER_LEASE_MS 10000u /* behind its lease it was ended there, for sure */
 
 enum state { ASKED, GRANTED, STARTED, ENDED };

@@ -512,6 +512,8 @@ static void acknowledged(struct remote *r, uint64_t sequence)
 
 static void came_back(struct brood_peer *p)
 {
+	if (p->child && p->child->host_away)
+		return; /* its keeper will say */
 	p->away = 0;
 	event_post(p->h, p, BROOD_EVENT_BACK, NULL);
 	if (p->inside)

@@ -36,7 +36,7 @@ struct relay {
 	unsigned socket : 1;
 	unsigned begun : 1;     /* there was credit */
 	unsigned told_left : 1; /* relay_stop_reading() said how much it left */
-	uint8_t *queue; /* bytes from at to end wait to be written */
+	uint8_t *queue;         /* bytes from at to end wait to be written */
 	size_t at, end, size;
 	size_t credit; /* bytes that may be read from here */
 	size_t untold; /* bytes written that were not told as taken */

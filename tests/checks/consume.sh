@@ -29,12 +29,13 @@ settled() {
 
 mkdir -m 700 "$work/run"
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
-for file in include/brood.h include/brood/pb.h include/brood/event.h include/brood/control.proto bin/broodd bin/brood; do
+for file in include/brood.h include/brood/pb.h include/brood/event.h include/brood/control.proto include/brood/nursery.proto bin/broodd bin/brood \
+	bin/brood-nursery; do
 	[ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 
 if [ -d "$build/client/man/man3" ]; then # scdoc was there
-	for page in man1/brood.1 man3/brood_spawn.3 man3/brood_kill.3 man8/broodd.8; do
+	for page in man1/brood.1 man3/brood_spawn.3 man3/brood_kill.3 man8/broodd.8 man8/brood-nursery.8; do
 		[ -s "$(find "$prefix" -path "*/$page")" ] || { echo "not installed: $page"; exit 1; }
 	done
 fi

@@ -126,12 +126,13 @@ static void test_nothing_is_allowed(void **state)
 static void test_programs(void **state)
 {
 	static const char *const one[] = { "COLOUR=red", NULL }, *const other[] = { "LD_PRELOAD=x", NULL };
-	configured(state, "[program \"hello\"]\npath = /bin/echo\nargs = hello fixed\n"
-			  "[program \"say\"]\npath = /bin/echo\nargs = hello\nfree-args = yes\n"
-			  "[program \"/bin/pwd\"]\ncwd = /usr\n"
-			  "[program \"colour\"]\npath = /bin/sh\nfree-args = yes\nenv = COLOUR SHAPE\nlimits = nofile=77\n"
-			  "[program \"theirs\"]\npath = /bin/echo\nfor = nobody-at-all *@elsewhere nobody-at-all@elsewhere\n"
-			  "[program \"everybody's\"]\npath = /bin/echo\nargs = yes\nfor = *\n");
+	configured(state,
+		   "[program \"hello\"]\npath = /bin/echo\nargs = hello fixed\n"
+		   "[program \"say\"]\npath = /bin/echo\nargs = hello\nfree-args = yes\n"
+		   "[program \"/bin/pwd\"]\ncwd = /usr\n"
+		   "[program \"colour\"]\npath = /bin/sh\nfree-args = yes\nenv = COLOUR SHAPE\nlimits = nofile=77\n"
+		   "[program \"theirs\"]\npath = /bin/echo\nfor = nobody-at-all *@elsewhere nobody-at-all@elsewhere\n"
+		   "[program \"everybody's\"]\npath = /bin/echo\nargs = yes\nfor = *\n");
 	wrote("hello fixed\n", BROOD_ARGV("hello"), .cwd = NULL);
 	wrote("hello you\n", BROOD_ARGV("say", "you"), .cwd = NULL);
 	wrote("/usr\n", BROOD_ARGV("/bin/pwd"), .cwd = NULL);
@@ -195,7 +196,8 @@ static void test_no_such_host(void **state)
 	refused("nursery.missing", "no nursery", BROOD_ARGV("true"), .cwd = NULL);
 	struct family f = { 0 }; /* the same from an execution */
 	family_connect(&f);
-	assert_int_equal(brood_exec_file(f.b, NULL, BROOD_ARGV("true"), BROOD_SPAWN(.cwd = NULL), diary_write, &f.d), 0);
+	assert_int_equal(brood_exec_file(f.b, NULL, BROOD_ARGV("true"), BROOD_SPAWN(.cwd = NULL), diary_write, &f.d),
+			 0);
 	until(f.b, f.d.n[BROOD_EVENT_RESULT] == 1);
 	assert_string_equal(f.d.error, "nursery.missing");
 	family_end(&f);
@@ -332,8 +334,7 @@ static void test_one_is_paused(void **state)
 {
 	struct family f = { 0 };
 	(void)state;
-	plain_begin(&f,
-		    BROOD_ARGV("sh", "-c", "head -c 150000 /dev/zero; head -c 2000000 /dev/zero >&2; exit 5"),
+	plain_begin(&f, BROOD_ARGV("sh", "-c", "head -c 60000 /dev/zero; head -c 2000000 /dev/zero >&2; exit 5"),
 		    .stdio = BROOD_STDIO(BROOD_PIPE(1), BROOD_PIPE(2)));
 	assert_int_equal(brood_pause(f.kid, 1, 1), 0);
 	until(f.b, f.d.n[BROOD_EVENT_EXIT] == 1);
@@ -343,7 +344,7 @@ static void test_one_is_paused(void **state)
 	assert_int_equal(f.d.n[BROOD_EVENT_CLOSE], 0);
 	assert_int_equal(brood_pause(f.kid, 1, 0), 0);
 	family_closes(&f);
-	assert_int_equal(f.d.output[1].bytes, 150000);
+	assert_int_equal(f.d.output[1].bytes, 60000);
 	family_end(&f);
 }
 
@@ -454,7 +455,8 @@ static void test_nursery_is_reloaded(void **state)
 	assert_true(f && fputs("[program \"three\"]\n", f) >= 0 && fclose(f) == 0);
 	kill(flow_nursery, SIGHUP);
 	wrote("\n", BROOD_ARGV("two"), .cwd = NULL);
-	assert_int_equal(WEXITSTATUS(wait_program(start_program(BROOD_ARGV(NURSERY_PROGRAM, "-t", "-c", path), NULL))), 2);
+	assert_int_equal(WEXITSTATUS(wait_program(start_program(BROOD_ARGV(NURSERY_PROGRAM, "-t", "-c", path), NULL))),
+			 2);
 	assert_int_equal(unlink(path), 0);
 }
 

@@ -538,8 +538,7 @@ static brood_peer *start_for(char letter)
 	const unsigned lease_ms = lease ? (unsigned)atoi(lease) : 0;
 	const char *const *quiet = BROOD_ARGV(program, "silent");
 	const struct brood_spawn_options *usual = BROOD_SPAWN(.host = host, .lease_ms = lease_ms);
-	const struct brood_spawn_options *plain =
-		BROOD_SPAWN(.flags = BROOD_PLAIN, .host = host, .lease_ms = lease_ms);
+	const struct brood_spawn_options *plain = BROOD_SPAWN(.flags = BROOD_PLAIN, .host = host, .lease_ms = lease_ms);
 	const struct brood_spawn_options *detached =
 		BROOD_SPAWN(.flags = BROOD_PLAIN | BROOD_DETACHED, .host = host, .lease_ms = lease_ms);
 	if (letter == 'c')
@@ -549,8 +548,9 @@ static brood_peer *start_for(char letter)
 	else if (letter == 's')
 		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "late", "silent"), usual));
 	else if (letter == 'a')
-		MUST(brood_spawn(me, &p, BROOD_ARGV(program, "server", "aloof"),
-				 BROOD_SPAWN(.flags = BROOD_DETACHED, .stdio = BROOD_STDIO(BROOD_NUL(1)), .host = host)));
+		MUST(brood_spawn(
+			me, &p, BROOD_ARGV(program, "server", "aloof"),
+			BROOD_SPAWN(.flags = BROOD_DETACHED, .stdio = BROOD_STDIO(BROOD_NUL(1)), .host = host)));
 	else
 		MUST(brood_spawn(me, &p, quiet, letter == 'd' ? detached : plain));
 	return p;

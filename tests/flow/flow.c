@@ -162,8 +162,7 @@ void family_connect(struct family *f)
 void family_begin(struct family *f, const char *const *argv)
 {
 	family_connect(f);
-	assert_int_equal(
-		brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
+	assert_int_equal(brood_spawn(f->b, &f->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &f->d)), 0);
 }
 
 void family_closes(struct family *f)

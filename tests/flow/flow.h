@@ -65,7 +65,8 @@ int nursery_stop(int signo);
 
 /* Options for another host, and for this test's: whatever is written so goes there. */
 #define BROOD_SPAWN_TO(host_, ...)                                                                                     \
-	(&(const struct brood_spawn_options){ .size = sizeof(struct brood_spawn_options), .host = (host_), __VA_ARGS__ })
+	(&(const struct brood_spawn_options){                                                                          \
+		.size = sizeof(struct brood_spawn_options), .host = (host_), __VA_ARGS__ })
 #undef BROOD_SPAWN
 #define BROOD_SPAWN(...) BROOD_SPAWN_TO(flow_host, __VA_ARGS__)
 
@@ -118,9 +119,7 @@ void family_connect(struct family *);
 /* Start the child, with a diary and these options. */
 #define family_start(f, argv, ...)                                                                                     \
 	assert_int_equal(                                                                                              \
-		brood_spawn((f)->b, &(f)->kid, argv,                                                                   \
-			    BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)),                             \
-		0)
+		brood_spawn((f)->b, &(f)->kid, argv, BROOD_SPAWN(.on = diary_table, .data = &(f)->d, __VA_ARGS__)), 0)
 /* A program that knows nothing of brood: plain.c, whose first argument says what it does. */
 #define PLAIN(...) BROOD_ARGV(PLAIN_PROGRAM, __VA_ARGS__)
 /* Connect, and start such a program. */
