@@ -277,6 +277,21 @@ static void on_denied(void *data, const struct process *from, const struct proce
 			FIELD_ID("to", to->id), FIELD_NUMBER("of", to->uid));
 }
 
+/* Namespaces of the same number are of the same host only if this is the same, too. */
+static uint64_t boot_id(void)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char text[64] = "";
+	unsigned long long a = 0, b = 0, c = 0;
+	int n;
+
+	if (!file)
+		return 0;
+	n = fgets(text, sizeof(text), file) ? sscanf(text, "%8llx-%4llx-%4llx-", &a, &b, &c) : 0;
+	fclose(file);
+	return n == 3 ? a << 32 | b << 16 | c : 0;
+}
+
 /* What the parts know of each other. */
 static void join_parts(struct broker *b)
 {
@@ -299,6 +314,7 @@ static void join_parts(struct broker *b)
 		.exits = &b->exits,
 		.node = b->config->node,
 		.pid_space = b->welcome.pid_space,
+		.boot = boot_id(),
 		.started_ms = clock_ms(),
 		.refused = &b->sessions.refused,
 		.private = b->config->private,

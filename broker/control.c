@@ -186,6 +186,7 @@ static void entry_fill(const struct control *c, struct entry *entry, struct proc
 	m->state = (char *)(uintptr_t)(p->state == PROCESS_LIVE ? "live" : "lost");
 	m->since_ms = now - p->since_ms;
 	m->pid_space = pid_space_of(c, p);
+	m->boot = c->boot;
 	m->came_ms = clock_since_boot(p->since_ms);
 	if (!port)
 		return;

@@ -20,6 +20,7 @@ struct control {
 	const struct exits *exits;
 	const char *node;
 	uint64_t pid_space; /* ours, as welcome has it */
+	uint64_t boot;      /* of our host; 0: not known */
 	uint64_t started_ms;
 	const uint64_t *refused; /* sessions, so far */
 	int private;

@@ -160,7 +160,7 @@ static int ask_broker(const struct cli *cli, struct check *c, brood *b)
 	Brood__Control__GetStatus ask = BROOD__CONTROL__GET_STATUS__INIT;
 	brood_msg *msg = NULL;
 	const void *status;
-	if (session_call_broker(b, &ask.base, &brood__control__status__descriptor, &msg, &status) == 0) {
+	if (session_call_broker(b, "", &ask.base, &brood__control__status__descriptor, &msg, &status) == 0) {
 		int ok = check_version(c, status);
 		brood_msg_release(msg);
 		return ok;

@@ -51,10 +51,10 @@ static int is_same(const Brood__Control__Process *p, const Brood__Control__Proce
 }
 
 /* Is it, now that it is held, still the one? */
-static int lives_on(brood *b, const Brood__Control__Process *p)
+static int lives_on(brood *b, const char *text, const Brood__Control__Process *p)
 {
 	struct who again;
-	if (who_ask(b, p->address, 1, 0, &again) < 0)
+	if (who_ask(b, text, 1, 0, &again) < 0)
 		return 0;
 	int same = is_same(p, again.known->living);
 	who_deinit(&again);
@@ -75,7 +75,7 @@ static int signal_living(brood *b, const Brood__Control__Process *p, const struc
 	struct target target;
 	if (target_hold(&target, p, a->why, sizeof a->why) < 0)
 		return -1;
-	int rc = lives_on(b, p) ? target_signal(&target, order->signo, order->tree) : -ESRCH;
+	int rc = lives_on(b, a->text, p) ? target_signal(&target, order->signo, order->tree) : -ESRCH;
 	target_release(&target);
 	if (rc < 0)
 		snprintf(a->why, sizeof a->why, "%s", reason(rc));

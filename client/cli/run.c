@@ -11,6 +11,7 @@
 #include "duration.h"
 #include "ending.h"
 #include "environment.h"
+#include "herd.h"
 #include "job.h"
 #include "output.h"
 #include "session.h"
@@ -20,45 +21,53 @@
 #include <signal.h>
 #include <unistd.h>
 
-static const char help[] = "Example:\n"
-			   "  brood run -- make test            (make and all it starts end when this does)\n"
-			   "  brood run --timeout 5m -- ./job   (ended after five minutes, with status 124)\n"
-			   "  brood run -t -- top               (with a terminal of its own)\n"
-			   "  brood run --channel -- ./worker   (it may talk to the broker)\n"
-			   "\n"
-			   "Usage: brood run [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
-			   "\n"
-			   "Run a program with our input and output and end as it does. If this command is killed,\n"
-			   "even with SIGKILL, the kernel kills the program. INT, TERM, HUP, QUIT, USR1, USR2 and\n"
-			   "WINCH are passed on to it; ^Z stops both, fg continues both. No broker is needed unless\n"
-			   "--channel is given.\n"
-			   "\n"
-			   "  -t, --tty          give it a terminal of its own, joined with our input and output\n"
-			   "  --timeout TIME     end it after TIME: 250 or 250ms, 1.5s, 2m, 1h, 1d\n"
-			   "  --signal NAME      ... by this signal (default: TERM)\n"
-			   "  --kill-after TIME  ... and this long after it by SIGKILL (default: 2s). If given, a\n"
-			   "                     TERM that is passed on is followed by SIGKILL too\n"
-			   "  --cwd DIRECTORY    start it there\n"
-			   "  --env NAME=VALUE   add to its environment; may be repeated\n"
-			   "  --unset NAME       remove from its environment; may be repeated\n"
-			   "  --channel          give it a channel: it is a brood child, in `brood ps` and for others\n"
-			   "  --name NAME        register it under NAME (implies --channel)\n"
-			   "  --detach           start it in a session of its own, without input, print its pid, and\n"
-			   "                     leave it running\n"
-			   "  --json             when it has ended, print how on stderr\n"
-			   "\n"
-			   "A time-out and SIGKILL reach all that the program started, except where our input is a\n"
-			   "terminal: there they reach the program only.\n"
-			   "\n"
-			   "Exit status: the program's own; 128+N if signal N ended it; 124 after --timeout; 125 if\n"
-			   "brood failed or the arguments are wrong; 126 if the program cannot be executed, 127 if it\n"
-			   "does not exist.\n";
+static const char help[] =
+	"Example:\n"
+	"  brood run -- make test            (make and all it starts end when this does)\n"
+	"  brood run --timeout 5m -- ./job   (ended after five minutes, with status 124)\n"
+	"  brood run -t -- top               (with a terminal of its own)\n"
+	"  brood run --channel -- ./worker   (it may talk to the broker)\n"
+	"  brood run -H beta,gamma -- uptime (on other hosts)\n"
+	"\n"
+	"Usage: brood run [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
+	"\n"
+	"Run a program with our input and output and end as it does. If this command is killed,\n"
+	"even with SIGKILL, the kernel kills the program. INT, TERM, HUP, QUIT, USR1, USR2 and\n"
+	"WINCH are passed on to it; ^Z stops both, fg continues both. No broker is needed unless\n"
+	"--channel is given.\n"
+	"\n"
+	"  -t, --tty          give it a terminal of its own, joined with our input and output\n"
+	"  --timeout TIME     end it after TIME: 250 or 250ms, 1.5s, 2m, 1h, 1d\n"
+	"  --signal NAME      ... by this signal (default: TERM)\n"
+	"  --kill-after TIME  ... and this long after it by SIGKILL (default: 2s). If given, a\n"
+	"                     TERM that is passed on is followed by SIGKILL too\n"
+	"  --cwd DIRECTORY    start it there\n"
+	"  --env NAME=VALUE   add to its environment; may be repeated\n"
+	"  --unset NAME       remove from its environment; may be repeated\n"
+	"  --channel          give it a channel: it is a brood child, in `brood ps` and for others\n"
+	"  --name NAME        register it under NAME (implies --channel)\n"
+	"  --detach           start it in a session of its own, without input, print its pid, and\n"
+	"                     leave it running\n"
+	"  -H, --host NODES   run it on these hosts, by their nurseries: beta, beta/NURSERY, or several\n"
+	"                     with commas between; our input goes to all of them\n"
+	"  --label            ... and let each line of output begin with its host\n"
+	"  --json             when it has ended, print how on stderr\n"
+	"\n"
+	"A time-out and SIGKILL reach all that the program started, except where our input is a\n"
+	"terminal: there they reach the program only.\n"
+	"\n"
+	"Exit status: the program's own, of several hosts the highest; 128+N if signal N ended it; 124 after "
+	"--timeout; 125 if\n"
+	"brood failed or the arguments are wrong; 126 if the program cannot be executed, 127 if it\n"
+	"does not exist.\n";
 
 struct run {
 	struct brood_spawn_options how;
 	int tty, detach, json, kill_after;
 	struct environment env;
 	char **argv;
+	char *hosts; /* NULL: here */
+	int label;
 	brood_peer *child;
 	struct job job;
 	struct console console;
@@ -297,7 +306,7 @@ static const char *set_time(unsigned *ms, const char *text, const char *otherwis
 }
 
 /* Take an option of `run` alone. NULL, or what is wrong. */
-static const char *take(struct run *run, int option, const char *value)
+static const char *take(struct run *run, int option, char *value)
 {
 	struct brood_spawn_options *how = &run->how;
 	switch (option) {
@@ -322,6 +331,12 @@ static const char *take(struct run *run, int option, const char *value)
 	case 'd':
 		run->detach = 1;
 		return NULL;
+	case 'H':
+		run->hosts = value;
+		return herd_check(value);
+	case 'l':
+		run->label = 1;
+		return NULL;
 	case 'n':
 		how->name = value; /* fall through */
 	default:
@@ -341,13 +356,15 @@ static const struct option options[] = { CLI_OPTIONS,
 					 { "channel", no_argument, NULL, 'c' },
 					 { "name", required_argument, NULL, 'n' },
 					 { "detach", no_argument, NULL, 'd' },
+					 { "host", required_argument, NULL, 'H' },
+					 { "label", no_argument, NULL, 'l' },
 					 CLI_OPTIONS_END };
 
 /* CLI_GO_ON, or the status with which to leave. */
 static int read_options(struct cli *cli, struct run *run, int argc, char **argv)
 {
 	int c, rc;
-	while ((c = getopt_long(argc, argv, "+t", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+tH:", options, NULL)) != -1) {
 		int is_common = strchr("hja?", c) != NULL;
 		const char *wrong = is_common ? NULL : take(run, c, optarg);
 		if (is_common && (rc = cli_option(cli, c, help)) != CLI_GO_ON)
@@ -357,11 +374,34 @@ static int read_options(struct cli *cli, struct run *run, int argc, char **argv)
 	}
 	if (run->detach && (run->tty || run->how.timeout_ms))
 		return cli_usage("run", "--detach leaves the program alone: not with --tty or --timeout");
+	if (run->hosts && (run->tty || run->detach))
+		return cli_usage("run", "--host knows neither terminals nor --detach; see brood spawn");
+	if (run->label && !run->hosts)
+		return cli_usage("run", "--label is for --host");
 	if (optind == argc)
 		return cli_usage("run", "it needs a program to run");
 	run->json = cli->json;
 	run->argv = argv + optind;
 	return CLI_GO_ON;
+}
+
+static int run_on_hosts(const struct cli *cli, const struct run *run)
+{
+	struct herd_options herd = { .how = run->how,
+				     .hosts = run->hosts,
+				     .label = run->label,
+				     .json = run->json,
+				     .kill_after = run->kill_after,
+				     .argv = run->argv };
+	herd.how.env_add = run->env.entries;
+	return herd_run(cli->address, &herd);
+}
+
+static int run_here(const struct cli *cli, struct run *run)
+{
+	run->how.flags |= run->detach ? BROOD_DETACHED : 0;
+	caught_catch(caught);
+	return run_program(cli, run);
 }
 
 int cli_run(struct cli *cli, int argc, char **argv)
@@ -373,11 +413,8 @@ int cli_run(struct cli *cli, int argc, char **argv)
 	int rc = environment_init(&run.env, argc) < 0 ? CLI_USAGE : read_options(cli, &run, argc, argv);
 	if (rc == CLI_USAGE)
 		rc = ENDING_FAILED; /* 2 would be the program's */
-	if (rc == CLI_GO_ON) {
-		run.how.flags |= run.detach ? BROOD_DETACHED : 0;
-		caught_catch(caught);
-		rc = run_program(cli, &run);
-	}
+	if (rc == CLI_GO_ON)
+		rc = run.hosts ? run_on_hosts(cli, &run) : run_here(cli, &run);
 	environment_deinit(&run.env);
 	return rc;
 }

@@ -42,10 +42,15 @@ static int unpack(brood_msg *msg, const ProtobufCMessageDescriptor *type, const 
 }
 
 /* 0 and its answer, or a negative errno with the reason in brood_last_error(). */
-static int call_broker(brood *b, const ProtobufCMessage *request, brood_msg **answer)
+static int call_broker(brood *b, const char *node, const ProtobufCMessage *request, brood_msg **answer)
 {
+	char name[160];
 	brood_peer *broker = NULL;
-	int rc = brood_find(b, &broker, "@broker", NULL);
+	snprintf(name, sizeof name, "%s%s@broker", node, *node ? "/" : "");
+	int rc = *node ? brood_sync(b, PATIENCE_MS)
+		       : 0; /* our own node may be meant: which that is, we know when connected */
+	if (rc == 0)
+		rc = brood_find(b, &broker, name, NULL);
 	if (rc == 0)
 		rc = brood_call_pb(broker, request, PATIENCE_MS, answer);
 	brood_release(broker);
@@ -62,11 +67,11 @@ static int take_answer(brood_msg *answer, const ProtobufCMessageDescriptor *type
 	return rc;
 }
 
-int session_call_broker(brood *b, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
-			brood_msg **msg, const void **ret)
+int session_call_broker(brood *b, const char *node, const ProtobufCMessage *request,
+			const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret)
 {
 	brood_msg *answer = NULL;
-	int rc = call_broker(b, request, &answer);
+	int rc = call_broker(b, node, request, &answer);
 	return rc < 0 ? rc : take_answer(answer, type, msg, ret);
 }
 
@@ -74,7 +79,7 @@ int session_ask_broker(brood *b, const char *command, const ProtobufCMessage *re
 		       const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret)
 {
 	brood_msg *answer = NULL;
-	int rc = call_broker(b, request, &answer);
+	int rc = call_broker(b, "", request, &answer);
 	if (rc < 0)
 		session_explain(command, brood_last_error(b));
 	return rc < 0 ? rc : take_answer(answer, type, msg, ret);

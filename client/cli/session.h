@@ -17,8 +17,8 @@ int session_open(const struct cli *, brood **ret);
 /* Write an error of libbrood to stderr: "brood ps: what and why", and its hint. */
 void session_explain(const char *command, const struct brood_error *);
 
-/* As session_ask_broker(), but the reason is in brood_last_error(). */
-int session_call_broker(brood *, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
+/* As session_ask_broker(), but of a node ("" is this one), and the reason is in brood_last_error(). */
+int session_call_broker(brood *, const char *node, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
 			brood_msg **msg, const void **ret);
 
 /*

@@ -30,6 +30,7 @@ static const char help[] =
 	"address, and leave it running. It ends by itself, by `brood kill`, or, if it speaks\n"
 	"brood, has no name and does not say BROOD_OUTLIVE, with this command.\n"
 	"\n"
+	"  -H, --host NODE   start it on this host, by its nursery: beta, or beta/NURSERY\n"
 	"  --name NAME       register it under NAME, or do not start it if NAME is taken\n"
 	"  --ready TIME      wait until it says that it is ready, and end it if it does not: 250ms,\n"
 	"                    1.5s, 2m\n"
@@ -172,7 +173,7 @@ static int run(const struct cli *cli, brood *b, struct spawn *s)
 {
 	struct brood_peer_info info;
 	BROOD_INIT(info);
-	if (is_taken(b, s->how.name))
+	if (!s->how.host && is_taken(b, s->how.name))
 		return CLI_FAILED;
 	if (start(b, s) < 0) {
 		if (*brood_last_error(b)->text)
@@ -207,6 +208,9 @@ static const char *take(struct spawn *s, int option, const char *value)
 {
 	long ms;
 	switch (option) {
+	case 'H':
+		s->how.host = value;
+		return *value ? NULL : "--host wants a node, such as beta";
 	case 'n':
 		s->how.name = value;
 		return name_is_valid(value) ? NULL : "--name wants 1 to 63 of a-z 0-9 . _ -";
@@ -230,6 +234,7 @@ static const char *take(struct spawn *s, int option, const char *value)
 static int read_options(struct cli *cli, struct spawn *s, int argc, char **argv)
 {
 	static const struct option options[] = { CLI_OPTIONS,
+						 { "host", required_argument, NULL, 'H' },
 						 { "name", required_argument, NULL, 'n' },
 						 { "ready", required_argument, NULL, 'r' },
 						 { "output", required_argument, NULL, 'o' },
@@ -238,7 +243,7 @@ static int read_options(struct cli *cli, struct spawn *s, int argc, char **argv)
 						 { "unset", required_argument, NULL, 'u' },
 						 CLI_OPTIONS_END };
 	int c, rc;
-	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+H:", options, NULL)) != -1) {
 		int is_common = strchr("hja?", c) != NULL;
 		const char *wrong = is_common ? NULL : take(s, c, optarg);
 		if (is_common && (rc = cli_option(cli, c, help)) != CLI_GO_ON)
@@ -246,6 +251,8 @@ static int read_options(struct cli *cli, struct spawn *s, int argc, char **argv)
 		if (wrong)
 			return cli_usage("spawn", wrong);
 	}
+	if (s->how.host && s->output)
+		return cli_usage("spawn", "--output is a file of this host: not with --host");
 	if (optind == argc)
 		return cli_usage("spawn", "it needs a program to start");
 	s->argv = argv + optind;

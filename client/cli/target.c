@@ -65,6 +65,19 @@ static uint64_t pid_space(void)
 	return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
 }
 
+/* As the broker reads it: of two hosts the first namespaces have the same number. */
+static uint64_t boot_id(void)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char text[64] = "";
+	unsigned long long a = 0, b = 0, c = 0;
+	if (!file)
+		return 0;
+	int n = fgets(text, sizeof text, file) ? sscanf(text, "%8llx-%4llx-%4llx-", &a, &b, &c) : 0;
+	fclose(file);
+	return n == 3 ? a << 32 | b << 16 | c : 0;
+}
+
 static int has_ended(const struct target *t)
 {
 	return poll(&(struct pollfd){ .fd = t->fd, .events = POLLIN }, 1, 0) == 1;
@@ -92,9 +105,11 @@ static int check(const struct target *t, const Brood__Control__Process *p, char 
 int target_hold(struct target *t, const Brood__Control__Process *p, char *why, size_t n)
 {
 	*t = (struct target){ .pid = (pid_t)p->pid, .fd = -1 };
+	if (p->boot == 0 || p->boot != boot_id())
+		return refuse(why, n, "it runs on another host, as far as can be known; signal it there");
 	if (p->pid == 0 || p->pid_space == 0)
 		return refuse(why, n,
-			      "what its pid means here is not known: it runs on another host, or in a container");
+			      "what its pid means here is not known: it runs in a container, or does not say where");
 	if (p->pid_space != pid_space())
 		return refuse(why, n, "its pid means it in another pid namespace than this one; signal it there");
 	t->fd = pidfd_open(t->pid, 0);

@@ -7,24 +7,41 @@
 #include <errno.h>
 #include <string.h>
 
-static int ask(brood *b, const Brood__Control__Why *why, struct who *who)
+struct question {
+	brood *b;
+	char node[80]; /* whose broker is asked; "": ours */
+	Brood__Control__Why why;
+};
+
+static int ask(const struct question *q, struct who *who)
 {
 	const void *answer;
-	int rc = session_call_broker(b, &why->base, &brood__control__endings__descriptor, &who->msg, &answer);
+	int rc = session_call_broker(q->b, q->node, &q->why.base, &brood__control__endings__descriptor, &who->msg,
+				     &answer);
 	if (rc == 0)
 		who->known = answer;
 	return rc;
 }
 
-static int ask_for_pid(brood *b, const char *digits, Brood__Control__Why *why, struct who *who)
+static int ask_for_pid(struct question *q, const char *digits, struct who *who)
 {
 	long pid = cli_number(digits, 1, INT32_MAX);
 	if (pid < 0)
 		return -ESRCH;
-	why->pid = (uint32_t)pid;
-	int rc = ask(b, why, who);
-	why->pid = 0;
+	q->why.pid = (uint32_t)pid;
+	int rc = ask(q, who);
+	q->why.pid = 0;
 	return rc;
+}
+
+/* "beta/resize" is resize of the node beta. Returns what is behind the node. */
+static const char *take_node(struct question *q, const char *text)
+{
+	const char *slash = text ? strchr(text, '/') : NULL;
+	if (!slash)
+		return text;
+	snprintf(q->node, sizeof q->node, "%.*s", (int)(slash - text), text);
+	return slash + 1;
 }
 
 /* What is neither a name nor an address is refused as it is elsewhere. */
@@ -38,20 +55,21 @@ static int check(brood *b, const char *text)
 
 int who_ask(brood *b, const char *text, unsigned most, int all, struct who *who)
 {
-	Brood__Control__Why why = BROOD__CONTROL__WHY__INIT;
+	struct question q = { .b = b, .node = "", .why = BROOD__CONTROL__WHY__INIT };
 	*who = (struct who){ NULL, NULL };
-	why.most = most;
-	why.all = all;
+	q.why.most = most;
+	q.why.all = all;
 	int wrong = check(b, text);
 	if (wrong < 0)
 		return wrong;
-	if (text && id_parse(text, &why.id) < 0) {
-		int rc = *text && strspn(text, "0123456789") == strlen(text) ? ask_for_pid(b, text, &why, who) : -ESRCH;
+	text = take_node(&q, text);
+	if (text && id_parse(text, &q.why.id) < 0) {
+		int rc = *text && strspn(text, "0123456789") == strlen(text) ? ask_for_pid(&q, text, who) : -ESRCH;
 		if (rc != -ESRCH)
 			return rc;
-		why.name = (char *)(uintptr_t)text;
+		q.why.name = (char *)(uintptr_t)text;
 	}
-	return ask(b, &why, who);
+	return ask(&q, who);
 }
 
 void who_deinit(struct who *who)

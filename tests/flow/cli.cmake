@@ -4,7 +4,7 @@ target_link_libraries(conform_client PRIVATE Brood::brood)
 
 # What needs a pseudo terminal, or many at once.
 find_program(SYSTEM_PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
-set(scripts cli_run cli_worker cli_pipe cli_why cli_kill cli_check cli_spawn)
+set(scripts cli_run cli_worker cli_pipe cli_why cli_kill cli_check cli_spawn cli_hosts)
 if(BROOD_TLS)
 	list(APPEND scripts cli_cert)
 endif()
@@ -12,7 +12,7 @@ foreach(script IN LISTS scripts)
 	add_test(NAME flow.${script} COMMAND ${SYSTEM_PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/${script}.py
 		$<TARGET_FILE:brood_cli>)
 	set_tests_properties(flow.${script} PROPERTIES LABELS flow TIMEOUT 300
-		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;PYTHONDONTWRITEBYTECODE=1")
+		ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>;BROOD_NURSERY=$<TARGET_FILE:brood_nursery>;PYTHONDONTWRITEBYTECODE=1")
 endforeach()
 
 foreach(script cli conform)

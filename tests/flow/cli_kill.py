@@ -168,6 +168,26 @@ def another_user_has_its_pid():
         victim.wait()
 
 
+# A broker of another host, as this command sees it: its processes' pids and namespaces are those of ours by chance.
+def another_host():
+    with Broker() as broker:
+        run, _, _ = start("victim", "sleep", "60")
+        boot = os.path.join(broker.directory, "boot_id")
+        with open(boot, "w") as f:
+            f.write("01234567-89ab-cdef-0123-456789abcdef\n")
+        script = 'mount --bind "$1" /proc/sys/kernel/random/boot_id || exit 77; exec "$0" kill -s KILL victim'
+        done = subprocess.run(["unshare", "-m", "sh", "-c", script, BROOD, boot], stderr=subprocess.PIPE, timeout=20,
+                              check=False)
+        if b"mount" in done.stderr or b"unshare" in done.stderr:
+            print("skipped: nothing can be mounted here: %r" % done.stderr)
+        else:
+            equal(1, done.returncode)
+            assert b"it runs on another host" in done.stderr, done.stderr
+        equal(None, run.poll())
+        equal(0, status("kill", "victim")[0])
+        equal(143, run.wait(20))
+
+
 def wrong():
     for argv in ([], ["-s", "NONSENSE", "x"], ["-s"], ["--trees", "x"]):
         equal(2, status("kill", *argv)[0])
@@ -178,4 +198,4 @@ def wrong():
 
 
 main([by_name_address_and_pid, it_has_ended, tree, no_group_of_its_own, stopped_and_continued, another_has_its_pid,
-      another_pid_namespace, another_user_has_its_pid, wrong])
+      another_pid_namespace, another_user_has_its_pid, another_host, wrong])

@@ -1,0 +1,174 @@
+"""cli_hosts: `brood run --host` and `brood spawn --host`: programs on other hosts. cli_hosts.py BROOD [TEST]
+
+Here all hosts are one: a node's own name leads to it, and each nursery is a host of its own.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+
+from cli_case import BROOD, Broker, alive, equal, main, status, until
+
+NURSERY = os.environ["BROOD_NURSERY"]
+CONFIGURATION = '[program "*"]\nfree-args = yes\nfree-cwd = yes\nenv = *\n'
+
+
+class Hosts(Broker):
+    """A broker whose node is "alpha", and nurseries of these names."""
+    def __init__(self, *names):
+        super().__init__("--node", "alpha")
+        path = os.path.join(self.directory, "nursery.conf")
+        with open(path, "w") as f:
+            f.write(CONFIGURATION)
+        os.chmod(path, 0o600)
+        self.nurseries = [subprocess.Popen([NURSERY, "--config", path, "--name", name]) for name in names]
+        for name in names:
+            until(lambda: '"name":"%s"' % name in status("ps", "--json")[1].decode(), "the nursery " + name)
+
+    def __exit__(self, *what):
+        for nursery in self.nurseries:
+            nursery.terminate()
+        for nursery in self.nurseries:
+            equal(0, nursery.wait(20))
+        super().__exit__(*what)
+
+
+def statuses():
+    with Hosts("nursery", "two"):
+        for expected, argv in [
+                (0, ["-H", "alpha", "--", "true"]), (23, ["-H", "alpha", "--", "sh", "-c", "exit 23"]),
+                (137, ["-H", "alpha", "--", "sh", "-c", "kill -KILL $$"]),
+                (124, ["-H", "alpha", "--timeout", "100", "--", "sleep", "60"]),
+                (127, ["-H", "alpha", "--", "no-such-program"]), (126, ["-H", "alpha", "--", "/etc/passwd"]),
+                (125, ["-H", "nowhere", "--", "true"]), (125, ["-H", "alpha/none", "--timeout", "60s", "--", "true"]),
+                (125, ["-H", "", "--", "true"]), (125, ["-H", "alpha,", "--", "true"]),
+                (125, ["-H", "alpha", "--tty", "--", "true"]), (125, ["-H", "alpha", "--detach", "--", "true"]),
+                (125, ["--label", "--", "true"])]:
+            code, _, err = status("run", *argv)
+            assert code == expected, "%s: %d instead of %d: %s" % (argv, code, expected, err)
+            equal(expected in (0, 23, 137), err == "")
+        # The highest of several, and who it was.
+        script = 'case $(cat) in esac; [ "$A" = 1 ] && exit 3; exit 0'
+        code, _, err = status("run", "-H", "alpha,alpha/two", "--env", "A=1", "--", "sh", "-c", script)
+        equal(3, code)
+        equal(2, len(re.findall(r"^brood run: alpha(/two)?: sh: exited with code 3$", err, re.M)))
+        code, _, err = status("run", "-H", "alpha,nowhere", "--", "true")
+        equal(125, code)
+        assert re.search(r"^brood run: nowhere: cannot start true: ", err, re.M), err
+
+
+def as_json():
+    with Hosts("nursery", "two"):
+        code, _, err = status("run", "--json", "-H", "alpha,alpha/two,nowhere", "--", "sh", "-c", "exit 4")
+        equal(125, code)
+        ends = {e["host"]: e for e in map(json.loads, (line for line in err.splitlines() if line.startswith("{")))}
+        equal({"alpha": 4, "alpha/two": 4, "nowhere": 125}, {host: e["status"] for host, e in ends.items()})
+        equal(4, ends["alpha"]["code"])
+        equal("host.unknown", ends["nowhere"]["error"])
+
+
+def input_and_output():
+    blob = os.urandom(3 * 1000 * 1000)
+    with Hosts("nursery"):
+        code, out, err = status("run", "-H", "alpha", "--", "cat", input=blob)
+        equal((0, ""), (code, err))
+        assert out == blob
+        equal((3, b"out\n", "err\n"), status("run", "-H", "alpha", "--", "sh", "-c", "echo out; echo err >&2; exit 3"))
+        code, out, _ = status("run", "-H", "alpha", "--env", "A=1", "--unset", "HOME", "--cwd", "/", "--", "sh", "-c",
+                              'echo "$A ${HOME-none} $(pwd)"')
+        equal((0, b"1 none /\n"), (code, out))
+        equal(0, status("run", "-H", "alpha", "--", "true", input=blob)[0])  # that it reads none of it is no mistake
+
+
+def labels():
+    with Hosts("nursery", "two"):
+        script = "cat; printf 'no end'; echo oops >&2"
+        code, out, err = status("run", "-H", "alpha,alpha/two", "--label", "--", "sh", "-c", script,
+                                input=b"one\n\ntwo\n")
+        equal(0, code)
+        for host in (b"alpha", b"alpha/two"):
+            lines = [line[len(host) + 2:] for line in out.splitlines() if line.startswith(host + b": ")]
+            equal([b"one", b"", b"two", b"no end"], lines)
+        equal(8, len(out.splitlines()))
+        equal(["alpha/two: oops", "alpha: oops"], sorted(err.splitlines()))
+        # A line that comes in pieces is one; very long ones are cut.
+        script = "printf a; sleep 0.1; echo b; head -c 200000 /dev/zero | tr '\\0' x; echo"
+        _, out, _ = status("run", "-H", "alpha", "--label", "--", "sh", "-c", script)
+        lines = out.splitlines()
+        equal(b"alpha: ab", lines[0])
+        equal(200000, sum(len(line) - len(b"alpha: ") for line in lines[1:]))
+        assert all(line.startswith(b"alpha: x") for line in lines[1:])
+        # Who does not read the rest ends it.
+        run = subprocess.Popen([BROOD, "run", "-H", "alpha", "--label", "--", "yes"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE)
+        equal(b"alpha: y\n", run.stdout.readline())
+        run.stdout.close()
+        equal(-signal.SIGPIPE, run.wait(20))
+
+
+LOUD = 'trap "echo $0; exit 9" %s; echo ready; while :; do sleep 0.05; done'
+
+
+def signals_pass():
+    with Hosts("nursery", "two"):
+        for name in ("INT", "TERM", "HUP", "USR1"):
+            run = subprocess.Popen([BROOD, "run", "-H", "alpha,alpha/two", "--", "sh", "-c", LOUD % name, name],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            equal([b"ready\n", b"ready\n"], [run.stdout.readline(), run.stdout.readline()])
+            run.send_signal(getattr(signal, "SIG" + name))
+            equal((name + "\n").encode() * 2, run.stdout.read())
+            run.stdout.close()
+            equal(9, run.wait(20))
+
+
+# Whoever is there ends with this command, however it ends.
+def it_is_killed():
+    with Hosts("nursery"):
+        run = subprocess.Popen([BROOD, "run", "-H", "alpha", "--", "sh", "-c", "echo $$; sleep 60"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        pid = int(run.stdout.readline())
+        run.kill()
+        run.wait(20)
+        run.stdout.close()
+        until(lambda: not alive(pid), "the end of the program")
+
+
+def spawn():
+    with Hosts("nursery"):
+        code, out, err = status("spawn", "--json", "-H", "alpha", "--name", "sleeper", "--", "sleep", "60")
+        equal((0, ""), (code, err))
+        answer = json.loads(out)
+        assert alive(answer["pid"])
+        equal("sleeper", answer["name"])
+        code, out, _ = status("why", "--json", answer["address"])
+        equal((0, "sleep"), (code, json.loads(out)["living"]["program"]))
+        code, out, _ = status("why", "--json", "alpha/sleeper")  # as it is called from elsewhere
+        equal((0, "sleep"), (code, json.loads(out)["living"]["program"]))
+        code, out, err = status("spawn", "-H", "alpha", "--name", "sleeper", "--", "sleep", "60")
+        equal((1, b""), (code, out))
+        assert "it could not get the name sleeper" in err, err
+        equal(0, status("kill", "-s", "KILL", "sleeper")[0])
+        until(lambda: not alive(answer["pid"]), "its end")
+        for expected, argv in [(1, ["-H", "nowhere", "--", "true"]), (1, ["-H", "alpha", "--", "no-such-program"]),
+                               (2, ["-H", "alpha", "--output", "x", "--", "true"]), (2, ["-H", "", "--", "true"])]:
+            code, out, err = status("spawn", *argv)
+            equal((expected, b""), (code, out))
+            assert err
+
+
+# What the keeper saw is what is told of its end.
+def why():
+    with Hosts("nursery"):
+        status("run", "-H", "alpha", "--name", "far", "--timeout", "100ms", "--", "sh", "-c", "exec sleep 60")
+        code, out, _ = status("why", "--json", "far")
+        equal(0, code)
+        end = json.loads(out)["endings"][0]
+        equal(("signaled", 15, "timeout", "brood"),
+              (end["cause"], end["signal"], end["ended_by"], end["parent_program"]))
+        status("run", "-H", "alpha", "--label", "--name", "far", "--", "sh", "-c", "echo oops >&2; exit 3")
+        end = json.loads(status("why", "--json", "far")[1])["endings"][0]
+        equal(("exited", 3, "oops\n"), (end["cause"], end["code"], end["tail"]))
+
+
+main([statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])
