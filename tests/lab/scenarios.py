@@ -226,6 +226,7 @@ def deploy_hosts(lab):
 
     def start_nursery(host, user):
         host.nursery = host.start("brood-nursery", title="brood-nursery", user=user)
+        until(lambda: "nursery" in host.run("brood", "ps", user=user), "the nursery has its name")
 
     def start_worker(host, name):
         workers.append(host.start("brood", "worker", name, "--", f"/var/lib/alice/.config/brood/workers/{name}", title="worker", user="alice"))
