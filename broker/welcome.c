@@ -205,7 +205,7 @@ static int parent_agrees(const struct welcome *w, const struct claim *claim)
 	if (registry_block_of(parent, t->id) || (known && known->keeper && known->parent == parent))
 		return 1;
 	/* blocks are not remembered across runs */
-	return parent->uid == t->uid || parent->uid == 0 || user_is_foreign(parent->uid);
+	return parent->uid == t->uid || parent->uid == 0 || parent->proxy;
 }
 
 /* 1 if the id may be this claim's. */

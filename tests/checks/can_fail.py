@@ -335,7 +335,7 @@ class Systemd(Case):
 
 class Deploy(Case):
     FILES = texts(os.path.join(HERE, "../../deploy"))
-    BROKER, HOST, DOCKERFILE = "kubernetes/broker.yaml", "kubernetes/host.yaml", "docker/Dockerfile"
+    BROKER, HOST, COMPOSE, DOCKERFILE = "kubernetes/broker.yaml", "kubernetes/host.yaml", "docker/compose.yaml", "docker/Dockerfile"
 
     def files(self, judge, *words, name=BROKER, old="", new="", program=()):
         for each, text in self.FILES.items():
@@ -373,9 +373,18 @@ class Deploy(Case):
     def test_host(self):
         self.files(self.refuses, "volume brood is a hostPath", name=self.HOST, old="enforce: privileged", new="enforce: restricted")
 
+    def test_compose(self):
+        for old, new, words in (('user: "10001:10001"', 'user: "0"', "alpha: it runs as root"),
+                                ("cap_drop: [ALL]", "cap_drop: []", "capabilities are not dropped"),
+                                ("read_only: true", "read_only: false", "read_only is not true"),
+                                ("no-new-privileges:true", "no-new-privileges:false", "no no-new-privileges"),
+                                ("alpha-run:/run", "gamma-run:/run", "there is no volume gamma-run"),
+                                ('pid: "service:beta"', 'pid: "service:gamma"', "there is no service gamma")):
+            self.files(self.refuses, words, name=self.COMPOSE, old=old, new=new)
+
     def test_dockerfile(self):
         self.files(self.refuses, "does not install libssl3", name=self.DOCKERFILE, old=" libssl3", program=[self.ssl()])
-        self.files(self.refuses, "copies deploy/docker/deps, which", name=self.DOCKERFILE, old="COPY deploy/install-deps.sh", new="COPY deploy/docker/deps")
+        self.files(self.refuses, "copies deploy/docker/prepare, which", name=self.DOCKERFILE, old="docker/prepare.sh", new="docker/prepare")
         self.files(self.refuses, "it runs as root", name=self.DOCKERFILE, old="USER 10001:10001")
 
     def ssl(self):

@@ -3,7 +3,8 @@
 
 Manifests of Kubernetes: each pod satisfies the level "restricted" of the pod security standards (host.yaml may have a hostPath,
 and says so in its namespace), has a read-only root and a limit of memory, and refers to volumes, ports, names and secrets that
-exist (secrets: made by a command in README.md). Dockerfile: copies what exists, and installs the packages of the libraries that PROGRAMs need."""
+exist (secrets: made by a command in README.md). compose.yaml: each service is confined in the same way, and refers to volumes
+and services that exist. Dockerfile: copies what exists, and installs the packages of the libraries that PROGRAMs need."""
 import os
 import re
 import subprocess
@@ -128,6 +129,24 @@ def service(one, everything):
 # ---- Docker --------------------------------------------------------------------------------------------------------------
 
 
+def compose(source):
+    whole = yaml.safe_load(open(os.path.join(source, "deploy/docker/compose.yaml")))
+    for name, one in whole["services"].items():
+        found = []
+        if one.get("user", "0").split(":")[0] in ("", "0", "root"):
+            found.append("it runs as root")
+        if one.get("read_only") is not True:
+            found.append("read_only is not true")
+        if one.get("cap_drop") != ["ALL"] or one.get("cap_add") or one.get("privileged"):
+            found.append("capabilities are not dropped")
+        if "no-new-privileges:true" not in one.get("security_opt", ()):
+            found.append("no no-new-privileges")
+        found += [f"there is no volume {v}" for v in (each.split(":")[0] for each in one.get("volumes", ())) if v not in whole["volumes"]]
+        others = [*one.get("depends_on", ()), *re.findall("^service:(.*)", one.get("pid", "") + "\n" + one.get("network_mode", ""), flags=re.M)]
+        found += [f"there is no service {other}" for other in others if other not in whole["services"]]
+        yield from (f"deploy/docker/compose.yaml: {name}: {each}" for each in found)
+
+
 def libraries(program):
     """What it is linked with directly, as files."""
     needed = re.findall(r"NEEDED\s+(\S+)", subprocess.run(["objdump", "-p", program], capture_output=True, text=True, check=True).stdout)
@@ -159,7 +178,7 @@ def dockerfile(source, programs):
 
 def main():
     source, *programs = sys.argv[1:]
-    found = [*kubernetes(source), *dockerfile(source, programs)]
+    found = [*kubernetes(source), *compose(source), *dockerfile(source, programs)]
     for line in found:
         print(line)
     return 1 if found else 0

@@ -21,7 +21,8 @@ BREAKS = {
 }
 LINKED_NEEDS = {"PrivateNetwork": "no", "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6", "IPAddressDeny": ""}
 # Units of programs that start others: what they need, and what their children would inherit.
-SPAWNERS = {"brood-worker": {"OOMPolicy": "continue", "KillMode": "mixed"}}
+SPAWNERS = {"brood-nursery": {"Delegate": "yes", "OOMPolicy": "continue", "KillMode": "mixed"},
+            "brood-worker": {"OOMPolicy": "continue", "KillMode": "mixed"}}
 INHERITED = r"(Protect|Private|Restrict|SystemCall|Capability|Ambient|Memory|Limit|Device|Lock|IPAddress|ReadOnly|Inaccessible)\w*|NoNewPrivileges|UMask"
 
 

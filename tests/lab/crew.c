@@ -361,6 +361,7 @@ static int parent_play(char **argv)
 	family.directory = argv[3];
 	family.program = program;
 	family.all = calloc(family.count, sizeof(*family.all));
+	signal(SIGTERM, leave); /* by somebody who has no patience any more: tell what is missing */
 	MUST(brood_connect(&me, NULL, BROOD_OPTIONS(.on = BROOD_ON(.any = tell))));
 	MUST(brood_sync(me, -1));
 	TELL("begun", ", \"children\": %u", family.count);
@@ -455,9 +456,24 @@ static int waiting_play(char **argv)
 	return 0;
 }
 
+/* As JSON wants it. */
+static const char *plain(const char *text, char to[512])
+{
+	size_t n = 0;
+	for (; *text && n < 510; text++) {
+		if (*text == '"' || *text == '\\')
+			to[n++] = '\\';
+		to[n++] = *text;
+	}
+	to[n] = '\0';
+	return to;
+}
+
 static int tell_text(const brood_event *e)
 {
-	TELL("error", ", \"name\": \"%s\", \"text\": \"%s; %s\"", e->error->name, e->error->text, e->error->hint);
+	char text[512], hint[512];
+	TELL("error", ", \"name\": \"%s\", \"text\": \"%s; %s\"", e->error->name, plain(e->error->text, text),
+	     plain(e->error->hint, hint));
 	return 0;
 }
 

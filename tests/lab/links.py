@@ -25,11 +25,6 @@ def start_brokers(*hosts):
         host.start_broker()
 
 
-def is_linked(a, b):
-    """Whether the broker of b answers a request from a."""
-    return a.start("brood", "--address", "unix:/run/brood/sock", "request", f"{b.name}/@broker", "", user="alice").wait() == 0
-
-
 def talk(a, b):
     """A sink on b, and a source on a that is sending to it for some seconds."""
     sink = b.crew("sink", f"at-{b.name}", user="alice")

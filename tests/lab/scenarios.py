@@ -1,10 +1,11 @@
 """scenarios: what the lab's hosts do, one function each. Its name, with . for the first _, is the test's."""
 import random
+import shutil
 import time
 
 import pages
 from kubelet import Kubelet
-from lab import PORT, certificate, said, until
+from lab import PORT, SOURCE, certificate, must, said, until
 
 MESSAGES, RATE = 100000, 10000  # in all, a second
 
@@ -60,6 +61,11 @@ def host_faults(lab):
     assert "reset" in listener.ends(1).text() and "abort" in caller.ends(1).text()
 
 
+def is_linked(a, b):
+    """Whether the broker of b answers a request from a."""
+    return a.start("brood", "request", "--type", "brood.control.GetStatus", f"{b.name}/@broker", "", user="alice").wait() == 0
+
+
 # ---- programs on other hosts, as clients of one broker -------------------------------------------------------------------
 
 
@@ -75,8 +81,9 @@ def as_client(host, of):
 class Faults:
     """What goes wrong with a host, one after the other, in an order that the seed decides."""
 
-    def __init__(self, host, other, kinds, seed=1):
-        self.host, self.other, self.random = host, other, random.Random(seed)
+    def __init__(self, host, other, kinds, seed=1, pause=0.3):
+        """pause: the most seconds of peace between two of them."""
+        self.host, self.other, self.random, self.pause = host, other, random.Random(seed), pause
         self.kinds = kinds
         self.seen = {kind: 0 for kind in kinds}
 
@@ -101,11 +108,14 @@ class Faults:
     def broker(self):
         self.other.restart_broker()
 
+    def own_broker(self):
+        self.host.restart_broker()
+
     def one(self):
         kind = self.random.choice(self.kinds)
         getattr(self, kind)()
         self.seen[kind] += 1
-        time.sleep(self.random.uniform(0.05, 0.3))
+        time.sleep(self.random.uniform(self.pause / 6, self.pause))
 
     def __str__(self):
         return ", ".join(f"{count} x {kind}" for kind, count in self.seen.items())
@@ -162,7 +172,10 @@ def families(lab, parent, on, count, faults, env=None, host="-", patience=100):
     since = time.monotonic()
     while crew.running():
         faults.one()
-        assert time.monotonic() - since < patience, "the children do not end"
+        if time.monotonic() - since > patience:
+            crew.kill(15)
+            crew.event("sum")
+            raise AssertionError(f"{len(traces(on, directory))} of {count} were started during {faults}; not right: {crew.events('wrong')}")
     crew.ends()
     result = crew.event("sum")
     ran = traces(on, directory)
@@ -203,3 +216,46 @@ def deploy_kubernetes(lab):
         pod = kubelet.pods[name].running
         pod.kill(15)
         pod.ends()
+
+
+def deploy_hosts(lab):
+    """deploy/HOSTS.md, "From one host to ten", word by word: certificates, links, a name, a nursery, a third host."""
+    def start_broker(host, _):
+        if not host.broker:
+            host.start_broker()
+
+    def start_nursery(host, user):
+        host.nursery = host.start("brood-nursery", title="brood-nursery", user=user)
+        until(lambda: "nursery" in host.run("brood", "ps", user=user), "the nursery has its name")
+
+    def start_worker(host, name):
+        workers.append(host.start("brood", "worker", name, "--", f"/var/lib/alice/.config/brood/workers/{name}", title="worker", user="alice"))
+        until(lambda: name in host.run("brood", "ps", user="alice"), "the worker has its name")
+
+    def reload(host, _):
+        host.broker.kill(1)
+        reloads.append(host)
+        until(lambda: host.broker.new_text().count("reload.done") == reloads.count(host), f"{host.name} has read its configuration again")
+
+    workers, reloads = [], []
+    follower = pages.Follower([lab.alpha, lab.beta], {
+        ("enable", "broodd.socket"): start_broker, ("enable", "broodd"): start_broker, ("reload", "broodd"): reload,
+        ("enable", "brood-nursery"): start_nursery, ("enable", "brood-worker"): start_worker})
+    for printed in follower.follow("deploy/HOSTS.md"):
+        print("".join(f"   | {line}\n" for line in printed.splitlines()), end="")
+    for worker in workers:
+        worker.kill(15)
+
+
+def deploy_docker(lab):
+    """What deploy/docker/prepare.sh makes links the brokers of compose.yaml, also the second time."""
+    lab.gamma.write("etc/prepare.sh", open(f"{SOURCE}/deploy/docker/prepare.sh").read())
+    for _ in range(2):
+        lab.gamma.run("sh", "/etc/prepare.sh", "/var/lib/authority", "/var/lib/hosts", "alpha", "beta")
+    for host in (lab.alpha, lab.beta):
+        shutil.rmtree(f"{host.disk}/etc/brood")
+        shutil.copytree(f"{lab.gamma.disk}/var/lib/hosts/{host.name}", f"{host.disk}/etc/brood")
+        must("chown", "-R", "900:900", f"{host.disk}/etc/brood")
+        host.start_broker()
+    for one, other in ((lab.alpha, lab.beta), (lab.beta, lab.alpha)):
+        until(lambda: is_linked(one, other), f"{one.name} is linked with {other.name}")

@@ -4,8 +4,8 @@ import re
 import time
 
 from lab import said, until
-from links import is_linked, middle, start_brokers
-from scenarios import Faults, families
+from links import middle, start_brokers
+from scenarios import Faults, families, is_linked
 
 
 NURSERY = """[program "*"]
@@ -40,7 +40,7 @@ def spawn_here(lab):
 def spawn_thousand(lab):
     """1,000 children on another host while brokers are killed and links cut: each once, each with the right end, none left."""
     start_all(lab)
-    faults = Faults(lab.beta, lab.alpha, ("cut", "reset", "broker", "other_broker"), seed=4)
+    faults = Faults(lab.beta, lab.alpha, ("cut", "reset", "broker", "own_broker"), seed=4, pause=1.5)
     families(lab, lab.alpha, lab.beta, 1000, faults, host="beta")
 
 

@@ -14,23 +14,26 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char help[] = "Example:\n"
-			   "  filestats /usr/include\n"
-			   "\n"
-			   "Usage: filestats [--list] [--json] [--workers N] [--kill-one] [DIRECTORY]\n"
-			   "\n"
-			   "Print lines, words and bytes of all regular files below DIRECTORY (default:\n"
-			   "/usr/include), as `cat` of all of them into `LC_ALL=C wc` would.\n"
-			   "\n"
-			   "  --list       also print lines, words, bytes and SHA-256 of each file\n"
-			   "  --json       print objects, one per line; the totals come last\n"
-			   "  --workers N  1 to 64 (default: one per core)\n"
-			   "  --kill-one   kill a worker in the middle; the result is the same\n"
-			   "\n"
-			   "Exit status: 0 all files were read, 1 some were not or it failed, 2 wrong arguments.\n";
+static const char help[] =
+	"Example:\n"
+	"  filestats /usr/include\n"
+	"\n"
+	"Usage: filestats [--list] [--json] [--workers N] [--hosts HOST,...] [--kill-one] [DIRECTORY]\n"
+	"\n"
+	"Print lines, words and bytes of all regular files below DIRECTORY (default:\n"
+	"/usr/include), as `cat` of all of them into `LC_ALL=C wc` would.\n"
+	"\n"
+	"  --list       also print lines, words, bytes and SHA-256 of each file\n"
+	"  --json       print objects, one per line; the totals come last\n"
+	"  --workers N  1 to 64 (default: one per core)\n"
+	"  --hosts ...  where they run, in turn; each host has DIRECTORY and a nursery\n"
+	"  --kill-one   kill a worker in the middle; the result is the same\n"
+	"\n"
+	"Exit status: 0 all files were read, 1 some were not or it failed, 2 wrong arguments.\n";
 
 struct wish {
 	const char *directory;
+	char *hosts; /* NULL: here */
 	int list, json, kill_one;
 	long workers;
 };
@@ -118,10 +121,26 @@ static int print(const struct wish *wish, const struct survey *s)
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
+/* 0, or -1: there are too many. */
+static int take_hosts(struct survey *s, char *list)
+{
+	char *save = NULL;
+	for (char *host = list ? strtok_r(list, ",", &save) : NULL; host; host = strtok_r(NULL, ",", &save)) {
+		if (s->n_hosts == SURVEY_HOSTS)
+			return -1;
+		s->hosts[s->n_hosts++] = host;
+	}
+	return 0;
+}
+
 static int run(const struct wish *wish)
 {
 	char program[4096];
 	struct survey s = { .program = program, .kill_one = wish->kill_one };
+	if (take_hosts(&s, wish->hosts) < 0) {
+		fprintf(stderr, "filestats: --hosts: %d are the most\n", SURVEY_HOSTS);
+		return 2;
+	}
 	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
 	if (n < 0) {
 		perror("filestats: /proc/self/exe");
@@ -142,13 +161,12 @@ static int run(const struct wish *wish)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "list", no_argument, NULL, 'l' },
-						 { "json", no_argument, NULL, 'j' },
-						 { "kill-one", no_argument, NULL, 'k' },
-						 { "workers", required_argument, NULL, 'n' },
-						 { "worker", no_argument, NULL, 'W' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
+	static const struct option options[] = {
+		{ "list", no_argument, NULL, 'l' },        { "json", no_argument, NULL, 'j' },
+		{ "kill-one", no_argument, NULL, 'k' },    { "workers", required_argument, NULL, 'n' },
+		{ "hosts", required_argument, NULL, 'H' }, { "worker", no_argument, NULL, 'W' },
+		{ "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 }
+	};
 	struct wish wish = { .directory = "/usr/include", .workers = sysconf(_SC_NPROCESSORS_ONLN) };
 	int c;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -164,6 +182,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			wish.workers = strtol(optarg, NULL, 10);
+			break;
+		case 'H':
+			wish.hosts = optarg;
 			break;
 		case 'W':
 			return worker_main();

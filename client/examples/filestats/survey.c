@@ -246,8 +246,10 @@ static int closed(const brood_event *ev)
 static int start_helper(struct helper *h)
 {
 	struct survey *s = h->survey;
-	int rc = brood_spawn(s->b, &h->peer, BROOD_ARGV(s->program, "--worker"),
-			     BROOD_SPAWN(.on = BROOD_ON(.error = not_started, .close = closed), .data = h));
+	const char *host = s->n_hosts ? s->hosts[(size_t)(h - s->helpers) % s->n_hosts] : NULL;
+	int rc = brood_spawn(
+		s->b, &h->peer, BROOD_ARGV(s->program, "--worker"),
+		BROOD_SPAWN(.on = BROOD_ON(.error = not_started, .close = closed), .data = h, .host = host));
 	s->alive += rc == 0;
 	return rc;
 }

@@ -9,6 +9,7 @@
 
 #define SURVEY_HASH 32
 #define SURVEY_WORKERS 64 /* at most */
+#define SURVEY_HOSTS 16
 
 enum file_state { FILE_WAITING, FILE_ASKED, FILE_DONE, FILE_UNREADABLE };
 
@@ -30,8 +31,10 @@ struct helper { /* a worker, as its parent sees it */
 
 struct survey {
 	brood *b;
-	const char *program; /* starts as a worker when given --worker */
-	struct file *files;  /* in the order of find(1) */
+	const char *program;             /* starts as a worker when given --worker */
+	const char *hosts[SURVEY_HOSTS]; /* where workers run, in turn; none: here */
+	unsigned n_hosts;
+	struct file *files; /* in the order of find(1) */
 	size_t n_files, room;
 	size_t skipped; /* directories that could not be read */
 	size_t next;    /* files before this one were handed out at least once */
