@@ -577,7 +577,10 @@ static void find_far(struct app *a, const struct actor *to)
 	find_called(a, name);
 }
 
-/* By address, as one was told it. */
+/*
+ * By address, as one was told it. Who is not open may be answered by those of other nodes whom it found with their node's
+ * name; by alias it would not be, once the broker was started anew and does not know any more that it wrote there.
+ */
 static void find_address(struct app *a)
 {
 	int to = (int)below(a, (unsigned)ledger.n_actors);
@@ -589,8 +592,8 @@ static void find_address(struct app *a)
 	snprintf(address, sizeof(address), "%s", actor->address);
 	if (actor->node != current->node && !actor->open)
 		return; /* it would be denied */
-	if (actor->node != current->node &&
-	    (below(a, 2) || !node_alias(current->node, actor->node, actor->address, address))) {
+	if (actor->node != current->node && (below(a, 2) || !ledger.actors[a->actor].open ||
+					     !node_alias(current->node, actor->node, actor->address, address))) {
 		find_far(a, actor);
 		return;
 	}
