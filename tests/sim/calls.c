@@ -4,9 +4,11 @@
  */
 #include "file.h"
 #include "memory.h"
+#include "nodes.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -139,6 +141,15 @@ uid_t getuid(void)
 uid_t geteuid(void)
 {
 	return USER;
+}
+
+/* The C library's would look into the real files, and keep what it found in the memory of who asked first. */
+int getpwuid_r(uid_t uid, struct passwd *restrict entry, char *restrict text, size_t n, struct passwd **restrict found)
+{
+	snprintf(text, n, "sim");
+	*entry = (struct passwd){ .pw_name = text, .pw_uid = uid };
+	*found = uid == USER ? entry : NULL;
+	return 0;
 }
 
 int gethostname(char *name, size_t n)
@@ -711,6 +722,8 @@ static int open_path(const char *path, int flags, mode_t mode)
 		return open_again(atoi(path + 14), flags);
 	if (strcmp(path, "/dev/null") == 0)
 		return file_install(file_new(FILE_NULL), 0, (flags & O_CLOEXEC) != 0);
+	if (strcmp(path, "/proc/sys/kernel/random/boot_id") == 0)
+		path = node_boot_path(current->node);
 	int inode = disk_find(path);
 	if (inode < 0 && !(flags & O_CREAT))
 		return fail(ENOENT);
@@ -1045,16 +1058,17 @@ int sim_atexit(void (*fn)(void));
 int sim_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 int sim_fprintf(FILE *, const char *format, ...);
 
-/* To standard error, whatever it says. */
+/* Into memory; or to standard error, whatever it says. */
 int sim_fprintf(FILE *file, const char *format, ...)
 {
 	char text[256];
 	va_list args;
-	(void)file;
 	va_start(args, format);
-	int n = vsnprintf(text, sizeof(text), format, args);
+	int n = file == stderr || file == stdout ? vsnprintf(text, sizeof(text), format, args)
+						 : vfprintf(file, format, args);
 	va_end(args);
-	trace_text("says", text);
+	if (file == stderr || file == stdout)
+		trace_text("says", text);
 	return n;
 }
 

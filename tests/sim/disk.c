@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILES_MOST 512
-#define BYTES_MOST 1024
+#define FILES_MOST 4096
+#define BYTES_MOST 4096
 
 struct inode {
 	char path[128]; /* "" : removed */

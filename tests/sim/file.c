@@ -502,6 +502,7 @@ static const char *kind_name(unsigned kind)
 		[0x11] = "ADOPT",   [0x12] = "REGISTER", [0x13] = "UNREGISTER", [0x14] = "WATCH",  [0x15] = "DIED",
 		[0x16] = "GOODBYE", [0x20] = "HELLO_OK", [0x22] = "HOLD",       [0x23] = "GO",     [0x24] = "GONE",
 		[0x25] = "END",     [0x26] = "NAME",     [0x27] = "REGISTERED", [0x28] = "JOINED", [0x30] = "BIRTH",
+		[0x40] = "LINK",    [0x41] = "ABOUT",    [0x42] = "ASK",        [0x43] = "BEAT",
 	};
 	return names[kind & 255] ? names[kind & 255] : "?";
 }

@@ -3,6 +3,7 @@
  */
 #include "ledger.h"
 #include "memory.h"
+#include "nodes.h"
 #include "process.h"
 #include <stdlib.h>
 #include <string.h>
@@ -34,14 +35,16 @@ int actor_new(int pid, int parent)
 {
 	if (ledger.n_actors == ACTORS_MOST)
 		abort();
-	ledger.actors[ledger.n_actors] = (struct actor){ .pid = pid, .parent = parent };
+	ledger.actors[ledger.n_actors] = (struct actor){ .pid = pid, .node = process_of(pid)->node, .parent = parent };
 	return ledger.n_actors++;
 }
 
-int actor_by_address(const char *address)
+int actor_by_address(int node, const char *address)
 {
+	char real[ADDRESS_TEXT];
+	int of_node = node_of_address(node, address, real);
 	for (int i = ledger.n_actors - 1; i >= 0; i--)
-		if (*address && strcmp(ledger.actors[i].address, address) == 0)
+		if (*address && ledger.actors[i].node == of_node && strcmp(ledger.actors[i].address, real) == 0)
 			return i;
 	return -1;
 }
@@ -115,6 +118,11 @@ int entry_target(unsigned entry)
 	return entries[entry].target;
 }
 
+int entry_sender(unsigned entry)
+{
+	return entry < n_entries ? targets[entries[entry].target]->from : -1;
+}
+
 void entry_cancelled(unsigned entry)
 {
 	entries[entry].cancelled = 1;
@@ -170,12 +178,17 @@ void entry_delivered(unsigned entry, int receiver, size_t length)
 	ledger.actors[targets[e->target]->from].heard = 1;
 }
 
+int ledger_are_parted(int a, int b)
+{
+	return ledger.parted && ledger.actors[a].node != ledger.actors[b].node;
+}
+
 /* Whether anybody may hear that this target is gone. */
 static int may_be_gone(int from, int to)
 {
 	const struct actor *a = &ledger.actors[from];
 	return ledger.excused || a->failed || a->state != ACTOR_ALIVE || to < 0 || actor_is_over(to) || a->estranged ||
-	       ledger.actors[to].estranged;
+	       ledger.actors[to].estranged || ledger_are_parted(from, to);
 }
 
 static void check_error(unsigned entry, const struct entry *e, const char *error)
@@ -265,6 +278,8 @@ void ledger_close(void)
 		if (!e->accepted || e->is_request || e->deliveries || e->fds || a->reported)
 			continue;
 		if (a->state != ACTOR_CLOSED || a->failed || a->close_took >= a->flush_ms * MS || ledger.excused)
+			continue;
+		if (b && ledger_are_parted(t->from, t->to))
 			continue;
 		if (b && !b->failed && !b->estranged && !a->estranged && b->ready &&
 		    (b->state == ACTOR_ALIVE || b->close_began > a->close_began + a->close_took) && process_of(b->pid))

@@ -7,16 +7,17 @@
 
 #include "world.h"
 
-#define ACTORS_MOST 96
+#define ACTORS_MOST 192
 #define TARGETS_MOST 4096
 
 enum actor_state { ACTOR_ALIVE, ACTOR_CLOSING, ACTOR_CLOSED };
 
 struct actor { /* one handle */
-	int pid;
-	char address[32];
+	int pid, node;
+	char address[32]; /* on its node */
 	enum actor_state state;
 	int ready, failed;
+	int open;             /* processes of other nodes may write to it */
 	int heard;            /* something of it has arrived, so its address may be known */
 	int parent;           /* actor that spawned it, or -1 */
 	uint64_t close_began; /* and how long it took, when it is closed */
@@ -41,7 +42,8 @@ struct entry { /* one message */
 struct ledger {
 	struct actor actors[ACTORS_MOST];
 	int n_actors;
-	int cut;     /* connections break in this run: what was written may be lost with its writer */
+	int cut; /* connections break in this run: what was written may be lost with its writer */
+	int parted; /* a node was taken out of a configuration, so those who are on different ones may be told to be gone */
 	int excused; /* somebody was away so long that he may have been given up */
 };
 
@@ -50,7 +52,8 @@ extern struct ledger ledger;
 void ledger_reset(void);
 
 int actor_new(int pid, int parent);
-int actor_by_address(const char *address);
+/* As who is on `node` sees it; -1: nobody. */
+int actor_by_address(int node, const char *address);
 /* Its process is gone, or it said goodbye. */
 int actor_is_over(int actor);
 
@@ -68,11 +71,15 @@ void entry_cancelled(unsigned entry);
 /* The kernel has all of it. */
 void entry_written(unsigned entry);
 void entry_delivered(unsigned entry, int receiver, size_t length);
+/* By whom it was sent; -1: nobody knows it. */
+int entry_sender(unsigned entry);
 /* The request ended with this error, or NULL and the answer to `answered`. */
 void entry_ended(unsigned entry, const char *error, unsigned answered);
 /* A report about messages to a target. */
 void ledger_reported(int actor, int target, const char *text);
 
+/* Whether these two may be told of each other's end though both live. */
+int ledger_are_parted(int a, int b);
 /* A parent heard EXIT: it must have got all that its child had written. */
 void ledger_exit_told(int child, int parent);
 

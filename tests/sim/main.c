@@ -2,6 +2,7 @@
  * sim: runs real broker and library code in a simulated kernel, one world per seed. tests/README.md has more.
  */
 #include "fate.h"
+#include "nodes.h"
 #include "world.h"
 #include <getopt.h>
 #include <inttypes.h>
@@ -15,9 +16,10 @@
 struct request {
 	unsigned long long first, seeds;
 	int tracing, twice, plant;
+	unsigned nodes; /* 0: as the seed says */
 };
 
-/* 1 to 10: the bug that is planted, in the program that has some; 0: none. */
+/* The bug that is planted, in the program that has some; 0: none. */
 int sim_plant;
 
 extern int __sigaction(int, const struct sigaction *, struct sigaction *); /* the real one */
@@ -46,7 +48,7 @@ static void see_crashes(void)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim [--first-seed S] [--seeds N] [--trace] [--twice] [--plant N]\n");
+	fprintf(stderr, "usage: sim [--first-seed S] [--seeds N] [--trace] [--twice] [--nodes N] [--plant N]\n");
 	return 2;
 }
 
@@ -57,6 +59,7 @@ static int parse(struct request *r, int argc, char **argv)
 		{ "seeds", required_argument, NULL, 's' },
 		{ "trace", no_argument, NULL, 't' },
 		{ "twice", no_argument, NULL, '2' },
+		{ "nodes", required_argument, NULL, 'n' },
 		{ "plant", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -75,13 +78,16 @@ static int parse(struct request *r, int argc, char **argv)
 		case '2':
 			r->twice = 1;
 			break;
+		case 'n':
+			r->nodes = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		case 'p':
 			r->plant = atoi(optarg);
 			break;
 		default:
 			return -1;
 		}
-	return optind == argc ? 0 : -1;
+	return optind == argc && r->nodes <= NODES_MOST ? 0 : -1;
 }
 
 static double seconds(void)
@@ -91,25 +97,25 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void say_how_to_replay(unsigned long long seed)
+static void say_how_to_replay(const struct request *r, unsigned long long seed)
 {
-	printf("replay: %s --plant %d --first-seed %llu --seeds 1 --trace\n", sim_plant ? "sim_planted" : "sim",
-	       sim_plant, seed);
+	printf("replay: %s --plant %d --nodes %u --first-seed %llu --seeds 1 --trace\n",
+	       sim_plant ? "sim_planted" : "sim", sim_plant, r->nodes, seed);
 }
 
 /* 1: well. */
 static int run(const struct request *r, unsigned long long seed)
 {
-	int well = fate_run(seed, r->tracing);
+	int well = fate_run(seed, r->nodes, r->tracing);
 	uint64_t hash = world.hash;
 	if (!well) {
 		printf("seed %llu: %s\n", seed, world.broken);
-		say_how_to_replay(seed);
+		say_how_to_replay(r, seed);
 		return 0;
 	}
 	if (!r->twice)
 		return 1;
-	(void)fate_run(seed, 0);
+	(void)fate_run(seed, r->nodes, 0);
 	if (world.hash == hash)
 		return 1;
 	printf("seed %llu: a second run went another way\n", seed);

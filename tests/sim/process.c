@@ -291,6 +291,7 @@ int process_clone(int (*fn)(void *), void *data, struct task **ret)
 		return -1;
 	}
 	child->group = parent->group;
+	child->node = parent->node;
 	snprintf(child->name, sizeof(child->name), "born.%d", child->task->pid);
 	for (int fd = 0; fd < FDS_MOST; fd++)
 		if (parent->fds[fd].file)

@@ -43,6 +43,7 @@ struct process {
 	int slot, used;
 	struct task *task;
 	int group;
+	int node;                      /* the host that it runs on */
 	const struct program *program; /* NULL: between clone() and execve() */
 	char name[24];
 	char **argv, **environment;

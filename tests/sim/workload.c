@@ -5,6 +5,7 @@
 #include "file.h"
 #include "ledger.h"
 #include "memory.h"
+#include "nodes.h"
 #include "process.h"
 #include <brood.h>
 #include <errno.h>
@@ -22,6 +23,9 @@
 #define HEAD 16u /* of a body: magic, entry, length */
 #define MAGIC 0x62726f6fu
 #define BODY_MOST (1u << 20)
+
+/* What other nodes may find is internal yet. */
+extern int names_register_open(struct brood *, const char *name);
 
 struct workload workload;
 
@@ -94,7 +98,7 @@ static int actor_of(brood_peer *p)
 {
 	struct brood_peer_info i;
 	BROOD_INIT(i);
-	return brood_info(p, &i) == 0 ? actor_by_address(i.address) : -1;
+	return brood_info(p, &i) == 0 ? actor_by_address(current->node, i.address) : -1;
 }
 
 /* ---- bodies ------------------------------------------------------------------------------------------------------ */
@@ -308,6 +312,9 @@ static int on_message(const brood_event *e)
 	unsigned entry = read_body(m);
 	entry_delivered(entry, a->actor, m->length);
 	struct known *k = known_of(a, e->peer);
+	int from = k && k->is_name ? -1 : actor_of(e->peer);
+	if (from >= 0 && entry_sender(entry) >= 0 && from != entry_sender(entry))
+		broken("message %u from actor %d seems to be from actor %d", entry, entry_sender(entry), from);
 	if (k && (k->disconnected || k->closed))
 		broken("a message of a peer that was disconnected");
 	if (k && k->is_child && !k->spawned)
@@ -446,7 +453,8 @@ static int on_disconnect(const brood_event *e)
 	k->disconnected = 1;
 	int to = target_to(k->target);
 	if (e->error && !k->is_name && to >= 0 && !actor_is_over(to) && !ledger.excused &&
-	    !ledger.actors[a->actor].failed && !ledger.actors[a->actor].estranged && !ledger.actors[to].estranged)
+	    !ledger_are_parted(a->actor, to) && !ledger.actors[a->actor].failed && !ledger.actors[a->actor].estranged &&
+	    !ledger.actors[to].estranged)
 		broken("actor %d hears that actor %d is gone (%s), which lives", a->actor, to, e->error->text);
 	return 0;
 }
@@ -533,11 +541,10 @@ static int may_block(const struct app *a)
 	return a->role == 0;
 }
 
-static void find_name(struct app *a)
+/* By the name of one of the apps, or by an address that leads to another node. */
+static void find_called(struct app *a, const char *name)
 {
-	char name[16];
 	brood_peer *p;
-	snprintf(name, sizeof(name), "p%u", may_block(a) ? 1 + below(a, workload.roles - 1) : below(a, workload.roles));
 	trace_text("finds", name);
 	struct brood_find_options o;
 	BROOD_INIT(o);
@@ -551,14 +558,46 @@ static void find_name(struct app *a)
 	trace("found", (uint64_t)k->target, 0, 0);
 }
 
-/* By address, as one was told it. */
+static void find_name(struct app *a)
+{
+	char name[32];
+	unsigned role = may_block(a) ? 1 + below(a, workload.roles - 1) : below(a, workload.roles);
+	int node = (int)(role % nodes.n);
+	if (node != current->node || (nodes.n > 1 && below(a, 8) == 0))
+		snprintf(name, sizeof(name), "%s/p%u", node_name(node), role);
+	else
+		snprintf(name, sizeof(name), "p%u", role);
+	find_called(a, name);
+}
+
+static void find_far(struct app *a, const struct actor *to)
+{
+	char name[64];
+	snprintf(name, sizeof(name), "%s/%s", node_name(to->node), to->address);
+	find_called(a, name);
+}
+
+/*
+ * By address, as one was told it. Who is not open may be answered by those of other nodes whom it found with their node's
+ * name; by alias it would not be, once the broker was started anew and does not know any more that it wrote there.
+ */
 static void find_address(struct app *a)
 {
 	int to = (int)below(a, (unsigned)ledger.n_actors);
+	const struct actor *actor = &ledger.actors[to];
+	char address[ADDRESS_TEXT];
 	brood_peer *p;
-	if (to == a->actor || !ledger.actors[to].heard || !known_of(a, NULL))
+	if (to == a->actor || !actor->heard || !known_of(a, NULL))
 		return; /* nobody can have told */
-	if (brood_find(a->h, &p, ledger.actors[to].address, NULL) < 0)
+	snprintf(address, sizeof(address), "%s", actor->address);
+	if (actor->node != current->node && !actor->open)
+		return; /* it would be denied */
+	if (actor->node != current->node && (below(a, 2) || !ledger.actors[a->actor].open ||
+					     !node_alias(current->node, actor->node, actor->address, address))) {
+		find_far(a, actor);
+		return;
+	}
+	if (brood_find(a->h, &p, address, NULL) < 0)
 		return;
 	struct known *k = known_of(a, p);
 	if (!k)
@@ -789,6 +828,13 @@ static int leave(struct app *a)
 	return 0;
 }
 
+static unsigned some_role_here(const struct app *a)
+{
+	unsigned role = below(a, workload.roles), node = (unsigned)current->node;
+	role = role - role % nodes.n + node;
+	return role < workload.roles ? role : node;
+}
+
 /* One handle's life. 1: the process ends. */
 static int live(struct app *a, const char *address, int spawned_as)
 {
@@ -800,8 +846,8 @@ static int live(struct app *a, const char *address, int spawned_as)
 	o.flags = BROOD_NO_AUTOSTART | BROOD_OUTLIVE;
 	o.window_bytes = below(a, 3) ? 0 : 8192 + below(a, 100000);
 	snprintf(name, sizeof(name), "p%d", a->role);
-	snprintf(parent, sizeof(parent), "p%u", below(a, workload.roles));
-	if (a->role >= 0)
+	snprintf(parent, sizeof(parent), "p%u", some_role_here(a));
+	if (a->role >= 0 && nodes.n == 1)
 		o.name = name;
 	if (a->role > 0 && below(a, 6) == 0)
 		o.parent = parent;
@@ -811,6 +857,8 @@ static int live(struct app *a, const char *address, int spawned_as)
 	a->large_left = 2 * BODY_MOST;
 	if (brood_connect(&a->h, address, &o) < 0)
 		return 1;
+	if (a->role >= 0 && nodes.n > 1 && names_register_open(a->h, name) == 0)
+		ledger.actors[a->actor].open = 1;
 	if (spawned_as >= 0)
 		target_settle(spawned_as, a->actor);
 	if (brood_parent(a->h))
@@ -843,7 +891,9 @@ static int play(const char *address, int role, int spawned_as)
 int app_main(int argc, char **argv)
 {
 	(void)argc;
-	return play(SOCKET, atoi(argv[1]), -1);
+	char address[64];
+	snprintf(address, sizeof(address), "unix:%s/sock", node_directory(current->node));
+	return play(address, atoi(argv[1]), -1);
 }
 
 int worker_main(int argc, char **argv)

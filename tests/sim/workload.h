@@ -5,14 +5,11 @@
 #ifndef SIM_WORKLOAD_H
 #define SIM_WORKLOAD_H
 
-#define SOCKET "unix:/run/b/sock"
-#define DIRECTORY "/run/b"
-
 enum phase { PHASE_BUSY, PHASE_DRAIN, PHASE_END };
 
 struct workload {
 	enum phase phase;
-	unsigned roles;                                             /* there are apps p0 ... */
+	unsigned roles;                                             /* there are apps p0 ..., on each node in turn */
 	int spawns, closes, passes_fds, disconnects, pauses, large; /* which of these happen in this run */
 	int full;                                                   /* the broker may have no room */
 	int ops;                                                    /* of one program */
