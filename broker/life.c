@@ -51,8 +51,8 @@ struct process *life_expect(struct life *life, uint64_t id, uint32_t uid, const 
 }
 
 /*
- * A parent of an earlier run is known by id only until it is back. Children of other users are not its own then; those of
- * other nodes were checked by who knows these.
+ * A parent of an earlier run is known by id only until it is back. Children of other users are not its own then; of those of
+ * other nodes others know.
  */
 static void disown_strangers(struct process *p)
 {
@@ -72,6 +72,7 @@ void life_return(struct life *life, struct process *p, uint32_t uid, enum proces
 		p->uid = uid;
 		p->since_ms = clock_ms();
 		disown_strangers(p);
+		router_returned(life->router, p);
 	}
 	p->transport = (uint8_t)transport;
 	absence_end(life->absences, p);

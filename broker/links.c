@@ -296,6 +296,18 @@ static void born(void *data, const struct process *p)
 		(void)link_announce(link, p);
 }
 
+static void returned(void *data, struct process *p)
+{
+	struct process *child, *next;
+
+	(void)data;
+	for (child = LIST_FIRST(&p->children); child; child = next) {
+		next = LIST_NEXT(child, sibling);
+		if (child->proxy && !users_node_listed(p->abroad, child->proxy->node->name))
+			registry_relate(child, NULL);
+	}
+}
+
 static void gone(void *data, struct process *p, Brood__Why why)
 {
 	struct links *links = data;
@@ -316,7 +328,7 @@ static int may(void *data, const struct process *from, const struct process *to)
 	return link_may(data, from, to);
 }
 
-static const struct abroad_ops abroad_ops = { find, born, gone, may };
+static const struct abroad_ops abroad_ops = { find, born, returned, gone, may };
 
 /*
  * Beginning, ending, changing.

@@ -102,7 +102,7 @@ void proxy_detach(struct proxy *proxy)
 	router_detach(proxy->node->links->router, proxy->process);
 }
 
-static void tell_joined(const struct proxy *proxy, struct process *parent)
+void proxy_tell_joined(const struct proxy *proxy, struct process *parent)
 {
 	Brood__Joined joined = BROOD__JOINED__INIT;
 	char id[ID_TEXT], address[NAME_MAX_LENGTH + 1 + ID_TEXT];
@@ -118,6 +118,7 @@ static void tell_joined(const struct proxy *proxy, struct process *parent)
 void proxy_know(struct proxy *proxy, uint32_t uid, uint32_t pid, const char *title, struct process *parent)
 {
 	struct process *p = proxy->process;
+	int news = !proxy->confirmed || p->parent != parent;
 
 	proxy->confirmed = 1;
 	p->uid = uid;
@@ -127,7 +128,8 @@ void proxy_know(struct proxy *proxy, uint32_t uid, uint32_t pid, const char *tit
 	if (!parent)
 		return;
 	registry_relate(p, parent);
-	tell_joined(proxy, parent);
+	if (news)
+		proxy_tell_joined(proxy, parent);
 }
 
 void proxy_end(struct proxy *proxy, Brood__Why why)

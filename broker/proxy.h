@@ -22,6 +22,8 @@ void proxy_attach(struct proxy *);
 void proxy_detach(struct proxy *);
 /* What its node says of it. parent: of this node, or NULL. */
 void proxy_know(struct proxy *, uint32_t uid, uint32_t pid, const char *title, struct process *parent);
+/* Tell one of ours that it is its child: again, after what was said may have been lost. */
+void proxy_tell_joined(const struct proxy *, struct process *parent);
 /* It is gone for good. */
 void proxy_end(struct proxy *, Brood__Why);
 /* All of a node. */

@@ -671,8 +671,8 @@ void router_go(struct router *r, struct process *from, struct process *to)
 	struct edge *e = edge_between(from, to);
 
 	(void)r;
-	if (!e)
-		return;
+	if (!e || !(e->held & (HELD_THERE | HELD_AWAY_THERE)))
+		return; /* it was told to go on when the link came up */
 	set_held(e, e->held & ~(HELD_THERE | HELD_AWAY_THERE));
 	if (e->held == 0 || (e->held == HELD_BUSY && edge_has_room(e)))
 		edge_go(e);
@@ -682,15 +682,22 @@ void router_part(struct router *r, struct process *from, struct process *to, Bro
 {
 	struct edge *e = edge_between(from, to);
 
+	if (!e)
+		return; /* it did not write to it, or was told before */
 	tell_gone(from, to->id, why);
-	if (e)
-		edge_end(r, e);
+	edge_end(r, e);
 }
 
 void router_born(struct router *r, const struct process *p)
 {
 	if (r->abroad && p->parent && p->parent->proxy)
 		r->abroad->born(r->abroad_data, p);
+}
+
+void router_returned(struct router *r, struct process *p)
+{
+	if (r->abroad)
+		r->abroad->returned(r->abroad_data, p);
 }
 
 int router_is_idle(const struct process *p)

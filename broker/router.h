@@ -57,6 +57,8 @@ struct abroad_ops {
 	struct process *(*find)(void *data, uint64_t id);
 	/* One of this node became a child of one of another. */
 	void (*born)(void *data, const struct process *);
+	/* One that was known by id only is back, and says who may write to it. */
+	void (*returned)(void *data, struct process *);
 	/* It is gone for good, and everybody here was told. */
 	void (*gone)(void *data, struct process *, Brood__Why);
 	/* 1 if one of another node may write to one of this. */
@@ -97,6 +99,8 @@ int router_route(struct router *, struct process *from, const struct frame *);
 struct process *router_find(struct router *, uint64_t id);
 /* Its parent was set: if that is of another node, it is told there. */
 void router_born(struct router *, const struct process *);
+/* It was awaited, and is back: children of other nodes that it knows nothing of are not its own. */
+void router_returned(struct router *, struct process *);
 /* Its node tells one of ours to stop sending to it, because it is busy or away; to go on; that it will get nothing of it. */
 void router_hold(struct router *, struct process *from, struct process *to, int away);
 void router_go(struct router *, struct process *from, struct process *to);

@@ -15,6 +15,7 @@
 #include "body.h"
 #include "note.h"
 #include "principal.h"
+#include "proxy.h"
 #include "text.h"
 #include "users.h"
 #include <errno.h>
@@ -317,7 +318,9 @@ static void tell_joined_again(struct process *p)
 	if (!p->spawned && p->parent)
 		tell_joined(p, p->parent);
 	LIST_FOREACH (child, &p->children, sibling)
-		if (!child->spawned && child->state != PROCESS_AWAITED)
+		if (child->proxy)
+			proxy_tell_joined(child->proxy, p);
+		else if (!child->spawned && child->state != PROCESS_AWAITED)
 			tell_joined(child, p);
 }
 

@@ -704,6 +704,21 @@ static void test_children(void **state)
 	assert_true(joined->id >> 32 < EPOCH_LEAST);
 	send_from(&beta, THERE(5), parent.id, "mother");
 	assert_true(alias_in(&parent, "mother") == joined->id);
+	{
+		Brood__Hello hello = BROOD__HELLO__INIT; /* what it was told may have been lost with its connection */
+		Brood__Joined *again;
+
+		hello.level = 1;
+		hello.abroad = "bob@beta";
+		hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, parent.ticket };
+		wire_close(&parent);
+		wire_connect(&parent, broker.socket);
+		wire_hello(&parent, &hello);
+		again = wire_expect_body(&parent, FRAME_JOINED, &brood__joined__descriptor);
+		assert_true(again->id == joined->id);
+		assert_string_equal(again->address, "beta/65000000.5");
+		guard_free(&again->base);
+	}
 	say_gone(&beta, THERE(5), 0, BROOD__WHY__WHY_EXITED);
 	wire_expect_gone(&parent, joined->id, BROOD__WHY__WHY_EXITED);
 	guard_free(&joined->base);
