@@ -706,11 +706,13 @@ static void test_children(void **state)
 	assert_true(alias_in(&parent, "mother") == joined->id);
 	{
 		Brood__Hello hello = BROOD__HELLO__INIT; /* what it was told may have been lost with its connection */
+		uint8_t ticket[TICKET_SIZE];
 		Brood__Joined *again;
 
+		memcpy(ticket, parent.ticket, TICKET_SIZE);
 		hello.level = 1;
 		hello.abroad = "bob@beta";
-		hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, parent.ticket };
+		hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
 		wire_close(&parent);
 		wire_connect(&parent, broker.socket);
 		wire_hello(&parent, &hello);
