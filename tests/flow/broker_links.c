@@ -720,6 +720,8 @@ static void test_children(void **state)
 		assert_true(again->id == joined->id);
 		assert_string_equal(again->address, "beta/65000000.5");
 		guard_free(&again->base);
+		expect(&beta, FRAME_HOLD);
+		expect(&beta, FRAME_GO);
 	}
 	say_gone(&beta, THERE(5), 0, BROOD__WHY__WHY_EXITED);
 	wire_expect_gone(&parent, joined->id, BROOD__WHY__WHY_EXITED);
