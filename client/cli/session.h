@@ -18,8 +18,8 @@ int session_open(const struct cli *, brood **ret);
 void session_explain(const char *command, const struct brood_error *);
 
 /* As session_ask_broker(), but of a node ("" is this one), and the reason is in brood_last_error(). */
-int session_call_broker(brood *, const char *node, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
-			brood_msg **msg, const void **ret);
+int session_call_broker(brood *, const char *node, const ProtobufCMessage *request,
+			const ProtobufCMessageDescriptor *type, brood_msg **msg, const void **ret);
 
 /*
  * Ask the broker itself. 0 and *ret, an unpacked `type` that belongs to *msg, to be released; else a negative errno,

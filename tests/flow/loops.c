@@ -439,7 +439,8 @@ static struct {
 static int close_here(const brood_event *e)
 {
 	if (closing.closed) { /* nothing comes any more but what is owed */
-		assert_true(e->type == BROOD_EVENT_REPLY || e->type == BROOD_EVENT_CONFIRM || e->type == BROOD_EVENT_RESULT);
+		assert_true(e->type == BROOD_EVENT_REPLY || e->type == BROOD_EVENT_CONFIRM ||
+			    e->type == BROOD_EVENT_RESULT);
 		return 0;
 	}
 	if (e->type != closing.type)

@@ -211,7 +211,7 @@ static void test_a_byte_at_a_time(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_ALL(test_spawn_is_first), ON_ALL(test_pool_of_workers),   ON_ALL(test_handler_error),
+		ON_ALL(test_spawn_is_first), ON_ALL(test_pool_of_workers),    ON_ALL(test_handler_error),
 		ON_ALL(test_after_close),    ON_HOSTS(test_a_byte_at_a_time),
 	};
 	return RUN("scenarios", tests);
