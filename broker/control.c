@@ -155,7 +155,7 @@ static int answer_status(struct exchange *x, const struct item *it, const struct
 
 struct entry { /* of a Listing, with its texts */
 	Brood__Control__Process message;
-	char address[ID_TEXT], names[NAMES_TEXT];
+	char address[ID_TEXT], names[NAMES_TEXT], parent[NAME_MAX_LENGTH + 1 + ID_TEXT];
 };
 
 static const char *const transports[] = {
@@ -169,6 +169,18 @@ static uint64_t pid_space_of(const struct control *c, const struct process *p)
 	return p->pid != 0 && p->visible ? c->pid_space : 0;
 }
 
+static void parent_fill(struct entry *entry, const struct process *parent)
+{
+	char id[ID_TEXT];
+
+	entry->message.parent = parent->id;
+	if (!parent->proxy)
+		return;
+	snprintf(entry->parent, sizeof(entry->parent), "%s/%s", parent->proxy->node->name,
+		 id_format(parent->proxy->real, id));
+	entry->message.parent_address = entry->parent;
+}
+
 static void entry_fill(const struct control *c, struct entry *entry, struct process *p, uint64_t now)
 {
 	Brood__Control__Process *m = &entry->message;
@@ -178,7 +190,8 @@ static void entry_fill(const struct control *c, struct entry *entry, struct proc
 	m->id = p->id;
 	m->address = id_format(p->id, entry->address);
 	m->name = registry_names(p, entry->names, sizeof(entry->names));
-	m->parent = p->parent ? p->parent->id : 0;
+	if (p->parent)
+		parent_fill(entry, p->parent);
 	m->pid = p->pid;
 	m->uid = p->uid;
 	m->title = p->title;

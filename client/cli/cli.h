@@ -46,6 +46,7 @@ long cli_number(const char *text, long least, long most);
 
 /* The commands. argv[0] is the command's name; the result is the exit code. */
 int cli_ps(struct cli *, int argc, char **argv);
+int cli_nodes(struct cli *, int argc, char **argv);
 int cli_why(struct cli *, int argc, char **argv);
 int cli_kill(struct cli *, int argc, char **argv);
 int cli_check(struct cli *, int argc, char **argv);

@@ -34,6 +34,7 @@ static const struct command {
 } commands[] = {
 	{ "ps", cli_ps, "list the processes that the broker knows" },
 	{ "status", cli_status, "tell how the broker is" },
+	{ "nodes", cli_nodes, "list the nodes that the broker is linked with" },
 	{ "why", cli_why, "tell how a process ended" },
 	{ "kill", cli_kill, "send a signal to a process" },
 	{ "check", cli_check, "tell whether a program could be started here, step by step" },

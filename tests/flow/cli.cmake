@@ -4,7 +4,7 @@ target_link_libraries(conform_client PRIVATE Brood::brood)
 
 # What needs a pseudo terminal, or many at once.
 find_program(SYSTEM_PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
-set(scripts cli_run cli_worker cli_pipe cli_why cli_kill cli_check cli_spawn cli_hosts)
+set(scripts cli_run cli_worker cli_pipe cli_why cli_kill cli_check cli_spawn cli_hosts cli_nodes)
 if(BROOD_TLS)
 	list(APPEND scripts cli_cert)
 endif()
