@@ -6,7 +6,7 @@
  * and forgotten. The state of a stream is an `endpoint`, made by the first frame; it begins wherever that frame does,
  * so that a client which outlived an earlier run of the broker is understood at once.
  *
- * Only requests of four types, one type of message, and nothing larger than one item: everything else is consumed, and
+ * Only requests of five types, one type of message, and nothing larger than one item: everything else is consumed, and
  * if it asks, answered with a failure.
  */
 #include "control.h"
