@@ -106,9 +106,8 @@ static void refused(const char *host, const char *name)
 {
 	struct family f = { 0 };
 	family_connect(&f);
-	assert_int_equal(brood_spawn(f.b, &f.kid, BROOD_ARGV("true"),
-				     BROOD_SPAWN_TO(host, .on = diary_table, .data = &f.d)),
-			 0);
+	assert_int_equal(
+		brood_spawn(f.b, &f.kid, BROOD_ARGV("true"), BROOD_SPAWN_TO(host, .on = diary_table, .data = &f.d)), 0);
 	family_closes(&f);
 	assert_string_equal(f.d.error, name);
 	family_end(&f);
@@ -214,8 +213,8 @@ static void test_host_is_lost(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		FAR(test_a_life),      FAR(test_both_ways),          FAR(test_pipes),
-		FAR(test_refusals),    FAR(test_link_is_cut),        FAR(test_brokers_are_killed),
+		FAR(test_a_life),           FAR(test_both_ways),         FAR(test_pipes),
+		FAR(test_refusals),         FAR(test_link_is_cut),       FAR(test_brokers_are_killed),
 		FAR(test_parent_is_killed), FAR(test_nursery_is_killed), FAR(test_host_is_lost),
 	};
 	return RUN("far", tests);
