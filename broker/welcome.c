@@ -80,7 +80,7 @@ static int mint(struct welcome *w, const struct process *p, const struct claim *
 		t.first = registry_block_of(owner, p->id);
 	if (spawned && t.first == 0)
 		t.first = claim->ticket.first;
-	if (spawned && (t.first == 0 || owner->state == PROCESS_AWAITED))
+	if (spawned && (t.first == 0 || owner->state == PROCESS_AWAITED || owner->proxy))
 		return 0;
 	identity_mint(w->identity, spawned ? owner->uid : p->uid, &t, ret);
 	return 1;
@@ -191,7 +191,7 @@ static int is_brokers(const struct ticket *t)
  */
 static int may_be_parent(const struct welcome *w, uint32_t uid, const struct process *parent)
 {
-	return user_is_foreign(parent->uid) || router_may_users(w->router, POLICY_SEND, uid, parent->uid);
+	return parent->proxy || router_may_users(w->router, POLICY_SEND, uid, parent->uid);
 }
 
 /* Whether the parent named in it agrees that this ticket is from a block of its own, or its keeper's. */
@@ -295,7 +295,8 @@ static struct process *resume(struct welcome *w, const struct claim *claim)
 	if (p->state == PROCESS_LIVE)
 		fence(w, p);
 	registry_entitle(p, claim->hello->title);
-	take_guests(p, claim->hello); /* before those who wait are looked at again */
+	take_guests(p, claim->hello); /* before those who wait are looked at again, as its parent may */
+	registry_relate(p, claim->parent);
 	life_return(w->life, p, claim->uid, s->transport, &s->sink);
 	return p;
 }

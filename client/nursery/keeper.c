@@ -537,7 +537,7 @@ int keeper_fd(const struct keeper *k)
 /* Others of its process group may still have their grace. */
 static int is_done(const struct keeper *k)
 {
-	return k->over && !(k->child && k->child->child->tail && !k->stopped);
+	return k->over && !(k->child && k->child->child->tail && !k->stopped && !k->parent_gone);
 }
 
 int keeper_turn(struct keeper *k)

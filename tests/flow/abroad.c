@@ -235,6 +235,35 @@ static void test_too_late(void **state)
 	until_polled(NULL, nursery_children() == 0);
 }
 
+/* Who does not know the number of a start is not its keeper. */
+static void test_somebody_else(void **state)
+{
+	struct family f = { 0 };
+	struct diary answer = { 0 };
+	const unsigned char body[9] = { 0x09, 1, 2, 3, 4, 5, 6, 7, 8 };
+	brood *other;
+	brood_peer *victim;
+	(void)state;
+	kill(flow_nursery, SIGSTOP);
+	until_polled(NULL, process_state(flow_nursery) == 'T');
+	plain_begin(&f, BROOD_ARGV("sh", "-c", "exit 6"), .cwd = NULL);
+	assert_int_equal(brood_sync(f.b, 100), -ETIMEDOUT);
+	assert_int_equal(brood_connect(&other, NULL, NULL), 0);
+	assert_int_equal(brood_find(other, &victim, info_of(brood_self(f.b)).address, NULL), 0);
+	assert_true(brood_request(victim, BROOD_MSG("brood.nursery.Starting", body, sizeof body), -1, diary_write,
+				  &answer) > 0);
+	until_by(answer.n[BROOD_EVENT_REPLY] == 1, {
+		assert_true(brood_process(f.b, 1) >= 0);
+		assert_true(brood_process(other, 1) >= 0);
+	});
+	assert_int_equal(answer.code, -ECANCELED);
+	brood_close(other);
+	kill(flow_nursery, SIGCONT);
+	family_closes(&f);
+	assert_int_equal(f.d.exit.code, 6);
+	family_end(&f);
+}
+
 /* Killed before it started: told at once, and nothing runs. */
 static void test_cancelled(void **state)
 {
@@ -329,6 +358,26 @@ static void test_mine(void **state)
 	close(ends[0]);
 }
 
+static int check_complete(const brood_event *e)
+{
+	if (e->type == BROOD_EVENT_EXIT)
+		assert_int_equal(((const struct diary *)e->data)->output[1].bytes, 400000);
+	return 0;
+}
+
+/* More than fits the pipes between: all of it comes before EXIT. */
+static void test_output_before_exit(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		struct family f = { .d.also = check_complete };
+		plain_begin(&f, PLAIN("pattern", "1", "400000"), .stdio = OUT);
+		family_closes(&f);
+		assert_int_equal(f.d.output[1].bytes, 400000);
+		family_end(&f);
+	}
+}
+
 /* A descriptor that nobody reads holds up no other, nor the end. */
 static void test_one_is_paused(void **state)
 {
@@ -354,15 +403,12 @@ static void test_flood(void **state)
 	struct family f = { 0 };
 	(void)state;
 	plain_begin(&f, BROOD_ARGV("sh", "-c", "exec head -c 300000000 /dev/zero"), .stdio = OUT);
-	assert_int_equal(brood_pause(f.kid, 1, 1), 0);
 	until(f.b, f.d.n[BROOD_EVENT_SPAWN] == 1);
 	pid_t pid = info_of(f.kid).pid;
 	int sleeping = 0;
-	until_polled(f.b, (sleeping = process_state(pid) == 'S' ? sleeping + 1 : 0) == 50);
+	until_polled(NULL, (sleeping = process_state(pid) == 'S' ? sleeping + 1 : 0) == 50);
 	assert_true(process_status(flow_nursery, "VmRSS:") < 60000 + MEMORY_SLACK_KIB);
 	assert_int_equal(brood_kill(f.kid, SIGKILL, 0), 0);
-	until(f.b, f.d.n[BROOD_EVENT_EXIT] == 1);
-	assert_int_equal(brood_pause(f.kid, 1, 0), 0);
 	family_closes(&f);
 	assert_true(f.d.output[1].bytes < 2 * MIB);
 	family_end(&f);
@@ -686,9 +732,11 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_no_such_host),
 		cmocka_unit_test_setup_teardown(test_private_broker, fixture_setup_empty, fixture_teardown),
 		ON_NURSERY(test_too_late),
+		ON_NURSERY(test_somebody_else),
 		ON_NURSERY(test_cancelled),
 		ON_NURSERY(test_info),
 		ON_NURSERY(test_mine),
+		ON_NURSERY(test_output_before_exit),
 		ON_NURSERY(test_one_is_paused),
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),

@@ -1,0 +1,221 @@
+/*
+ * far: children on another node: the parent on alpha, the nursery on beta, and what is between two brokers. The other
+ * things that children of other hosts have are in abroad.
+ */
+#include "flow.h"
+#include "hosts.h"
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct hosts hosts;
+
+/* For this user as alpha knows it, and for nobody of beta. */
+static const char *configuration(void)
+{
+	static char text[256];
+	const struct passwd *me = getpwuid(getuid());
+	char number[16];
+	snprintf(number, sizeof number, "%u", (unsigned)getuid());
+	snprintf(text, sizeof text, "[program \"*\"]\nfree-args = yes\nenv = *\nfor = %s@alpha\n",
+		 me ? me->pw_name : number);
+	return text;
+}
+
+static void nursery_on_beta(const char *text)
+{
+	struct fixture x = { .broker = 0 };
+	memcpy(x.directory, hosts.directory, sizeof x.directory);
+	x.directory[sizeof x.directory - 1] = '\0';
+	setenv("BROOD_ADDRESS", hosts.all[BETA].address, 1);
+	nursery_start(&x, text);
+	assert_string_equal(flow_host, "beta");
+	setenv("BROOD_ADDRESS", hosts.all[ALPHA].address, 1);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	hosts_begin(&hosts, 2, 0);
+	unsetenv("BROOD_FD");
+	hosts_forward(&hosts);
+	hosts_start(&hosts);
+	nursery_on_beta(configuration());
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	int status = flow_nursery ? nursery_stop(SIGTERM) : 0;
+	flow_host = NULL;
+	unsetenv("FLOW_HOST");
+	hosts_end(&hosts);
+	return status ? -1 : 0;
+}
+
+static void test_a_life(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("burst", "50", "100000"));
+	family_closes(&f);
+	assert_string_equal(f.d.order, "SRmDEC");
+	assert_int_equal(diary_messages(&f.d), 50);
+	assert_int_equal(f.d.wrong, 0);
+	assert_int_equal(f.d.exit.code, 0);
+	assert_ptr_equal(strstr(f.d.exit_text, "missing"), NULL);
+	assert_int_equal(f.me.n[BROOD_EVENT_JOIN], 0);
+	family_end(&f);
+}
+
+static void test_both_ways(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_int_equal(numbered_send(f.kid, i, 100, 0), 0);
+	assert_int_equal(ask_number(f.kid, "count"), 1000);
+	assert_int_equal(ask_number(f.kid, "wrong"), 0);
+	assert_string_equal(info_of(f.kid).node, "beta");
+	assert_int_equal(brood_kill(f.kid, 0, 0), 0);
+	family_closes(&f);
+	assert_int_equal(f.d.exit.signo, SIGTERM);
+	assert_int_equal(f.d.exit.ended_by, BROOD_BY_KILL);
+	family_end(&f);
+}
+
+static void test_pipes(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	plain_begin(&f, BROOD_ARGV("sh", "-c", "cat; echo done >&2; exit 7"),
+		    .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_PIPE(1), BROOD_PIPE(2)));
+	assert_int_equal(brood_write(f.kid, 0, "hello", 5), 0);
+	assert_int_equal(brood_end(f.kid, 0), 0);
+	family_closes(&f);
+	assert_string_equal(f.d.output[1].text, "hello");
+	assert_string_equal(f.d.output[2].text, "done\n");
+	assert_int_equal(f.d.exit.code, 7);
+	family_end(&f);
+}
+
+static void refused(const char *host, const char *name)
+{
+	struct family f = { 0 };
+	family_connect(&f);
+	assert_int_equal(
+		brood_spawn(f.b, &f.kid, BROOD_ARGV("true"), BROOD_SPAWN_TO(host, .on = diary_table, .data = &f.d)), 0);
+	family_closes(&f);
+	assert_string_equal(f.d.error, name);
+	family_end(&f);
+}
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	refused("gamma", "host.unknown");
+	refused("beta/other", "nursery.missing");
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	nursery_on_beta("[program \"true\"]\npath = /bin/true\n"); /* for this user of beta, which alpha's is not */
+	refused("beta", "spawn.denied");
+}
+
+/* The link is cut again and again: nothing is lost. */
+static void test_link_is_cut(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	for (uint64_t i = 0; i < 1000; i++) {
+		while (numbered_send(f.kid, i, 1000, 0) == -EAGAIN)
+			assert_true(brood_process(f.b, 10) >= 0);
+		if (i % 100 == 50) {
+			hosts_cut(&hosts);
+			assert_true(brood_process(f.b, 5) >= 0);
+		}
+	}
+	assert_int_equal(ask_number(f.kid, "count"), 1000);
+	assert_int_equal(ask_number(f.kid, "wrong"), 0);
+	say(f.kid, "exit", "4");
+	family_closes(&f);
+	assert_int_equal(f.d.exit.code, 4);
+	family_end(&f);
+}
+
+/* Either broker is killed: the same. */
+static void test_brokers_are_killed(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(host_stop(&hosts, i % 2, SIGKILL), SIGKILL);
+		host_start(&hosts, i % 2);
+		assert_int_equal(numbered_send(f.kid, i, 100, 0), 0);
+		assert_int_equal(ask_number(f.kid, "count"), i + 1);
+	}
+	say(f.kid, "exit", "4");
+	family_closes(&f);
+	assert_int_equal(f.d.exit.code, 4);
+	family_end(&f);
+}
+
+static void test_parent_is_killed(void **state)
+{
+	long pids[2];
+	int out;
+	(void)state;
+	pid_t parent = start_program(KID("parent", "cp", "run"), &out);
+	read_numbers(out, pids, 2);
+	kill(parent, SIGKILL);
+	(void)wait_program(parent);
+	until_polled(NULL, process_is_dead((pid_t)pids[0]) && process_is_dead((pid_t)pids[1]));
+	close(out);
+}
+
+static void test_nursery_is_killed(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	pid_t pid = info_of(f.kid).pid;
+	assert_int_equal(nursery_stop(SIGKILL), SIGKILL);
+	(void)wait_program(pid); /* an orphan, which comes to us */
+	family_closes(&f);
+	assert_int_equal(f.d.exit.cause, BROOD_NODE_RESTARTED);
+	family_end(&f);
+}
+
+/* The other host is gone: the lease ends the child there, and the parent gives it up. */
+static void test_host_is_lost(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_connect(&f);
+	family_start(&f, KID("worker"), .lease_ms = 500, .on_unreachable = BROOD_UNREACHABLE_KEEP, .give_up_ms = 1000);
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(host_stop(&hosts, BETA, SIGKILL), SIGKILL);
+	until(f.b, f.d.n[BROOD_EVENT_AWAY] >= 1);
+	family_closes(&f);
+	assert_int_equal(f.d.exit.cause, BROOD_UNREACHABLE);
+	family_end(&f);
+	host_start(&hosts, BETA);
+}
+
+#define FAR(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		FAR(test_a_life),           FAR(test_both_ways),         FAR(test_pipes),
+		FAR(test_refusals),         FAR(test_link_is_cut),       FAR(test_brokers_are_killed),
+		FAR(test_parent_is_killed), FAR(test_nursery_is_killed), FAR(test_host_is_lost),
+	};
+	return RUN("far", tests);
+}
