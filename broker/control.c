@@ -371,14 +371,16 @@ static int answer_who(struct exchange *x, const struct item *it, const struct as
 		      const ProtobufCMessage *body)
 {
 	const Brood__Control__Who *who = (const Brood__Control__Who *)body;
-	struct process *p = registry_find(x->control->registry, who->id);
+	struct process *p = id_is_foreign(who->id) ? router_find(x->control->router, who->id)
+						   : registry_find(x->control->registry, who->id);
 	Brood__Control__Identity identity = BROOD__CONTROL__IDENTITY__INIT;
 	char address[ID_TEXT], user[USERS_TEXT], *at;
 
 	if (p ? p->state == PROCESS_AWAITED : router_awaits(x->control->router, who->id))
 		return fail(x, it, "peer.away", "it was not back yet since the broker was restarted");
-	if (!p || !router_may(x->control->router, x->from, p) ||
-	    (p->proxy && !user_is_foreign(p->uid))) /* its node has not said yet */
+	if (p && p->proxy && !user_is_foreign(p->uid))
+		return fail(x, it, "peer.away", "its node has not said yet whose it is");
+	if (!p || !router_may(x->control->router, x->from, p))
 		return fail(x, it, "peer.unknown", "there is no such process");
 	snprintf(user, sizeof(user), "%s", users_text(x->control->users, p->uid));
 	at = p->proxy ? strchr(user, '@') : NULL; /* "alice@beta" */

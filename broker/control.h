@@ -15,7 +15,7 @@ struct links;
 
 struct control {
 	const struct registry *registry;
-	const struct router *router;
+	struct router *router;
 	struct users *users;
 	const struct exits *exits;
 	const char *node;

@@ -109,6 +109,7 @@ static const struct error_reason reasons[] = {
 	{ "peer.exited", -ESRCH, "see its exit status; start it again if it is needed" },
 	{ "peer.left", -ECONNRESET, "it said goodbye; wait for it or find another" },
 	{ "peer.lost", -ECONNRESET, "its connection ended without a goodbye; see whether it still runs" },
+	{ "peer.restarted", -ECONNRESET, "find its successor, or start it again if it is needed" },
 	{ "peer.away", -EAGAIN, "ask again" },
 	{ "peer.unknown", -ESRCH, "see who is there with: brood ps" },
 	{ "peer.denied", -EACCES, "have it allowed as send in the section [policy] of the broker's broodd.conf" },

@@ -653,6 +653,9 @@ static void gone_words(unsigned why, struct fault *f)
 	case BROOD__WHY__WHY_CLOSED:
 		fault_set(f, "peer.closed", "the broker closed its connection for a reason");
 		break;
+	case BROOD__WHY__WHY_RESTARTED:
+		fault_set(f, "peer.restarted", "its host was restarted, and it ended with it");
+		break;
 	default:
 		fault_set(f, "peer.lost", "its connection ended without a goodbye");
 		break;

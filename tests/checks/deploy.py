@@ -17,8 +17,11 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def documents(path):
-    return [each for each in yaml.safe_load_all(open(path)) if each]
+    return [each for each in yaml.load_all(open(path), LOADER) if each]
 
 
 def at(tree, *path, default=None):
@@ -130,7 +133,7 @@ def service(one, everything):
 
 
 def compose(source):
-    whole = yaml.safe_load(open(os.path.join(source, "deploy/docker/compose.yaml")))
+    whole = yaml.load(open(os.path.join(source, "deploy/docker/compose.yaml")), LOADER)
     for name, one in whole["services"].items():
         found = []
         if one.get("user", "0").split(":")[0] in ("", "0", "root"):

@@ -414,8 +414,9 @@ class Lab:
         for host in self.hosts.values():
             for name in sorted(os.listdir(host.logs)):
                 lines = open(os.path.join(host.logs, name), errors="replace").readlines()
+                telling = [line for line in lines[:-12] if "denied" in line][-6:]
                 if lines:
-                    print(f"---- {host.name}: {name}, the last of {len(lines)} lines\n" + "".join(lines[-12:]))
+                    print(f"---- {host.name}: {name}, the last of {len(lines)} lines\n" + "".join(telling + lines[-12:]))
 
     def __exit__(self, *_):
         for host in self.hosts.values():
