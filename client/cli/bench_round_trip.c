@@ -74,7 +74,7 @@ static int exchange_raw(void *line, const struct row *row)
 static int run_floor(struct bench *m, const struct row *row, int poll_first, struct sample *ret)
 {
 	size_t size = bench_wire_size(row->size, 1);
-	int rc = bench_serve_floor(m, 0, poll_first ? "echo-poll" : "echo-read", m->relay_place, size);
+	int rc = bench_serve_floor(m, 0, poll_first ? "echo-poll" : "echo-read", size);
 	if (rc < 0)
 		return bench_failed(row, "the floor cannot start", rc);
 	struct line line = { .payload = m->payload, .size = size, .poll_first = poll_first };

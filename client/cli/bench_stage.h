@@ -8,6 +8,7 @@
 #ifndef BENCH_STAGE_H
 #define BENCH_STAGE_H
 
+#include "bench_link.h"
 #include "testbed.h"
 #include <brood.h>
 #include <stdint.h>
@@ -25,13 +26,21 @@ struct worker {
 	pid_t pid;
 };
 
+/* What stands between us and a worker: one process, or one on each host. */
+struct middle {
+	pid_t pids[2]; /* 0: none */
+};
+
 struct bench {
 	struct testbed bed;
-	brood *b; /* our connection to its broker */
+	struct bench_link link; /* with VIA_LINK: beta, where the first worker is, and no other */
+	const char *host;       /* for brood_spawn_options.host: NULL is here */
+	brood *b;               /* our connection to the testbed's broker */
 	struct worker workers[BENCH_WORKERS];
-	pid_t broker, relay;
+	struct middle brokers, relays;
 	char self[4096];                /* this program */
-	char relay_place[TESTBED_PATH]; /* see raw.h */
+	char relay_place[TESTBED_PATH]; /* see raw.h; ours */
+	char far_place[TESTBED_PATH];   /* and the workers', which may be the same */
 	unsigned char *payload;         /* BENCH_ROOM bytes */
 	uint64_t span_ns;               /* one measurement lasts so long */
 };
@@ -79,6 +88,6 @@ size_t bench_wire_size(size_t body, int is_request);
 int bench_failed(const struct row *, const char *what, int rc);
 
 /* Ask a worker to leave brood and serve the floor instead until its connection ends. 0 when it has connected. */
-int bench_serve_floor(struct bench *, unsigned worker, const char *kind, const char *place, size_t number);
+int bench_serve_floor(struct bench *, unsigned worker, const char *kind, size_t number);
 
 #endif
