@@ -11,28 +11,9 @@
 #include "timings.h"
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define GATHER (64u * 1024u)
-
-/* Processor time of a process so far, in ns. */
-static uint64_t cpu_of(pid_t pid)
-{
-	clockid_t clock;
-	struct timespec t = { 0 };
-	if (clock_getcpuclockid(pid, &clock) == 0)
-		clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t cpu_of_all(const struct bench *m, const struct middle *middle)
-{
-	uint64_t sum = cpu_of(getpid()) + cpu_of(m->workers[0].pid);
-	for (size_t i = 0; i < sizeof middle->pids / sizeof *middle->pids; i++)
-		sum += middle->pids[i] ? cpu_of(middle->pids[i]) : 0;
-	return sum;
-}
 
 struct run { /* one measurement under way */
 	uint64_t begin, cpu;
@@ -41,14 +22,14 @@ struct run { /* one measurement under way */
 
 static struct run begin(const struct bench *m, const struct middle *middle)
 {
-	return (struct run){ .begin = timings_now(), .cpu = cpu_of_all(m, middle), .middle = middle };
+	return (struct run){ .begin = timings_now(), .cpu = bench_cpu(m, middle), .middle = middle };
 }
 
 static void end(const struct bench *m, const struct row *row, const struct run *run, uint64_t sent, uint64_t received,
 		struct sample *ret)
 {
 	double seconds = (double)(timings_now() - run->begin) / 1e9, n = (double)received;
-	double cpu_us = (double)(cpu_of_all(m, run->middle) - run->cpu) / 1000;
+	double cpu_us = (double)(bench_cpu(m, run->middle) - run->cpu) / 1000;
 	ret->values[0] = n / seconds;
 	ret->values[1] = n * (double)row->size / seconds / 1e6;
 	ret->values[2] = n > 0 ? cpu_us / n : 0;

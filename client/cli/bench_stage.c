@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 size_t bench_wire_size(size_t body, int is_request)
@@ -29,6 +30,24 @@ int bench_serve_floor(struct bench *m, unsigned worker, const char *kind, size_t
 		return rc;
 	brood_msg_release(reply);
 	return 0;
+}
+
+/* Of a process so far, in ns. */
+static uint64_t cpu_of(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec t = { 0 };
+	if (clock_getcpuclockid(pid, &clock) == 0)
+		clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t bench_cpu(const struct bench *m, const struct middle *middle)
+{
+	uint64_t sum = cpu_of(getpid()) + cpu_of(m->workers[0].pid);
+	for (size_t i = 0; i < sizeof middle->pids / sizeof *middle->pids; i++)
+		sum += middle->pids[i] ? cpu_of(middle->pids[i]) : 0;
+	return sum;
 }
 
 static pid_t pid_of(brood_peer *peer)

@@ -17,7 +17,7 @@
 #define BENCH_WORKERS 8
 #define BENCH_LARGEST (1024u * 1024u)
 #define BENCH_ROOM (BENCH_LARGEST + 4096) /* with what a floor adds */
-#define BENCH_VALUES 4
+#define BENCH_VALUES 5
 #define BENCH_CONTENDERS 3
 #define BENCH_WAIT_MS 10000 /* for what takes no time unless it hangs */
 
@@ -83,6 +83,9 @@ void bench_deinit(struct bench *);
  * request, and padding. The floors carry as many. What brood shares among many messages is not in it.
  */
 size_t bench_wire_size(size_t body, int is_request);
+
+/* Processor time so far, in ns, of ours, of the first worker and of what stands between them. */
+uint64_t bench_cpu(const struct bench *, const struct middle *);
 
 /* Say what went wrong in a measurement. Returns rc. */
 int bench_failed(const struct row *, const char *what, int rc);
