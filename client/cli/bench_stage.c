@@ -99,7 +99,7 @@ static int start_worker(struct bench *m, struct worker *w)
 		return rc;
 	brood_msg_release(reply);
 	w->pid = pid_of(w->peer);
-	return 0;
+	return w->pid ? 0 : -ESRCH;
 }
 
 static int start_workers(struct bench *m)
