@@ -49,11 +49,13 @@ static uint64_t next_due(const struct links *links)
 
 static void arm(struct links *links)
 {
-	uint64_t now = clock_ms(), due = next_due(links), ms = due > now ? due - now : 1;
+	uint64_t now = clock_ms(), due = links->closing ? UINT64_MAX : next_due(links), ms = due > now ? due - now : 1;
 	const struct itimerspec at = { { 0, 0 }, { (time_t)(ms / 1000), (long)(ms % 1000 * 1000000) } }, never = { 0 };
 
-	if (links->timer_fd >= 0)
-		(void)timerfd_settime(links->timer_fd, 0, due == UINT64_MAX || links->closing ? &never : &at, NULL);
+	if (links->timer_fd < 0 || due == links->armed_ms)
+		return;
+	links->armed_ms = due;
+	(void)timerfd_settime(links->timer_fd, 0, due == UINT64_MAX ? &never : &at, NULL);
 }
 
 /* From half of it to all of it. */
@@ -265,6 +267,7 @@ static void on_timer(evutil_socket_t fd, short what, void *data)
 
 	(void)what;
 	(void)!read(fd, &rings, sizeof(rings));
+	links->armed_ms = UINT64_MAX;
 	free_ended(links);
 	if (now >= links->beat_due_ms)
 		beat_all(links, now);
@@ -390,6 +393,7 @@ static void start_timer(struct links *links)
 	if (links->timer_fd >= 0 || LIST_EMPTY(&links->nodes))
 		return;
 	links->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	links->armed_ms = UINT64_MAX;
 	if (links->timer_fd < 0) {
 		log_say(links->log, LOG_LINK_FAILED, FIELD_TEXT("text", strerror(errno)));
 		return;
@@ -506,12 +510,15 @@ void links_configure(struct links *links, const struct config *config)
 
 void links_take(struct links *links, struct session *s, const struct frame *f)
 {
+	int was_up = s->link && s->link->up;
+
 	free_ended(links);
 	if (s->link || link_new(links, s, NULL))
 		link_take(s->link, f);
 	else
 		session_refuse(s, "broker.full", "the broker has no memory left");
-	arm(links);
+	if (!was_up) /* most frames change nothing about when there is something to do */
+		arm(links);
 }
 
 void links_parted(struct links *links, struct session *s, const char *why)

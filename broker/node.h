@@ -103,7 +103,8 @@ struct links {
 	struct event timer;     /* a timerfd: see broker.c */
 	int timer_fd;           /* -1: none */
 	uint64_t beat_due_ms, sweep_due_ms;
-	uint32_t chance; /* for jitter */
+	uint64_t armed_ms; /* what the timer waits for; UINT64_MAX: nothing */
+	uint32_t chance;   /* for jitter */
 	int closing;
 };
 

@@ -4,7 +4,7 @@
  * It starts a broker of its own, eight children, and a relay, and then runs rounds: in each, every contender of every
  * row for a moment. What takes part in a measurement is this process, the one in the middle, and one child or all of
  * them; the middle is either the broker or the relay, everything else is the same. The children are this program in
- * another role.
+ * another role. With --via link there are two brokers, two relays, and one child, which is at the other broker.
  */
 #include "bench_peer.h"
 #include "bench_report.h"
@@ -16,24 +16,26 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char help[] = "Example:\n"
-			   "  brood bench --only one-way,pool\n"
-			   "\n"
-			   "Usage: brood bench [--via unix|fifo|tcp|tls] [--seconds S] [--rounds N] [--only NAME,...]\n"
-			   "\n"
-			   "Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
-			   "stands its floor, measured in the same rounds: a minimal relay between the same\n"
-			   "processes, or posix_spawn(). RATIO is brood's speed as a part of the floor's.\n"
-			   "Values are medians of the rounds.\n"
-			   "\n"
-			   "  --via TRANSPORT  how the processes reach the broker, and the relay: unix (default),\n"
-			   "                   fifo, tcp, tls\n"
-			   "  --seconds S      length of one measurement (default: 0.5)\n"
-			   "  --rounds N       rounds, 1 to 99 (default: 5)\n"
-			   "  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
-			   "  --json           one object per row, one row per line\n"
-			   "\n"
-			   "Exit status: 0 measured and nothing was lost, 1 failed, 2 wrong arguments.\n";
+static const char help[] =
+	"Example:\n"
+	"  brood bench --only one-way,pool\n"
+	"\n"
+	"Usage: brood bench [--via unix|fifo|tcp|tls|link] [--seconds S] [--rounds N] [--only NAME,...]\n"
+	"\n"
+	"Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
+	"stands its floor, measured in the same rounds: a minimal relay between the same\n"
+	"processes, or posix_spawn(). RATIO is brood's speed as a part of the floor's.\n"
+	"Values are medians of the rounds.\n"
+	"\n"
+	"  --via TRANSPORT  how the processes reach the broker, and the relay: unix (default),\n"
+	"                   fifo, tcp, tls; or link: the children are on another host, and\n"
+	"                   its broker is linked with ours over TLS on the loopback device\n"
+	"  --seconds S      length of one measurement (default: 0.5)\n"
+	"  --rounds N       rounds, 1 to 99 (default: 5)\n"
+	"  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
+	"  --json           one object per row, one row per line\n"
+	"\n"
+	"Exit status: 0 measured and nothing was lost, 1 failed, 2 wrong arguments.\n";
 
 struct plan {
 	const char *only;
@@ -55,6 +57,10 @@ static int play_role(const char *role, char **argv, enum via via)
 		return bench_peer_worker();
 	if (strcmp(role, "relay") == 0 && argv[0])
 		return relay_pairs(argv[0], via);
+	if (strcmp(role, "relay-near") == 0 && argv[0] && argv[1])
+		return relay_near(argv[0], argv[1]);
+	if (strcmp(role, "relay-far") == 0 && argv[0] && argv[1])
+		return relay_far(argv[0], argv[1]);
 	return cli_usage("bench", "there is no such role");
 }
 
@@ -77,6 +83,17 @@ static const struct row rows[] = {
 };
 #define N_ROWS (sizeof rows / sizeof *rows)
 
+static const struct row far_rows[] = {
+	{ "round-trip.64", &bench_round_trip, 64, 1 },
+	{ "round-trip.1K", &bench_round_trip, 1024, 1 },
+	{ "round-trip.64K", &bench_round_trip, 64 * 1024, 1 },
+	{ "one-way.64", &bench_one_way, 64, 0 },
+	{ "one-way.1K", &bench_one_way, 1024, 0 },
+	{ "one-way.64K", &bench_one_way, 64 * 1024, 0 },
+	{ "spawn-message", &bench_spawn_far, 0, 0 },
+};
+#define N_FAR_ROWS (sizeof far_rows / sizeof *far_rows)
+
 /* Is the row's name, or what is before a "." or "-" in it, in the list of names separated by commas? */
 static int wanted(const char *only, const char *name)
 {
@@ -90,12 +107,13 @@ static int wanted(const char *only, const char *name)
 	return 0;
 }
 
-static size_t choose(const char *only, struct result *results)
+static size_t choose(const struct plan *plan, struct result *results)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < N_ROWS; i++)
-		if (wanted(only, rows[i].name))
-			results[n++].row = &rows[i];
+	const struct row *from = plan->via == VIA_LINK ? far_rows : rows;
+	size_t n = 0, most = plan->via == VIA_LINK ? N_FAR_ROWS : N_ROWS;
+	for (size_t i = 0; i < most; i++)
+		if (wanted(plan->only, from[i].name))
+			results[n++].row = &from[i];
 	return n;
 }
 
@@ -142,7 +160,7 @@ static int run(const struct plan *plan)
 {
 	struct bench m = { 0 };
 	struct result *results = calloc(N_ROWS, sizeof *results);
-	size_t n = results ? choose(plan->only, results) : 0;
+	size_t n = results ? choose(plan, results) : 0;
 	int rc;
 	if (n == 0) {
 		free(results);
@@ -187,7 +205,7 @@ int cli_bench(struct cli *cli, int argc, char **argv)
 	}
 	plan.json = cli->json;
 	if (via < 0)
-		return cli_usage("bench", "--via wants unix, fifo, tcp or tls");
+		return cli_usage("bench", "--via wants unix, fifo, tcp, tls or link");
 	plan.via = (enum via)via;
 	if (role)
 		return play_role(role, argv + optind, plan.via);

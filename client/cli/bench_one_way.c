@@ -4,48 +4,32 @@
  * A measurement ends when the child has said how many it received, so nothing is counted that was only sent. The floor
  * does the least that an exchange of messages is: each is built behind a head with its length, small ones gathered into
  * writes of 64 KiB, and the child finds and counts each by its head; the relay between them looks at nothing. The
- * processor time is that of all three processes.
+ * processor time is that of all processes that take part.
  */
 #include "bench_rows.h"
 #include "raw.h"
 #include "timings.h"
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define GATHER (64u * 1024u)
 
-/* Processor time of a process so far, in ns. */
-static uint64_t cpu_of(pid_t pid)
-{
-	clockid_t clock;
-	struct timespec t = { 0 };
-	if (clock_getcpuclockid(pid, &clock) == 0)
-		clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t cpu_of_all(const struct bench *m, pid_t middle)
-{
-	return cpu_of(getpid()) + cpu_of(middle) + cpu_of(m->workers[0].pid);
-}
-
 struct run { /* one measurement under way */
 	uint64_t begin, cpu;
-	pid_t middle;
+	const struct middle *middle;
 };
 
-static struct run begin(const struct bench *m, pid_t middle)
+static struct run begin(const struct bench *m, const struct middle *middle)
 {
-	return (struct run){ .begin = timings_now(), .cpu = cpu_of_all(m, middle), .middle = middle };
+	return (struct run){ .begin = timings_now(), .cpu = bench_cpu(m, middle), .middle = middle };
 }
 
 static void end(const struct bench *m, const struct row *row, const struct run *run, uint64_t sent, uint64_t received,
 		struct sample *ret)
 {
 	double seconds = (double)(timings_now() - run->begin) / 1e9, n = (double)received;
-	double cpu_us = (double)(cpu_of_all(m, run->middle) - run->cpu) / 1000;
+	double cpu_us = (double)(bench_cpu(m, run->middle) - run->cpu) / 1000;
 	ret->values[0] = n / seconds;
 	ret->values[1] = n * (double)row->size / seconds / 1e6;
 	ret->values[2] = n > 0 ? cpu_us / n : 0;
@@ -86,7 +70,7 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 	uint64_t sent = 0, received = 0;
 	unsigned n = stride(row);
 	int rc = tally(m, &received);
-	struct run run = begin(m, m->broker);
+	struct run run = begin(m, &m->brokers);
 	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
 		rc = send_some(m, row, n);
 		sent += n;
@@ -132,7 +116,7 @@ static int pour(struct bench *m, const struct row *row, struct raw *raw, struct 
 	size_t wire = bench_wire_size(row->size, 0);
 	unsigned n = stride(row);
 	int rc = 0;
-	struct run run = begin(m, m->relay);
+	struct run run = begin(m, &m->relays);
 	while (rc == 0 && timings_now() < run.begin + m->span_ns) {
 		rc = write_some(m, row->size, wire, raw, n);
 		sent += n;
@@ -148,7 +132,7 @@ static int pour(struct bench *m, const struct row *row, struct raw *raw, struct 
 
 static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
 {
-	int rc = bench_serve_floor(m, 0, "sink", m->relay_place, row->size);
+	int rc = bench_serve_floor(m, 0, "sink", row->size);
 	if (rc < 0)
 		return bench_failed(row, "the floor cannot start", rc);
 	struct raw raw;

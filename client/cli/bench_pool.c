@@ -99,7 +99,7 @@ struct floor {
 static int line_init(struct line *l, struct bench *m, unsigned worker, int epoll)
 {
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = l };
-	int rc = bench_serve_floor(m, worker, "worker", m->relay_place, SIZE);
+	int rc = bench_serve_floor(m, worker, "worker", SIZE);
 	if (rc < 0)
 		return rc;
 	rc = raw_dial(m->relay_place, &l->raw);

@@ -46,13 +46,13 @@ static void print_head(const struct kind *k)
 {
 	printf("\n%-20s %-12s", "", "");
 	for (unsigned v = 0; v < BENCH_VALUES; v++)
-		printf(" %12s", k->values[v] ? k->values[v] : "");
+		printf(" %10s", k->values[v] ? k->values[v] : "");
 	printf(" %7s %6s\n", "RATIO", "LOST");
 }
 
 static void print_value(double value)
 {
-	printf(value < 10 ? " %12.3f" : value < 1000 ? " %12.1f" : " %12.0f", value);
+	printf(value < 10 ? " %10.3f" : value < 1000 ? " %10.1f" : " %10.0f", value);
 }
 
 static void print_contender(const struct result *r, unsigned contender)
@@ -63,7 +63,7 @@ static void print_contender(const struct result *r, unsigned contender)
 		if (k->values[v])
 			print_value(median(r, contender, v));
 		else
-			printf(" %12s", "");
+			printf(" %10s", "");
 	if (contender == 0)
 		printf(" %7s %6llu\n", "", (unsigned long long)lost(r, contender));
 	else

@@ -2,7 +2,8 @@
  * bench_round_trip: one request and its answer at a time, from us to a child and back, both ways through the broker.
  *
  * The floor sends the same number of bytes through the relay and waits for as many. There are two of it, because a
- * process that waits in read() is woken up later than one that waits in poll().
+ * process that waits in read() is woken up later than one that waits in poll(). The processor time is that of all
+ * processes that take part, for one exchange.
  */
 #include "bench_rows.h"
 #include "raw.h"
@@ -16,13 +17,14 @@
 /* One exchange. 0 or a negative errno. */
 typedef int exchange(void *with, const struct row *);
 
-static int measure(struct bench *m, const struct row *row, exchange *once, void *with, struct sample *ret)
+static int measure(struct bench *m, const struct row *row, const struct middle *middle, exchange *once, void *with,
+		   struct sample *ret)
 {
 	struct timings t = { 0 };
 	int rc = 0;
 	for (int i = 0; i < WARM_UP && rc == 0; i++)
 		rc = once(with, row);
-	uint64_t now = timings_now(), end = now + m->span_ns;
+	uint64_t now = timings_now(), end = now + m->span_ns, cpu = bench_cpu(m, middle);
 	while (now < end && rc == 0) {
 		uint64_t begin = now;
 		rc = once(with, row);
@@ -31,6 +33,7 @@ static int measure(struct bench *m, const struct row *row, exchange *once, void 
 			rc = timings_add(&t, now - begin);
 	}
 	timings_quantiles(&t, ret->values);
+	ret->values[4] = t.n ? (double)(bench_cpu(m, middle) - cpu) / 1000 / (double)t.n : 0;
 	timings_deinit(&t);
 	return rc < 0 ? bench_failed(row, "an exchange failed", rc) : 0;
 }
@@ -49,7 +52,7 @@ static int exchange_brood(void *bench, const struct row *row)
 
 static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 {
-	return measure(m, row, exchange_brood, m, ret);
+	return measure(m, row, &m->brokers, exchange_brood, m, ret);
 }
 
 struct line {
@@ -74,14 +77,14 @@ static int exchange_raw(void *line, const struct row *row)
 static int run_floor(struct bench *m, const struct row *row, int poll_first, struct sample *ret)
 {
 	size_t size = bench_wire_size(row->size, 1);
-	int rc = bench_serve_floor(m, 0, poll_first ? "echo-poll" : "echo-read", m->relay_place, size);
+	int rc = bench_serve_floor(m, 0, poll_first ? "echo-poll" : "echo-read", size);
 	if (rc < 0)
 		return bench_failed(row, "the floor cannot start", rc);
 	struct line line = { .payload = m->payload, .size = size, .poll_first = poll_first };
 	rc = raw_dial(m->relay_place, &line.raw);
 	if (rc < 0)
 		return bench_failed(row, "the relay does not answer", rc);
-	rc = measure(m, row, exchange_raw, &line, ret);
+	rc = measure(m, row, &m->relays, exchange_raw, &line, ret);
 	raw_close(&line.raw);
 	return rc;
 }
@@ -98,7 +101,7 @@ static int run_poll(struct bench *m, const struct row *row, struct sample *ret)
 
 const struct kind bench_round_trip = {
 	.name = "round-trip",
-	.values = { "p50_us", "p90_us", "p99_us", "p99.9_us" },
+	.values = { "p50_us", "p90_us", "p99_us", "p99.9_us", "cpu_us" },
 	.is_time = 1,
 	.contenders = { { "brood", run_brood }, { "relay+poll", run_poll }, { "relay+read", run_read } },
 };

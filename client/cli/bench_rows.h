@@ -7,6 +7,6 @@
 #include "bench_stage.h"
 
 extern const struct kind bench_round_trip, bench_one_way, bench_pool;
-extern const struct kind bench_spawn_exit, bench_spawn_channel, bench_spawn_message;
+extern const struct kind bench_spawn_exit, bench_spawn_channel, bench_spawn_message, bench_spawn_far;
 
 #endif

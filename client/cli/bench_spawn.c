@@ -2,7 +2,8 @@
  * bench_spawn: starting programs, one after the other, until each has ended.
  *
  * Three rows: a plain program, a program with a channel that it does not use, and one that says hello, where the clock
- * stops when the hello is here. The floor of all three is posix_spawn() and waitpid() of this program as it returns
+ * stops when the hello is here; with two hosts the last one only, which stands beside the same here and a round trip to
+ * the other host. The floor of all is posix_spawn() and waitpid() of this program as it returns
  * from main() at once, so the children's own time to load is in every number.
  */
 #include "bench_rows.h"
@@ -43,13 +44,11 @@ static int ended_well(brood_peer *child)
 }
 
 /* Start this program as `role`; the time until it has closed. */
-static uint64_t spawn_and_wait(struct bench *m, const char *role, unsigned flags, const struct brood_handlers *on,
-			       void *data)
+static uint64_t spawn_and_wait(struct bench *m, const char *role, const struct brood_spawn_options *o)
 {
 	brood_peer *child;
 	uint64_t begin = timings_now();
-	if (brood_spawn(m->b, &child, BROOD_ARGV(m->self, "bench", "--role", role),
-			BROOD_SPAWN(.flags = flags, .on = on, .data = data)) < 0)
+	if (brood_spawn(m->b, &child, BROOD_ARGV(m->self, "bench", "--role", role), o) < 0)
 		return 0;
 	int rc = brood_wait(child, BENCH_WAIT_MS);
 	uint64_t ns = timings_now() - begin;
@@ -60,12 +59,12 @@ static uint64_t spawn_and_wait(struct bench *m, const char *role, unsigned flags
 
 static uint64_t plain(struct bench *m)
 {
-	return spawn_and_wait(m, "quit", BROOD_PLAIN, NULL, NULL);
+	return spawn_and_wait(m, "quit", BROOD_SPAWN(.flags = BROOD_PLAIN));
 }
 
 static uint64_t with_channel(struct bench *m)
 {
-	return spawn_and_wait(m, "quit", 0, NULL, NULL);
+	return spawn_and_wait(m, "quit", NULL);
 }
 
 static int note_hello(const brood_event *ev)
@@ -74,11 +73,40 @@ static int note_hello(const brood_event *ev)
 	return 0;
 }
 
-static uint64_t until_message(struct bench *m)
+static uint64_t until_message_from(struct bench *m, const char *host)
 {
 	uint64_t begin = timings_now(), came = 0;
-	uint64_t all = spawn_and_wait(m, "hello", 0, BROOD_ON(.message = note_hello), &came);
+	uint64_t all = spawn_and_wait(m, "hello",
+				      BROOD_SPAWN(.host = host, .on = BROOD_ON(.message = note_hello), .data = &came));
 	return all && came ? came - begin : 0;
+}
+
+static uint64_t until_message(struct bench *m)
+{
+	return until_message_from(m, NULL);
+}
+
+static uint64_t until_far_message(struct bench *m)
+{
+	return until_message_from(m, m->host);
+}
+
+static uint64_t round_trip(struct bench *m)
+{
+	brood_msg *reply;
+	uint64_t begin = timings_now();
+	if (brood_call(m->workers[0].peer, BROOD_MSG("echo", m->payload, 64), BENCH_WAIT_MS, &reply) < 0)
+		return 0;
+	uint64_t ns = timings_now() - begin;
+	brood_msg_release(reply);
+	return ns;
+}
+
+/* The sum of a spawn here and one round trip to the other host, measured one after the other. */
+static uint64_t until_message_and_trip(struct bench *m)
+{
+	uint64_t here = until_message(m), trip = here ? round_trip(m) : 0;
+	return trip ? here + trip : 0;
 }
 
 static uint64_t posix(struct bench *m)
@@ -107,6 +135,16 @@ static int run_channel(struct bench *m, const struct row *row, struct sample *re
 static int run_message(struct bench *m, const struct row *row, struct sample *ret)
 {
 	return measure(m, row, until_message, ret);
+}
+
+static int run_far_message(struct bench *m, const struct row *row, struct sample *ret)
+{
+	return measure(m, row, until_far_message, ret);
+}
+
+static int run_message_and_trip(struct bench *m, const struct row *row, struct sample *ret)
+{
+	return measure(m, row, until_message_and_trip, ret);
 }
 
 static int run_posix(struct bench *m, const struct row *row, struct sample *ret)
@@ -138,4 +176,13 @@ const struct kind bench_spawn_message = {
 	.values = VALUES,
 	.is_time = 1,
 	.contenders = { { "brood", run_message }, { "posix_spawn", run_posix } },
+};
+
+const struct kind bench_spawn_far = {
+	.name = "spawn-far",
+	.values = VALUES,
+	.is_time = 1,
+	.contenders = { { "brood", run_far_message },
+			{ "here+trip", run_message_and_trip },
+			{ "posix_spawn", run_posix } },
 };

@@ -8,6 +8,7 @@
 #ifndef BENCH_STAGE_H
 #define BENCH_STAGE_H
 
+#include "bench_link.h"
 #include "testbed.h"
 #include <brood.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@
 #define BENCH_WORKERS 8
 #define BENCH_LARGEST (1024u * 1024u)
 #define BENCH_ROOM (BENCH_LARGEST + 4096) /* with what a floor adds */
-#define BENCH_VALUES 4
+#define BENCH_VALUES 5
 #define BENCH_CONTENDERS 3
 #define BENCH_WAIT_MS 10000 /* for what takes no time unless it hangs */
 
@@ -25,13 +26,21 @@ struct worker {
 	pid_t pid;
 };
 
+/* What stands between us and a worker: one process, or one on each host. */
+struct middle {
+	pid_t pids[2]; /* 0: none */
+};
+
 struct bench {
 	struct testbed bed;
-	brood *b; /* our connection to its broker */
+	struct bench_link link; /* with VIA_LINK: beta, where the first worker is, and no other */
+	const char *host;       /* for brood_spawn_options.host: NULL is here */
+	brood *b;               /* our connection to the testbed's broker */
 	struct worker workers[BENCH_WORKERS];
-	pid_t broker, relay;
+	struct middle brokers, relays;
 	char self[4096];                /* this program */
-	char relay_place[TESTBED_PATH]; /* see raw.h */
+	char relay_place[TESTBED_PATH]; /* see raw.h; ours */
+	char far_place[TESTBED_PATH];   /* and the workers', which may be the same */
 	unsigned char *payload;         /* BENCH_ROOM bytes */
 	uint64_t span_ns;               /* one measurement lasts so long */
 };
@@ -75,10 +84,13 @@ void bench_deinit(struct bench *);
  */
 size_t bench_wire_size(size_t body, int is_request);
 
+/* Processor time so far, in ns, of ours, of the first worker and of what stands between them. */
+uint64_t bench_cpu(const struct bench *, const struct middle *);
+
 /* Say what went wrong in a measurement. Returns rc. */
 int bench_failed(const struct row *, const char *what, int rc);
 
 /* Ask a worker to leave brood and serve the floor instead until its connection ends. 0 when it has connected. */
-int bench_serve_floor(struct bench *, unsigned worker, const char *kind, const char *place, size_t number);
+int bench_serve_floor(struct bench *, unsigned worker, const char *kind, size_t number);
 
 #endif

@@ -35,8 +35,9 @@ struct side {
 
 struct relay {
 	int epoll;
-	struct raw_listener listener;
-	struct side *single; /* has no other side yet, and is not watched */
+	struct raw_listener listener, wire; /* the second one of relay_far() only */
+	const char *next;                   /* where relay_near() dials for everybody who comes */
+	struct side *single;                /* has no other side yet, and is not watched */
 };
 
 /* Watch a descriptor, if that is something new. */
@@ -117,12 +118,13 @@ static int finished(const struct side *s)
 
 /* ---- coming and going -------------------------------------------------------------------------------------------- */
 
-static struct side *side_new(const struct relay *r)
+/* Who came; or with NULL, whom we dial. */
+static struct side *side_new(const struct relay *r, const struct raw_listener *listener)
 {
 	struct side *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	if (raw_accept(&r->listener, &s->raw) == 0) {
+	if ((listener ? raw_accept(listener, &s->raw) : raw_dial(r->next, &s->raw)) == 0) {
 		s->is_socket = s->raw.in == s->raw.out;
 		return s;
 	}
@@ -136,9 +138,9 @@ static void side_free(struct side *s)
 	free(s);
 }
 
-static int add(int epoll, int fd, uint32_t events, struct side *s)
+static int add(int epoll, int fd, uint32_t events, void *of)
 {
-	struct epoll_event e = { .events = events, .data.ptr = s };
+	struct epoll_event e = { .events = events, .data.ptr = of };
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
@@ -157,10 +159,10 @@ static int join(int epoll, struct side *a, struct side *b)
 	return add_side(epoll, a) < 0 || add_side(epoll, b) < 0 ? -1 : 0;
 }
 
-static int welcome(struct relay *r)
+static int welcome(struct relay *r, const struct raw_listener *listener)
 {
-	struct side *first = r->single, *s = side_new(r);
-	if (!s)
+	struct side *first = r->next ? side_new(r, NULL) : r->single, *s = side_new(r, listener);
+	if (!s || (r->next && !first))
 		return -1;
 	r->single = first ? NULL : s;
 	return first ? join(r->epoll, first, s) : 0;
@@ -174,13 +176,19 @@ static void part(struct side *s)
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
 
-/* An event without a side is the listener's. */
+/* An event of one of ours is a listener's; all others are of a side. */
+static const struct raw_listener *listener_of(const struct relay *r, const void *of)
+{
+	return of == &r->listener ? &r->listener : of == &r->wire ? &r->wire : NULL;
+}
+
 static int take_events(struct relay *r, const struct epoll_event *events, int n)
 {
 	for (int i = 0; i < n; i++) {
 		struct side *s = events[i].data.ptr;
-		if (!s)
-			return welcome(r);
+		const struct raw_listener *listener = listener_of(r, s);
+		if (listener)
+			return welcome(r, listener);
 		turn(r->epoll, s, events[i].events);
 		if (finished(s)) {
 			part(s);
@@ -190,13 +198,35 @@ static int take_events(struct relay *r, const struct epoll_event *events, int n)
 	return 0;
 }
 
+static int hear(struct relay *r, struct raw_listener *listener, const char *place, enum via via)
+{
+	return raw_listen(listener, place, via) < 0 ? -1 : add(r->epoll, listener->fd, EPOLLIN, listener);
+}
+
+static int run(struct relay *r)
+{
+	struct epoll_event events[EVENTS];
+	while (take_events(r, events, epoll_wait(r->epoll, events, EVENTS, -1)) == 0)
+		;
+	return 1;
+}
+
 int relay_pairs(const char *place, enum via via)
 {
 	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC) };
-	struct epoll_event events[EVENTS];
-	if (r.epoll < 0 || raw_listen(&r.listener, place, via) < 0 || add(r.epoll, r.listener.fd, EPOLLIN, NULL) < 0)
-		return 1;
-	while (take_events(&r, events, epoll_wait(r.epoll, events, EVENTS, -1)) == 0)
-		;
-	return 1;
+	return r.epoll < 0 || hear(&r, &r.listener, place, via) < 0 ? 1 : run(&r);
+}
+
+int relay_near(const char *place, const char *wire)
+{
+	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC), .next = wire };
+	return r.epoll < 0 || hear(&r, &r.listener, place, VIA_UNIX) < 0 ? 1 : run(&r);
+}
+
+int relay_far(const char *place, const char *wire)
+{
+	struct relay r = { .epoll = epoll_create1(EPOLL_CLOEXEC) };
+	return r.epoll < 0 || hear(&r, &r.listener, place, VIA_UNIX) < 0 || hear(&r, &r.wire, wire, VIA_TLS) < 0
+		       ? 1
+		       : run(&r);
 }

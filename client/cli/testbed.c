@@ -1,10 +1,10 @@
 /*
- * testbed: a temporary directory with a broker in it.
+ * testbed: temporary directories with a broker in each.
  *
  * The broker is a plain child of a handle that needs no broker itself, so it ends with this program, however this
  * program ends. In an orderly end it is told to stop first, and then the directory goes. Measuring takes long enough
- * for people to interrupt it, so a signal handler removes the directory too; it knows it by the one static variable
- * here.
+ * for people to interrupt it, so a signal handler removes the directories too; it knows them by the one static
+ * variable here.
  */
 #include "testbed.h"
 #include "tls_load.h"
@@ -23,9 +23,13 @@
 #define STEP_MS 5
 #define SERVER "server-127.0.0.1" /* what files of its certificate are called */
 
-static char to_remove[sizeof((struct testbed *)NULL)->directory];
+#define BEDS 2 /* at once */
 
-static const char *const vias[] = { [VIA_UNIX] = "unix", [VIA_FIFO] = "fifo", [VIA_TCP] = "tcp", [VIA_TLS] = "tls" };
+static char to_remove[BEDS][sizeof((struct testbed *)NULL)->directory]; /* "": none */
+
+static const char *const vias[] = {
+	[VIA_UNIX] = "unix", [VIA_FIFO] = "fifo", [VIA_TCP] = "tcp", [VIA_TLS] = "tls", [VIA_LINK] = "link"
+};
 
 const char *via_name(enum via via)
 {
@@ -46,28 +50,25 @@ char *testbed_path(const struct testbed *t, const char *name, char to[TESTBED_PA
 	return to;
 }
 
-/* $BROOD_BROKER, or broodd in the directory of this program. */
-static int find_broker(struct testbed *t)
+int testbed_program(char to[TESTBED_PROGRAM], const char *variable, const char *name)
 {
-	const char *wish = getenv("BROOD_BROKER");
+	const char *wish = getenv(variable);
 	if (wish && wish[0]) {
-		snprintf(t->broker, sizeof t->broker, "%s", wish);
+		snprintf(to, TESTBED_PROGRAM, "%s", wish);
 		return 0;
 	}
-	static const char name[] = "broodd";
-	ssize_t n = readlink("/proc/self/exe", t->broker, sizeof t->broker - 1);
+	ssize_t n = readlink("/proc/self/exe", to, TESTBED_PROGRAM - 1);
 	if (n < 0)
 		return -errno;
-	t->broker[n] = '\0';
-	char *slash = strrchr(t->broker, '/');
-	if (!slash || slash + 1 + sizeof name > t->broker + sizeof t->broker)
+	to[n] = '\0';
+	char *slash = strrchr(to, '/');
+	if (!slash || slash + 1 + strlen(name) + 1 > to + TESTBED_PROGRAM)
 		return -ENAMETOOLONG;
-	memcpy(slash + 1, name, sizeof name);
+	strcpy(slash + 1, name);
 	return 0;
 }
 
-/* A port that is free now; should somebody else be quicker than the broker, the broker says so. */
-static unsigned free_port(void)
+unsigned testbed_free_port(void)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof in;
@@ -82,9 +83,32 @@ static unsigned free_port(void)
 /* Everything that a broker or a bench puts there. Safe in a signal handler. */
 static void remove_directory(const char *path)
 {
-	static const char *const names[] = { "sock",   "cookie", "epoch",       "fifo",       "key", "lock",
-					     "log",    "relay",  "floor",       "tcp",        "tls", "ca.crt",
-					     "ca.key", "ca.crl", SERVER ".crt", SERVER ".key" };
+	static const char *const names[] = {
+		"sock",
+		"cookie",
+		"epoch",
+		"fifo",
+		"key",
+		"lock",
+		"log",
+		"relay",
+		"floor",
+		"tcp",
+		"tls",
+		"ca.crt",
+		"ca.key",
+		"ca.crl",
+		SERVER ".crt",
+		SERVER ".key",
+		"node-alpha.crt",
+		"node-alpha.key",
+		"node-beta.crt",
+		"node-beta.key",
+		"broker.conf",
+		"nursery.conf",
+		"abroad",
+		"wire",
+	};
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlinkat(fd, names[i], 0);
@@ -94,7 +118,9 @@ static void remove_directory(const char *path)
 
 static void remove_and_die(int signo)
 {
-	remove_directory(to_remove);
+	for (size_t i = 0; i < BEDS; i++)
+		if (to_remove[i][0])
+			remove_directory(to_remove[i]);
 	raise(signo); /* which has its default action again */
 }
 
@@ -102,7 +128,11 @@ static void remove_at_signal(const struct testbed *t)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction action = { .sa_handler = remove_and_die, .sa_flags = (int)SA_RESETHAND };
-	memcpy(to_remove, t->directory, sizeof to_remove);
+	for (size_t i = 0; i < BEDS; i++)
+		if (to_remove[i][0] == '\0') {
+			memcpy(to_remove[i], t->directory, sizeof to_remove[i]);
+			break;
+		}
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &action, NULL);
 }
@@ -123,7 +153,7 @@ static int make_directory(struct testbed *t)
 	if (t->via == VIA_FIFO)
 		snprintf(t->also, sizeof t->also, "fifo:%s", t->directory);
 	if (t->via == VIA_TCP || t->via == VIA_TLS)
-		snprintf(t->also, sizeof t->also, "%s://127.0.0.1:%u", vias[t->via], free_port());
+		snprintf(t->also, sizeof t->also, "%s://127.0.0.1:%u", vias[t->via], testbed_free_port());
 	return 0;
 }
 
@@ -147,9 +177,10 @@ static int make_certificates(const struct testbed *t)
 
 static int spawn_broker(struct testbed *t)
 {
-	const char *listen = t->also[0] ? "--listen" : NULL; /* NULL ends the list */
+	const char *listen = t->also[0] ? "--listen" : t->config[0] ? "--config" : NULL; /* NULL ends the list */
+	const char *where = t->also[0] ? t->also : t->config;
 	const char *flag = t->via == VIA_TLS ? "--tls-cert" : NULL;
-	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, t->also,
+	const char *const *argv = BROOD_ARGV(t->broker, "--dir", t->directory, "--log-level", "error", listen, where,
 					     flag, t->certificate, "--tls-key", t->key);
 	return brood_spawn(t->keeper, &t->process, argv, BROOD_SPAWN(.flags = BROOD_PLAIN));
 }
@@ -210,20 +241,25 @@ int testbed_await_end(struct testbed *t, int timeout_ms)
 	return rc;
 }
 
-int testbed_init(struct testbed *t, enum via via)
+int testbed_prepare(struct testbed *t, enum via via)
 {
 	*t = (struct testbed){ .via = via };
-	int rc = find_broker(t);
+	int rc = testbed_program(t->broker, "BROOD_BROKER", "broodd");
 	if (rc == 0)
 		rc = make_directory(t);
-	if (rc == 0 && via == VIA_TLS)
+	if (rc == 0 && (via == VIA_TLS || via == VIA_LINK))
 		rc = make_certificates(t);
 	if (rc == 0)
 		rc = brood_connect(&t->keeper, NULL, BROOD_OPTIONS(.flags = BROOD_NO_AUTOSTART));
-	if (rc == 0)
-		return testbed_start(t);
-	fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
+	if (rc < 0)
+		fprintf(stderr, "brood: cannot start a broker, %s: %s\n", t->broker, strerror(-rc));
 	return rc;
+}
+
+int testbed_init(struct testbed *t, enum via via)
+{
+	int rc = testbed_prepare(t, via);
+	return rc == 0 ? testbed_start(t) : rc;
 }
 
 void testbed_deinit(struct testbed *t)
@@ -231,6 +267,8 @@ void testbed_deinit(struct testbed *t)
 	brood_close(t->keeper);
 	if (t->directory[0])
 		remove_directory(t->directory);
-	to_remove[0] = '\0';
+	for (size_t i = 0; i < BEDS; i++)
+		if (strcmp(to_remove[i], t->directory) == 0)
+			to_remove[i][0] = '\0';
 	*t = (struct testbed){ 0 };
 }

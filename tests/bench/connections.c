@@ -394,7 +394,8 @@ int main(int argc, char **argv)
 		else
 			return c == 'S' ? serve(optarg, (enum via)via) : 2;
 	}
-	if (via < 0 || via == VIA_FIFO || n < 1 || n > 1000000 || rounds < 1 || rounds > ROUNDS || optind < argc) {
+	if (via < 0 || via == VIA_FIFO || via == VIA_LINK || n < 1 || n > 1000000 || rounds < 1 || rounds > ROUNDS ||
+	    optind < argc) {
 		fputs("usage: bench_connections [--via unix|tcp|tls] [--connections N] [--rounds 1..50] [--seconds "
 		      "S]\n",
 		      stderr);
