@@ -4,8 +4,13 @@
  * A number is never given twice, so that no program finds somebody else under an id that it remembers. What is forgotten is
  * gone: nobody has that id any more. The surprising rule: a file that is not as we wrote it is an error, not an empty table,
  * for the same reason.
+ *
+ * Two more lines of a node may be in it, with what no epoch can be instead of one: which start of its host it was, and when it
+ * was taken out of the configuration last. They have to outlive this run, because the programs that know the node's processes
+ * do.
  */
 #include "abroad.h"
+#include "little.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +21,10 @@
 #define LINE_MOST (NAME_MAX_LENGTH + 24u)
 #define FILE_MOST (1024u * 1024u)
 #define HEAD "next"
+/* Above the epochs: what else is noted of a node. */
+#define BOOT (EPOCH_MOST + 1) /* ... and behind it 27 bits of what its host said */
+#define BOOT_BITS 0x07ffffffu
+#define PARTED UINT32_MAX /* the number is that of the last parting from it */
 
 static int broken(const char *what, int error, char *why, size_t n)
 {
@@ -125,7 +134,7 @@ static void forget_oldest(struct abroad *a, const char *node)
 	uint32_t first = UINT32_MAX, has = 0;
 
 	for (uint32_t i = 0; i < a->n; i++) {
-		if (strcmp(a->all[i].node, node) != 0)
+		if (strcmp(a->all[i].node, node) != 0 || a->all[i].epoch > EPOCH_MOST)
 			continue;
 		has++;
 		first = first == UINT32_MAX ? i : first;
@@ -134,6 +143,17 @@ static void forget_oldest(struct abroad *a, const char *node)
 		drop(a, first);
 	else if (a->n >= ABROAD_MOST)
 		drop(a, 0);
+}
+
+static int put(struct abroad *a, const char *node, uint32_t epoch)
+{
+	struct abroad_epoch one = { .number = a->next, .epoch = epoch };
+
+	strcpy(one.node, node);
+	if (add(a, &one) < 0)
+		return -ENOMEM;
+	a->next++;
+	return save(a);
 }
 
 uint32_t abroad_known(const struct abroad *a, const char *node, uint32_t epoch)
@@ -146,20 +166,65 @@ uint32_t abroad_known(const struct abroad *a, const char *node, uint32_t epoch)
 
 uint32_t abroad_number(struct abroad *a, const char *node, uint32_t epoch)
 {
-	struct abroad_epoch one = { .number = a->next, .epoch = epoch };
-	uint32_t known = abroad_known(a, node, epoch);
+	uint32_t known = abroad_known(a, node, epoch), n;
 
-	if (known || !name_is_valid(node) || epoch < EPOCH_LEAST || a->next >= EPOCH_LEAST)
+	if (known || !name_is_valid(node) || epoch < EPOCH_LEAST || epoch > EPOCH_MOST || a->next >= EPOCH_LEAST)
 		return known;
-	strcpy(one.node, node);
 	forget_oldest(a, node);
-	if (add(a, &one) < 0)
-		return 0;
-	a->next++;
-	if (save(a) == 0)
-		return one.number;
-	a->n--;
+	n = a->n;
+	if (put(a, node, epoch) == 0)
+		return a->all[n].number;
+	a->n = n;
 	return 0; /* the number is not used again, in case it is on disk */
+}
+
+/* All that is noted of a node up to this epoch; instead of it stands another line. */
+static void forget(struct abroad *a, const char *node, uint32_t up_to, uint32_t epoch)
+{
+	for (uint32_t i = a->n; i-- > 0;)
+		if (a->all[i].epoch <= up_to && strcmp(a->all[i].node, node) == 0)
+			drop(a, i);
+	forget_oldest(a, node);
+	if (a->next < EPOCH_LEAST)
+		(void)put(a, node, epoch);
+}
+
+/* One that has epochs and is not listed, or NULL. */
+static const char *find_unlisted(const struct abroad *a, int (*is_listed)(void *, const char *), void *data)
+{
+	for (uint32_t i = 0; i < a->n; i++)
+		if (a->all[i].epoch != PARTED && !is_listed(data, a->all[i].node))
+			return a->all[i].node;
+	return NULL;
+}
+
+void abroad_part(struct abroad *a, int (*is_listed)(void *, const char *), void *data)
+{
+	const char *unlisted;
+	char node[NAME_MAX_LENGTH + 1];
+
+	while ((unlisted = find_unlisted(a, is_listed, data))) {
+		strcpy(node, unlisted);
+		forget(a, node, PARTED, PARTED);
+	}
+}
+
+int abroad_boot(struct abroad *a, const char *node, const uint8_t boot[4])
+{
+	uint32_t bits = BOOT | (get32(boot) & BOOT_BITS), noted = 0;
+
+	for (uint32_t i = 0; i < a->n; i++)
+		if (strcmp(a->all[i].node, node) == 0 && a->all[i].epoch > EPOCH_MOST && a->all[i].epoch != PARTED)
+			noted = a->all[i].epoch;
+	if (noted == bits)
+		return 1;
+	forget(a, node, noted ? PARTED - 1 : 0, bits);
+	return !noted;
+}
+
+uint32_t abroad_parting(const struct abroad *a, const char *node)
+{
+	return abroad_known(a, node, PARTED);
 }
 
 const struct abroad_epoch *abroad_of(const struct abroad *a, uint32_t number)

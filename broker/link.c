@@ -93,11 +93,17 @@ static void say_link(struct link *link)
 {
 	Brood__Link body = BROOD__LINK__INIT;
 	struct links *links = link->links;
+	uint8_t boot[BOOT_SIZE];
+	uint32_t parting = abroad_parting(&links->abroad, link->node->name);
 
+	/* Whom we gave up in between has to give us up, too: as if our host had been started anew. */
+	memcpy(boot, links->boot, BOOT_SIZE);
+	for (unsigned i = 0; i < 4; i++)
+		boot[i] ^= (uint8_t)(parting >> 8 * i);
 	body.node = (char *)(uintptr_t)links->node;
 	body.first_version = LINK_VERSION_FIRST;
 	body.last_version = LINK_VERSION_LAST;
-	body.boot = (ProtobufCBinaryData){ sizeof(links->boot), links->boot };
+	body.boot = (ProtobufCBinaryData){ sizeof(boot), boot };
 	body.beat_ms = links->beat_ms;
 	body.epoch = links->epoch;
 	body.pid = (uint32_t)getpid();
@@ -254,7 +260,7 @@ static int is_its_own(struct link *link, uint64_t real)
 
 	struct abroad *abroad = &link->links->abroad;
 
-	if (epoch < EPOCH_LEAST)
+	if (epoch < EPOCH_LEAST || epoch > EPOCH_MOST)
 		return 0;
 	return abroad_known(abroad, link->node->name, epoch) ||
 	       (link->fresh++ < FRESH_MOST && abroad_number(abroad, link->node->name, epoch));
@@ -602,13 +608,14 @@ static void attach_all(struct node *node)
 		proxy_attach(proxy);
 }
 
-/* Its host was started anew, so nobody of it is there any more. */
+/*
+ * Its host was started anew, or it gave us up, so nobody of it is there any more for those who knew him here. Who comes back
+ * to this broker later must not find him either: the ids that he knows stand for nobody from now on.
+ */
 static void compare_boot(struct node *node, const uint8_t *boot)
 {
-	if (node->has_boot && memcmp(node->boot, boot, BOOT_SIZE) != 0)
+	if (!abroad_boot(&node->links->abroad, node->name, boot))
 		proxies_end(node, BROOD__WHY__WHY_RESTARTED);
-	memcpy(node->boot, boot, BOOT_SIZE);
-	node->has_boot = 1;
 }
 
 static void up(struct link *link, const uint8_t *boot)
@@ -673,7 +680,7 @@ static struct node *node_of(struct link *link, const Brood__Link *body)
 
 static int is_sound(struct link *link, const Brood__Link *body)
 {
-	if (body->boot.len != BOOT_SIZE || body->epoch < EPOCH_LEAST || body->epoch > UINT32_MAX ||
+	if (body->boot.len != BOOT_SIZE || body->epoch < EPOCH_LEAST || body->epoch > EPOCH_MOST ||
 	    body->beat_ms < BEAT_LEAST || body->beat_ms > BEAT_MOST)
 		(void)REFUSE(link, "control.malformed", "what LINK says of its node cannot be");
 	else if (!link_version(body->first_version, body->last_version))

@@ -487,6 +487,13 @@ static void take_peer(struct links *links, const struct config_named *peer)
 	node->dial_ms = clock_ms();
 }
 
+static int is_listed(void *data, const char *name)
+{
+	const struct node *node = node_find(data, name);
+
+	return node && node->listed;
+}
+
 void links_configure(struct links *links, const struct config *config)
 {
 	struct node *node;
@@ -500,6 +507,7 @@ void links_configure(struct links *links, const struct config *config)
 	LIST_FOREACH (node, &links->nodes, entry)
 		if (!node->listed)
 			let_go(node);
+	abroad_part(&links->abroad, is_listed, links);
 	start_timer(links);
 	arm(links);
 }

@@ -70,9 +70,7 @@ struct node {
 	uint64_t since_ms;      /* of the state */
 	char error[NODE_ERROR]; /* of the last failure; "" */
 	/* the node */
-	uint8_t boot[BOOT_SIZE]; /* of its host, when it was last heard of ... */
-	int has_boot;            /* ... if it was */
-	uint32_t epoch;          /* of its broker's run */
+	uint32_t epoch; /* of its broker's run */
 	struct proxy_list proxies;
 	uint32_t n_proxies;
 	int swept;                     /* lately: all these are of use */

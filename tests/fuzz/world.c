@@ -322,7 +322,7 @@ static void takes(struct peer *p, const struct frame *f)
 	must(f->kind != FRAME_BIRTH);
 	must(!p->told || !is_honest(p) || frame_is_routed(f->kind) || p->world->broker.state != BROKER_RUNNING);
 	p->told |= f->kind == FRAME_GOODBYE;
-	if (frame_is_routed(f->kind) && f->source != FRAME_BROKER)
+	if (frame_is_routed(f->kind) && f->source != FRAME_BROKER && !p->links) /* a link gets those for a whole node */
 		must_be_allowed(p, f->source);
 	if (is_honest(p))
 		honest_takes(p, f);

@@ -101,6 +101,14 @@ static int actor_of(brood_peer *p)
 	return brood_info(p, &i) == 0 ? actor_by_address(current->node, i.address) : -1;
 }
 
+/* It is whoever has the name now, also if it was found by the address of one who had. */
+static int follows_name(brood_peer *p)
+{
+	struct brood_peer_info i;
+	BROOD_INIT(i);
+	return brood_info(p, &i) == 0 && i.name[0];
+}
+
 /* ---- bodies ------------------------------------------------------------------------------------------------------ */
 
 static uint8_t pattern(unsigned entry, size_t i)
@@ -312,7 +320,7 @@ static int on_message(const brood_event *e)
 	unsigned entry = read_body(m);
 	entry_delivered(entry, a->actor, m->length);
 	struct known *k = known_of(a, e->peer);
-	int from = k && k->is_name ? -1 : actor_of(e->peer);
+	int from = follows_name(e->peer) ? -1 : actor_of(e->peer);
 	if (from >= 0 && entry_sender(entry) >= 0 && from != entry_sender(entry))
 		broken("message %u from actor %d seems to be from actor %d", entry, entry_sender(entry), from);
 	if (k && (k->disconnected || k->closed))
@@ -601,7 +609,8 @@ static void find_address(struct app *a)
 		return;
 	struct known *k = known_of(a, p);
 	if (!k)
-		k = know(a, p, to);
+		k = know(a, p, follows_name(p) ? -1 : to);
+	k->is_name |= follows_name(p);
 	if (k->owned) /* counted twice otherwise */
 		brood_release(p);
 	k->owned = 1;

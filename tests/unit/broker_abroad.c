@@ -91,6 +91,7 @@ static void test_what_has_no_number(void **state)
 	struct abroad a = open_table(*state);
 
 	assert_int_equal(abroad_number(&a, "beta", EPOCH_LEAST - 1), 0);
+	assert_int_equal(abroad_number(&a, "beta", EPOCH_MOST + 1), 0);
 	assert_int_equal(abroad_number(&a, "Beta", EPOCH), 0);
 	a.next = EPOCH_LEAST;
 	assert_int_equal(abroad_number(&a, "beta", EPOCH), 0);
@@ -110,6 +111,60 @@ static void test_a_full_disk(void **state)
 	assert_int_equal(abroad_known(&a, "beta", EPOCH), 0);
 	b->home.fd = fd;
 	assert_int_equal(abroad_number(&a, "beta", EPOCH), 2); /* the first may be there in part */
+	abroad_deinit(&a);
+}
+
+static int is_listed(void *data, const char *node)
+{
+	return strcmp(data, node) == 0;
+}
+
+/* Nobody who was told to be gone is found again, and the other node can see that it was given up. */
+static void test_parting(void **state)
+{
+	static char beta[] = "beta", gamma[] = "gamma";
+	struct abroad a = open_table(*state);
+	uint32_t other = abroad_number(&a, "gamma", EPOCH), first = abroad_number(&a, "beta", EPOCH), parting;
+
+	assert_int_equal(abroad_parting(&a, "beta"), 0);
+	abroad_part(&a, is_listed, gamma);
+	parting = abroad_parting(&a, "beta");
+	assert_int_not_equal(parting, 0);
+	assert_int_equal(abroad_known(&a, "beta", EPOCH), 0);
+	assert_int_equal(abroad_known(&a, "gamma", EPOCH), other);
+	assert_int_equal(abroad_parting(&a, "gamma"), 0);
+	abroad_part(&a, is_listed, gamma); /* which has happened already */
+	assert_int_equal(abroad_parting(&a, "beta"), parting);
+	abroad_deinit(&a);
+	a = open_table(*state);
+	assert_int_equal(abroad_parting(&a, "beta"), parting);
+	assert_true(abroad_number(&a, "beta", EPOCH) > first);
+	abroad_part(&a, is_listed, beta);
+	abroad_part(&a, is_listed, gamma);
+	assert_true(abroad_parting(&a, "beta") > parting);
+	abroad_deinit(&a);
+}
+
+/* Who had an id of an earlier start of a host is gone, whether this broker saw the end of that or not. */
+static void test_hosts_that_start_anew(void **state)
+{
+	static const uint8_t one[] = "one!", two[] = "two!";
+	struct abroad a = open_table(*state);
+	uint32_t first = abroad_number(&a, "beta", EPOCH), last = 0;
+
+	assert_int_equal(abroad_boot(&a, "beta", one), 1);
+	assert_int_equal(abroad_boot(&a, "beta", one), 1);
+	assert_int_equal(abroad_boot(&a, "gamma", two), 1);
+	assert_int_equal(abroad_known(&a, "beta", EPOCH), first);
+	abroad_deinit(&a);
+	a = open_table(*state);
+	assert_int_equal(abroad_boot(&a, "beta", two), 0);
+	assert_int_equal(abroad_known(&a, "beta", EPOCH), 0);
+	assert_int_equal(abroad_boot(&a, "beta", two), 1);
+	for (uint32_t i = 0; i <= ABROAD_PER_NODE; i++)
+		last = abroad_number(&a, "beta", EPOCH + i);
+	assert_true(last > first);
+	assert_int_equal(abroad_boot(&a, "beta", two), 1); /* it is not forgotten with old epochs */
 	abroad_deinit(&a);
 }
 
@@ -166,6 +221,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_the_oldest_are_forgotten, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_has_no_number, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_full_disk, begin, end),
+		cmocka_unit_test_setup_teardown(test_parting, begin, end),
+		cmocka_unit_test_setup_teardown(test_hosts_that_start_anew, begin, end),
 		cmocka_unit_test_setup_teardown(test_garbled, begin, end),
 	};
 	return cmocka_run_group_tests_name("broker_abroad", tests, NULL, NULL);
