@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
-#define BEATS_MOST 200 /* 20 s */
+#define BEATS_MOST 200    /* 20 s */
 #define EPOCH 0x65000000u /* of beta's run */
 #define THERE(n) ((uint64_t)EPOCH << 32 | (n))
 #define BOOT "0123456789abcdef"
