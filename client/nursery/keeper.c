@@ -51,6 +51,7 @@ struct keeper {
 	struct strand *strands;
 	size_t n_strands;
 	struct timer lease;
+	int ended; /* and its end is to be said, behind what waits for credit */
 	int spawned, parent_gone, said_done, stopped, over;
 };
 
@@ -174,6 +175,17 @@ static struct strand *strand_of(struct keeper *k, int fd)
 	return NULL;
 }
 
+/* What the child itself wrote comes before its end, but what the parent has paused. */
+static void check_exit(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_strands; i++)
+		if (k->strands[i].withheld && !k->strands[i].pipe->paused)
+			return;
+	if (k->ended)
+		say_exit(k);
+	k->ended = 0;
+}
+
 /* To a parent that is gone everything may go. */
 static void send_chunk(struct strand *s)
 {
@@ -184,6 +196,7 @@ static void send_chunk(struct strand *s)
 	say_output(s->keeper, p);
 	s->credit -= p->have < s->credit ? p->have : s->credit;
 	pipe_taken(p);
+	check_exit(s->keeper);
 }
 
 static void chunk(struct pipe *p)
@@ -273,11 +286,15 @@ static int on_child(const brood_event *e)
 		say_started(k);
 		break;
 	case BROOD_EVENT_EXIT:
-		say_exit(k);
+		k->ended = 1;
+		check_exit(k);
 		break;
 	case BROOD_EVENT_CLOSE:
 		if (!k->spawned)
 			say_failed(k);
+		if (k->ended)
+			say_exit(k);
+		k->ended = 0;
 		say_done(k);
 		break;
 	default:
@@ -359,6 +376,7 @@ static void on_pause(struct keeper *k, brood_msg *msg)
 	struct strand *s = m ? strand_of(k, (int)m->fd) : NULL;
 	if (s)
 		pipe_pause(s->pipe, m->on);
+	check_exit(k);
 }
 
 static void on_taken(struct keeper *k, brood_msg *msg)

@@ -166,7 +166,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_output_before_exit),
 		ON_UNIX(test_much_output),
 		ON_UNIX(test_ends_with_the_handle),
-		ON_ALL(test_with_a_channel),
+		ON_ALL_HERE(test_with_a_channel),
 	};
 	return RUN("terminal", tests);
 }
