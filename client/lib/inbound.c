@@ -602,6 +602,8 @@ static void on_hold(struct brood *h, const struct frame *f)
 		return;
 	r->hold = f->flags & FRAME_AWAY ? REMOTE_AWAY : REMOTE_BUSY;
 	watch_soon(h);
+	if (r->hold == REMOTE_AWAY)
+		r->gap_at = 0; /* what is missing may have been lost with its connection, and it will be told so */
 	if (r->hold == REMOTE_AWAY && r->peer && !r->peer->away && !is_expected(r->peer)) {
 		r->peer->away = 1;
 		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
@@ -618,6 +620,7 @@ static void begin_again(struct remote *r)
 	if (r->forgotten)
 		pump_reset(r->h, r, r->in.next); /* that may not have been heard */
 	r->asked = 0;
+	r->gap_at = 0;
 	outflow_rewind(&r->out);
 	inflow_ask(&r->in, inflow_consumed(&r->in));
 	remote_touch(r);

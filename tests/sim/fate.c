@@ -186,11 +186,20 @@ static void stop_somebody(void)
 	process_stop(p, until);
 }
 
+static int a_broker_is_stopped(void)
+{
+	for (int node = 0; nodes.n > 1 && node < (int)nodes.n; node++)
+		if (broker_of(node) && broker_of(node)->stopped_until > world.now)
+			return 1;
+	return 0;
+}
+
 /* The machine was suspended. */
 static void jump(void)
 {
 	uint64_t us = world_below(world_below(2) ? 2 * SECOND : 60 * SECOND);
-	if (us > 30 * SECOND)
+	if (us > 30 * SECOND ||
+	    a_broker_is_stopped()) /* its clients try again and again meanwhile, and it serves all of that */
 		ledger.excused = 1;
 	trace("suspended", us, 0, 0);
 	world.slept += us;
