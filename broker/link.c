@@ -614,7 +614,11 @@ static void attach_all(struct node *node)
  */
 static void compare_boot(struct node *node, const uint8_t *boot)
 {
-	if (!abroad_boot(&node->links->abroad, node->name, boot))
+	uint8_t all[4] = { 0 };
+
+	for (unsigned i = 0; i < BOOT_SIZE; i++)
+		all[i % sizeof(all)] ^= boot[i];
+	if (!abroad_boot(&node->links->abroad, node->name, all))
 		proxies_end(node, BROOD__WHY__WHY_RESTARTED);
 }
 

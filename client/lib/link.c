@@ -556,7 +556,8 @@ static void connect_finished(struct brood *h)
 	struct link *l = &h->link;
 	int rc = dial_result(l->source.fd);
 	if (rc < 0) {
-		l->greeted |= rc == -ECONNRESET; /* somebody accepted, and cut it before I saw that */
+		/* Somebody accepted, and it was cut before I saw that; or it was cut here, from outside. */
+		l->greeted |= rc == -ECONNRESET || rc == -ECONNABORTED;
 		disconnect(h);
 		dial_failed(h, rc);
 		return;

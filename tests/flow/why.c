@@ -167,7 +167,7 @@ static void test_who_lives(void **state)
 	family_begin(&f, KID("exit", "1"));
 	family_closes(&f);
 	for (int code = 4; code < 7; code++) {
-		char text[16];
+		char text[24];
 		struct diary d = { 0 };
 		brood_peer *kid;
 		snprintf(text, sizeof text, "exit %d", code);
