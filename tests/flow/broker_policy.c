@@ -91,7 +91,7 @@ static void test_who_may_connect(void **state)
 	refuse_hello(BOB, "", "policy.connect");
 	assert_int_equal(users_logged(" session.refused ", "policy.connect"), 1);
 	allow(&root, &ann, 1);
-	wire_close(&lost); /* and could come back */
+	wire_close(&lost);     /* and could come back */
 	allow(&root, &ann, 2); /* behind which the broker has seen that it did */
 	users_reload("[policy]\nconnect = " BOBS "\n", 1);
 	wire_expect_refused(&ann, "policy.connect");
