@@ -339,7 +339,7 @@ static int on_message(const brood_event *e)
 	else if (m->wants_reply && below(a, 2))
 		return -EPERM;
 	if (workload.phase == PHASE_BUSY && a->ops > 0 && below(a, 12) == 0)
-		send_one(a, e->peer, k ? k->target : target_new(a->actor, actor_of(e->peer)), 0);
+		send_one(a, e->peer, k ? k->target : target_new(a->actor, from), 0);
 	if (workload.closes && workload.phase == PHASE_BUSY && below(a, 600) == 0)
 		a->over = 1;
 	return 0;
