@@ -95,7 +95,7 @@ static int check_exec(struct check *c)
 static const char *limit_text(int resource, char to[OUTPUT_SHORT])
 {
 	struct rlimit limit;
-	if (getrlimit(resource, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return "any number of";
 	snprintf(to, OUTPUT_SHORT, "%llu", (unsigned long long)limit.rlim_cur);
 	return to;

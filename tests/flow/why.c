@@ -148,7 +148,7 @@ static void test_names_that_are_no_text(void **state)
 	(void)state;
 	family_connect(&f);
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
-	family_start(&f, BROOD_ARGV("/no/\xff\xfe"));
+	family_start(&f, BROOD_ARGV("/no/\xff\xfe"), .cwd = NULL);
 	family_closes(&f);
 	const Brood__Control__Ending *e = ended(f.b, info_of(f.kid).address, &msg);
 	assert_string_equal(e->cause, "failed");
