@@ -614,11 +614,13 @@ static void attach_all(struct node *node)
  */
 static void compare_boot(struct node *node, const uint8_t *boot)
 {
-	uint8_t all[4] = { 0 };
+	uint32_t hash = 2166136261u; /* FNV-1a: all of it counts */
+	uint8_t mark[4];
 
 	for (unsigned i = 0; i < BOOT_SIZE; i++)
-		all[i % sizeof(all)] ^= boot[i];
-	if (!abroad_boot(&node->links->abroad, node->name, all))
+		hash = (hash ^ boot[i]) * 16777619u;
+	put32(mark, hash);
+	if (!abroad_boot(&node->links->abroad, node->name, mark))
 		proxies_end(node, BROOD__WHY__WHY_RESTARTED);
 }
 
