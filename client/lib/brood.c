@@ -10,6 +10,7 @@
 #include "link.h"
 #include "loop.h"
 #include "names.h"
+#include "obituary.h"
 #include "peer.h"
 #include "remote.h"
 #include "request.h"
@@ -77,6 +78,7 @@ static void init_members(struct brood *h, const struct brood_options *o)
 	TAILQ_INIT(&h->peers);
 	LIST_INIT(&h->names);
 	LIST_INIT(&h->children);
+	LIST_INIT(&h->unburied);
 	LIST_INIT(&h->letters);
 	timers_init(&h->timers);
 	outflow_pool_init(&h->pool, h->window > HELD ? h->window : HELD);
@@ -199,6 +201,7 @@ static void destroy(struct brood *h)
 	event_free_all(h);
 	free_letters(h);
 	names_free(h);
+	obituary_settle(h, 0);
 	free_peers(h);
 	link_deinit(h);
 	requests_deinit(h);

@@ -248,7 +248,10 @@ static void sent_all(struct child *c, int missing)
 
 static void no_end_came(struct timer *t)
 {
-	sent_all(CHILD_OF(t, patience), 1);
+	struct child *c = CHILD_OF(t, patience);
+	if (c->channel && !c->errand)
+		obituary_owe(c);
+	sent_all(c, 1);
 }
 
 /*
@@ -321,6 +324,7 @@ void child_ask_again(struct brood *h)
 void child_announce(struct brood *h)
 {
 	struct child *c;
+	obituary_repeat(h);
 	LIST_FOREACH (c, &h->children, entry)
 		if (c->state == CHILD_RUNNING && c->channel && !c->errand && !c->peer->ready && !c->peer->remote->ended)
 			birth_say_again(c);

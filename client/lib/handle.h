@@ -300,6 +300,8 @@ struct brood {
 	int open;     /* my names are for processes of other nodes, too, which may write to me */
 	char *abroad; /* who of other nodes may anyway, "user@node" separated by blanks; or NULL */
 	LIST_HEAD(, child) children;
+	LIST_HEAD(, unburied) unburied; /* the broker has not said END of them, though it had time */
+	unsigned n_unburied;
 	LIST_HEAD(, errand) errands;
 	struct life_line line;
 	int lines_wait;        /* the broker takes no more lines for its log */

@@ -17,6 +17,7 @@
 #include "letter.h"
 #include "lines.h"
 #include "names.h"
+#include "obituary.h"
 #include "parting.h"
 #include "peer.h"
 #include "pump.h"
@@ -687,6 +688,7 @@ static void on_end(struct brood *h, const ProtobufCMessage *body)
 {
 	const Brood__End *m = (const Brood__End *)body;
 	struct remote *r = remote_find(h, m->id);
+	obituary_settle(h, m->id);
 	if (r)
 		child_end(r, m->last);
 	else

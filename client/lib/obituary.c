@@ -10,6 +10,7 @@
 #include "link.h"
 #include "pump.h"
 #include "utf8.h"
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -78,4 +79,53 @@ void obituary_complete(struct child *c)
 		return; /* of a child on another host its keeper tells */
 	if (!c->mourned || (tail && tail->fresh))
 		obituary_send(c);
+}
+
+/*
+ * A broker that stood still may lose DIED with the connection, when the child is closed and forgotten here. For it the child
+ * would be away for as long as I live, and whoever writes to it would wait as long.
+ */
+#define UNBURIED_MOST 1024u /* of more it is left to the end of this process */
+
+struct unburied {
+	LIST_ENTRY(unburied) entry;
+	uint64_t id;
+};
+
+static void bury(struct brood *h, struct unburied *u)
+{
+	LIST_REMOVE(u, entry);
+	h->n_unburied--;
+	free(u);
+}
+
+void obituary_owe(struct child *c)
+{
+	struct brood *h = c->peer->h;
+	struct unburied *u = h->n_unburied < UNBURIED_MOST && birth_id(c) ? malloc(sizeof(*u)) : NULL;
+	if (!u)
+		return;
+	u->id = birth_id(c);
+	LIST_INSERT_HEAD(&h->unburied, u, entry);
+	h->n_unburied++;
+}
+
+void obituary_settle(struct brood *h, uint64_t id)
+{
+	struct unburied *u, *next;
+	for (u = LIST_FIRST(&h->unburied); u; u = next) {
+		next = LIST_NEXT(u, entry);
+		if (id == 0 || u->id == id)
+			bury(h, u);
+	}
+}
+
+void obituary_repeat(struct brood *h)
+{
+	struct unburied *u;
+	LIST_FOREACH (u, &h->unburied, entry) {
+		Brood__Died died = BROOD__DIED__INIT;
+		died.id = u->id;
+		pump_control(h, FRAME_DIED, &died.base, -1);
+	}
 }

@@ -11,4 +11,10 @@ void obituary_send(struct child *);
 /* Once more, if there is something that was not said, and somebody to say it to. */
 void obituary_complete(struct child *);
 
+/* END did not come in time. DIED is said again at every return, until it does. */
+void obituary_owe(struct child *);
+/* It came. id 0: the handle ends, and nobody waits for any. */
+void obituary_settle(struct brood *, uint64_t id);
+void obituary_repeat(struct brood *);
+
 #endif

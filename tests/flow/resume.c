@@ -5,6 +5,7 @@
 #include "brood.pb-c.h"
 #include "flow.h"
 #include "raw.h"
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +341,81 @@ static void test_replaced_while_greeting(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* ---- a broker that does not answer ------------------------------------------------------------------------------- */
+
+#define FALSE_EPOCH ((uint64_t)0x70000000 << 32)
+
+/* The next frame of this kind, while the handle works. */
+static void false_hears(brood *b, int fd, unsigned kind, struct raw_frame *f)
+{
+	do {
+		until_polled(b, poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1);
+		assert_int_equal(raw_receive(fd, f, PATIENCE_MS), 1);
+		assert_true(f->head.kind == kind || f->head.kind != FRAME_DIED);
+	} while (f->head.kind != kind);
+}
+
+/* The handle connects, and is let in. */
+static int false_greets(brood *b, int listener, struct raw_frame *f)
+{
+	uint8_t key[32] = { 1 }, ticket[64] = { 2 };
+	Brood__HelloOk ok = BROOD__HELLO_OK__INIT;
+	int fd = -1;
+	until_polled(b, (fd = raw_accept(listener, 0)) >= 0);
+	false_hears(b, fd, FRAME_HELLO, f);
+	ok.id = FALSE_EPOCH | 1;
+	ok.node = "false";
+	ok.ticket = (ProtobufCBinaryData){ sizeof ticket, ticket };
+	ok.first_id = FALSE_EPOCH | 100;
+	ok.ids = 64;
+	ok.ids_key = (ProtobufCBinaryData){ sizeof key, key };
+	assert_int_equal(raw_send_pb(fd, FRAME_HELLO_OK, &ok.base), 0);
+	return fd;
+}
+
+/* What a broker may have lost with a connection is said until it is answered, though the child is closed long since. */
+static void test_died_is_said_again(void **state)
+{
+	const struct fixture *x = *state;
+	static struct raw_frame f;
+	Brood__End end = BROOD__END__INIT;
+	char path[96], address[104];
+	struct diary d = { 0 };
+	brood_peer *kid;
+	brood *b;
+	snprintf(path, sizeof path, "%s/silent", x->directory);
+	snprintf(address, sizeof address, "unix:%s", path);
+	int listener = raw_listen(path);
+	assert_int_equal(brood_connect(&b, address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+	assert_int_equal(brood_spawn(b, &kid, KID("silent"), BROOD_SPAWN(.on = diary_table, .data = &d)), 0);
+	int fd = false_greets(b, listener, &f);
+	false_hears(b, fd, FRAME_ADOPT, &f);
+	until(b, d.n[BROOD_EVENT_SPAWN] == 1);
+	assert_int_equal(brood_kill(kid, SIGKILL, 0), 0);
+	false_hears(b, fd, FRAME_DIED, &f);
+	until(b, d.n[BROOD_EVENT_CLOSE] == 1);
+	for (int i = 0; i < 2; i++) {
+		close(fd);
+		fd = false_greets(b, listener, &f);
+		false_hears(b, fd, FRAME_DIED, &f);
+	}
+	end.id = FALSE_EPOCH | 100;
+	assert_int_equal(raw_send_pb(fd, FRAME_END, &end.base), 0);
+	until_polled(b, brood_sync(b, 0) == 0);
+	close(fd);
+	fd = false_greets(b, listener, &f);
+	assert_int_equal(brood_register(b, "here"), 0);
+	false_hears(b, fd, FRAME_REGISTER, &f); /* and nothing of it before or behind that */
+	while (brood_process(b, 50) >= 0 && poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 50) == 1) {
+		assert_int_equal(raw_receive(fd, &f, PATIENCE_MS), 1);
+		assert_int_not_equal(f.head.kind, FRAME_DIED);
+	}
+	close(fd);
+	close(listener);
+	brood_close(b);
+	assert_int_equal(unlink(path), 0);
+}
+
 /* A stranger who is let in, and stays. */
 static int take_the_place(const struct fixture *x)
 {
@@ -409,6 +485,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_does_not_want_to),
 		ON_ALL(test_replaced),
 		ON_UNIX(test_replaced_while_greeting),
+		ON_UNIX(test_died_is_said_again),
 		ON_UNIX(test_a_limit_on_the_way_back),
 	};
 	return RUN("resume", tests);
