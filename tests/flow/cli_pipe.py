@@ -1,6 +1,7 @@
 """cli_pipe: `brood pipe` carries lines and records both ways, whatever the scripts at its ends do. cli_pipe.py BROOD [TEST]"""
 import json
 import os
+import select
 import signal
 import stat
 import struct
@@ -190,8 +191,10 @@ def records():
         until(lambda: "not finished" in p.said(), "it is dropped")
         write(at("in"), struct.pack("<I", 0xffffffff) + b"too long")
         until(lambda: "64 MiB" in p.said(), "it is dropped")
-        write(at("in"), struct.pack("<I", 2) + b"ok")
-        with open(at("out"), "rb") as f:
+        with open(at("out"), "rb", buffering=0) as f:
+            write(at("in"), struct.pack("<I", 2) + b"ok")
+            while not select.select([f], [], [], 2)[0]:  # it came before the end of the writer before was seen
+                write(at("in"), struct.pack("<I", 2) + b"ok")
             equal(struct.pack("<I", 2) + b"ok", f.read(6))
         equal(5, p.end()[1]["sent"])
         equal((0, sums(0, 5)), sink.end())
