@@ -69,7 +69,9 @@ int prefix_write(struct prefix *p, const char *bytes, size_t n)
 		size_t length = newline ? (size_t)(newline - bytes) : n;
 		if (!newline && p->n + length < LONGEST)
 			return keep(p, bytes, length);
-		rc = write_line(p, bytes, length);
+		if (!p->cut || p->n + length > 0) /* what was cut last may have been all of its line */
+			rc = write_line(p, bytes, length);
+		p->cut = !newline;
 		p->n = 0;
 		length += newline != NULL;
 		bytes += length;

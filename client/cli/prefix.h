@@ -11,6 +11,7 @@ struct prefix {
 	const char *label;
 	char *line; /* begun, and not ended yet */
 	size_t n, room;
+	int cut; /* what was written last was a part of a line */
 };
 
 /* Write the whole lines in there. 0 or a negative errno: nobody reads it, or there is no memory. */
