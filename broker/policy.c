@@ -105,7 +105,7 @@ void policy_free(struct policy *policy)
 
 static const char *abroad(const struct policy *policy, uint32_t uid)
 {
-	return uid >= WHO_FOREIGN && policy->abroad ? policy->abroad(policy->abroad_data, uid) : NULL;
+	return uid >= USERS_FOREIGN && policy->abroad ? policy->abroad(policy->abroad_data, uid) : NULL;
 }
 
 int policy_may_connect(const struct policy *policy, uint32_t uid)

@@ -28,7 +28,7 @@ struct policy_name { /* that users share */
 	char text[NAME_MAX_LENGTH + 1];
 };
 
-/* "alice@beta" for a uid from WHO_FOREIGN on; NULL: it is nobody's. */
+/* "alice@beta" for a uid from USERS_FOREIGN on; NULL: it is nobody's. */
 typedef const char *policy_abroad_fn(void *data, uint32_t uid);
 
 struct policy {

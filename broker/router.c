@@ -268,7 +268,7 @@ int router_is_almighty(const struct router *r, uint32_t uid)
 
 int router_may_users(const struct router *r, enum policy_verb verb, uint32_t a, uint32_t b)
 {
-	int of_this_host = a < WHO_FOREIGN && b < WHO_FOREIGN; /* root's is not root everywhere */
+	int of_this_host = a < USERS_FOREIGN && b < USERS_FOREIGN; /* root's is not root everywhere */
 
 	return (of_this_host && (router_is_almighty(r, a) || router_is_almighty(r, b))) ||
 	       policy_may(r->registry->policy, verb, a, b);

@@ -46,7 +46,7 @@ static int parse_uid(const char *text, uint32_t *ret)
 	if (text[0] == '\0' || text[strspn(text, "0123456789")] || strlen(text) > 10 || (text[0] == '0' && text[1]))
 		return 0;
 	*ret = (uint32_t)value;
-	return value < WHO_FOREIGN;
+	return value < USERS_FOREIGN;
 }
 
 int who_find_user(const char *user, uint32_t *uid)
@@ -59,7 +59,7 @@ int who_find_user(const char *user, uint32_t *uid)
 	entry = getpwnam(user);
 	if (entry)
 		*uid = entry->pw_uid;
-	return entry && entry->pw_uid < WHO_FOREIGN;
+	return entry && entry->pw_uid < USERS_FOREIGN;
 }
 
 static int refuse_unknown(const char *what, const struct nearest *nearest, int error, char *why, size_t n)
@@ -94,7 +94,7 @@ static int find_user(const char *user, uint32_t *uid, char *why, size_t n)
 	error = errno;
 	setpwent();
 	while ((entry = getpwent()))
-		if (entry->pw_uid < WHO_FOREIGN)
+		if (entry->pw_uid < USERS_FOREIGN)
 			consider(&nearest, entry->pw_name, best);
 	endpwent();
 	return refuse_unknown("user", &nearest, error, why, n);
@@ -144,7 +144,7 @@ static int add_primary(struct who_set *set, gid_t gid)
 
 	setpwent();
 	while (r == 0 && (user = getpwent()))
-		if (user->pw_gid == gid && user->pw_uid < WHO_FOREIGN)
+		if (user->pw_gid == gid && user->pw_uid < USERS_FOREIGN)
 			r = who_set_add(set, user->pw_uid);
 	endpwent();
 	return r;
@@ -274,7 +274,7 @@ static int matches(const char *one, const char *abroad)
 
 int who_set_has(const struct who_set *set, uint32_t uid, const char *abroad)
 {
-	if (uid >= WHO_FOREIGN) {
+	if (uid >= USERS_FOREIGN) {
 		for (unsigned i = 0; abroad && i < set->n_abroad; i++)
 			if (matches(set->abroad[i], abroad))
 				return 1;

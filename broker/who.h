@@ -5,10 +5,9 @@
 #ifndef BROOD_WHO_H
 #define BROOD_WHO_H
 
+#include "users.h"
 #include <stddef.h>
 #include <stdint.h>
-
-#define WHO_FOREIGN 0xF0000000u /* uids from here on stand for users of other nodes */
 
 struct who_set {
 	int all; /* of this host */

@@ -16,8 +16,8 @@
  */
 
 enum { ROOT = 0, BROKER = 100, ALICE = 1000, BOB, CAROL, DAVE, NOBODY = 4711 };
-#define FOREIGN_ALICE WHO_FOREIGN
-#define FOREIGN_EVE (WHO_FOREIGN + 1)
+#define FOREIGN_ALICE USERS_FOREIGN
+#define FOREIGN_EVE (USERS_FOREIGN + 1)
 
 static struct passwd users[] = {
 	{ .pw_name = "root", .pw_uid = ROOT, .pw_gid = 0 },
@@ -25,7 +25,7 @@ static struct passwd users[] = {
 	{ .pw_name = "bob", .pw_uid = BOB, .pw_gid = 51 },
 	{ .pw_name = "carol", .pw_uid = CAROL, .pw_gid = 60 },
 	{ .pw_name = "dave", .pw_uid = DAVE, .pw_gid = 51 },
-	{ .pw_name = "large", .pw_uid = WHO_FOREIGN, .pw_gid = 60 },
+	{ .pw_name = "large", .pw_uid = USERS_FOREIGN, .pw_gid = 60 },
 	{ .pw_name = "dom\\svc", .pw_uid = 2000, .pw_gid = 70 },
 };
 #define USERS (sizeof(users) / sizeof(*users))
@@ -120,7 +120,7 @@ static char *members(const struct who_set *set, char to[256])
 	for (size_t i = 0; i < sizeof(everybody) / sizeof(*everybody); i++)
 		if (who_set_has(set, everybody[i], text_of(NULL, everybody[i])))
 			snprintf(to + strlen(to), 256 - strlen(to), "%s%u", to[0] ? " " : "",
-				 everybody[i] >= WHO_FOREIGN ? everybody[i] - WHO_FOREIGN + 1 : everybody[i]);
+				 everybody[i] >= USERS_FOREIGN ? everybody[i] - USERS_FOREIGN + 1 : everybody[i]);
 	return to; /* foreign Alice is 1, foreign Eve 2 */
 }
 
@@ -191,7 +191,7 @@ static void test_lists(void **state)
 		who_set_free(&set);
 	}
 	assert_int_equal(who_set_make(&set, "*@*", why, sizeof(why)), 0);
-	assert_false(who_set_has(&set, WHO_FOREIGN + 7, NULL)); /* whom nobody knows */
+	assert_false(who_set_has(&set, USERS_FOREIGN + 7, NULL)); /* whom nobody knows */
 	who_set_free(&set);
 }
 

@@ -206,7 +206,7 @@ static void allow(struct bench *b, const char *send, const char *list, const cha
 static const char *alice_at_beta(void *data, uint32_t uid)
 {
 	(void)data;
-	return uid == WHO_FOREIGN ? "alice@beta" : NULL;
+	return uid == USERS_FOREIGN ? "alice@beta" : NULL;
 }
 
 static void test_policy_is_one_way_but_for_answers(void **state)
@@ -246,7 +246,7 @@ static void test_policy_for_other_nodes(void **state)
 {
 	struct bench *b = *state;
 
-	b->p[4]->uid = WHO_FOREIGN;
+	b->p[4]->uid = USERS_FOREIGN;
 	b->p[4]->proxy = (struct proxy *)(void *)b; /* not looked into */
 	allow(b, "*@beta > 1000, 1000 > *", "* > *", NULL);
 	for (unsigned i = 0; i < 7; i += 6) { /* a user's, root's: neither that it is there nor that it is not */
