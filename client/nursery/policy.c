@@ -35,16 +35,18 @@ static int is_me(const Brood__Control__Identity *who, const char *node)
 	return strcmp(who->node, node) == 0 && who->uid == (uint32_t)getuid();
 }
 
+/* As in the broker's policy, "*" is everybody of this node and nobody of another. */
 static int is_for(const struct program *p, const Brood__Control__Identity *who, const char *node)
 {
+	int here = strcmp(who->node, node) == 0;
 	char full[512], any[256];
 	if (!p->principals)
 		return is_me(who, node);
 	snprintf(full, sizeof(full), "%s@%s", who->user, who->node);
 	snprintf(any, sizeof(any), "*@%s", who->node);
-	return settings_has_word(p->principals, "*") || settings_has_word(p->principals, full) ||
+	return settings_has_word(p->principals, "*@*") || settings_has_word(p->principals, full) ||
 	       settings_has_word(p->principals, any) ||
-	       (strcmp(who->node, node) == 0 && settings_has_word(p->principals, who->user));
+	       (here && (settings_has_word(p->principals, "*") || settings_has_word(p->principals, who->user)));
 }
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */

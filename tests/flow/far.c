@@ -124,6 +124,25 @@ static void test_refusals(void **state)
 }
 
 /* The link is cut again and again: nothing is lost. */
+/* "*" is everybody of beta, and nobody of alpha. */
+static void test_everybody_here_only(void **state)
+{
+	static const char *const who[] = { "*", "*@*" };
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct family f = { 0 };
+		char text[80];
+		assert_int_equal(nursery_stop(SIGTERM), 0);
+		snprintf(text, sizeof text, "[program \"*\"]\nfree-args = yes\nfor = %s\n", who[i]);
+		nursery_on_beta(text);
+		family_begin(&f, KID("exit", "3"));
+		family_closes(&f);
+		assert_string_equal(f.d.error, i == 0 ? "spawn.denied" : "");
+		assert_int_equal(f.d.n[BROOD_EVENT_SPAWN], i);
+		family_end(&f);
+	}
+}
+
 static void test_link_is_cut(void **state)
 {
 	struct family f = { 0 };
@@ -213,9 +232,16 @@ static void test_host_is_lost(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		FAR(test_a_life),           FAR(test_both_ways),         FAR(test_pipes),
-		FAR(test_refusals),         FAR(test_link_is_cut),       FAR(test_brokers_are_killed),
-		FAR(test_parent_is_killed), FAR(test_nursery_is_killed), FAR(test_host_is_lost),
+		FAR(test_a_life),
+		FAR(test_both_ways),
+		FAR(test_pipes),
+		FAR(test_refusals),
+		FAR(test_link_is_cut),
+		FAR(test_brokers_are_killed),
+		FAR(test_everybody_here_only),
+		FAR(test_parent_is_killed),
+		FAR(test_nursery_is_killed),
+		FAR(test_host_is_lost),
 	};
 	return RUN("far", tests);
 }
