@@ -308,11 +308,8 @@ static int is_listed(const char *list, const char *user)
 	return 0;
 }
 
-/*
- * Whom I found on another node may write to me, and the broker has to hear so again whenever I come back. The oldest are
- * forgotten, so that HELLO stays short.
- */
-static void remember_guest(struct brood *h, const char *user)
+/* The broker has to hear so again whenever I come back. The oldest are forgotten, so that HELLO stays short. */
+void names_admit(struct brood *h, const char *user)
 {
 	const char *old = h->abroad ? h->abroad : "";
 	size_t n = strlen(user) + 2;
@@ -332,7 +329,7 @@ void names_holder(struct brood *h, const Brood__Name *m)
 {
 	struct brood_peer *p, *next;
 	if (m->id && m->user[0] && !strchr(m->user, ' '))
-		remember_guest(h, m->user);
+		names_admit(h, m->user);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
 		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
 		if (is_it)

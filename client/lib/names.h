@@ -32,6 +32,8 @@ struct brood_peer *names_stranger(struct brood *, uint64_t id);
 
 /* As brood_register(), and processes of linked nodes find it, and may write to me. */
 int names_register_open(struct brood *, const char *name);
+/* This user of a linked node, "user@node", may write to me: I found somebody of his, or work for him. */
+void names_admit(struct brood *, const char *user);
 /* The program itself took one. */
 int names_taken(const struct brood *);
 /* A name that my parent took for me: mine from the beginning. */

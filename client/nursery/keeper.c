@@ -14,6 +14,7 @@
 #include "letter.h"
 #include "link.h"
 #include "loop.h"
+#include "names.h"
 #include "peer.h"
 #include "pipe.h"
 #include "pump.h"
@@ -507,7 +508,7 @@ static int on_me(const brood_event *e)
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-static int connect_to(struct keeper *k, uint64_t parent, const char *address)
+static int connect_to(struct keeper *k, uint64_t parent, const char *user, const char *address)
 {
 	static const struct brood_handlers me = { .size = sizeof(me),
 						  .ready = on_me,
@@ -520,6 +521,7 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 			       BROOD_OPTIONS(.on = &me, .data = k, .flags = BROOD_NO_AUTOSTART, .flush_ms = 1));
 	if (rc < 0)
 		return rc;
+	names_admit(k->h, user); /* a broker that was restarted in between knows nobody who may write to me */
 	k->lease.fire = lease_over;
 	rc = timer_promise(&k->h->timers, &k->lease);
 	if (rc < 0)
@@ -530,13 +532,14 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *address)
 	return rc;
 }
 
-struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, struct order *order, const char *address)
+struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, struct order *order, const char *user,
+			  const char *address)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 	if (!k)
 		return NULL;
 	k->number = m->number;
-	if (connect_to(k, ((struct letter *)(void *)asked)->remote->id, address) < 0) {
+	if (connect_to(k, ((struct letter *)(void *)asked)->remote->id, user, address) < 0) {
 		keeper_free(k);
 		return NULL;
 	}

@@ -13,9 +13,11 @@ struct keeper;
 
 /*
  * Start one for the sender of this message, a request that was kept and is the keeper's from now on, and for this order,
- * which is too. address: the broker. NULL: no memory or no descriptor, and both are still the caller's.
+ * which is too. user: the sender's, "user@node"; address: the broker. NULL: no memory or no descriptor, and both are still
+ * the caller's.
  */
-struct keeper *keeper_new(brood_msg *, const Brood__Nursery__Spawn *, struct order *, const char *address);
+struct keeper *keeper_new(brood_msg *, const Brood__Nursery__Spawn *, struct order *, const char *user,
+			  const char *address);
 /* Its descriptor is readable. 1: it is done, keeper_free() it. */
 int keeper_turn(struct keeper *);
 int keeper_fd(const struct keeper *);

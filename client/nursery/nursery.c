@@ -77,11 +77,14 @@ static int has_room(const struct nursery *n, const struct order *o, struct fault
 }
 
 /* The message and the order are the keeper's then. */
-static int employ(struct nursery *n, brood_msg *msg, const Brood__Nursery__Spawn *spawn, struct order *o)
+static int employ(struct nursery *n, brood_msg *msg, const Brood__Control__Identity *who,
+		  const Brood__Nursery__Spawn *spawn, struct order *o)
 {
 	struct member *m = calloc(1, sizeof(*m));
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = m };
-	if (!m || !(m->keeper = keeper_new(msg, spawn, o, n->address))) {
+	char user[256];
+	snprintf(user, sizeof(user), "%s@%s", who->user, who->node);
+	if (!m || !(m->keeper = keeper_new(msg, spawn, o, user, n->address))) {
 		free(m);
 		return -ENOMEM;
 	}
@@ -112,7 +115,7 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 	} else if (policy_judge(n->settings, who, spawn, n->h->link.node, &o, &why) < 0 || !has_room(n, o, &why)) {
 		order_free(o);
 		refuse(msg, &why);
-	} else if (employ(n, msg, spawn, o) == -ENOMEM) {
+	} else if (employ(n, msg, who, spawn, o) == -ENOMEM) {
 		order_free(o);
 		fault_set(&why, "memory", "the nursery has no memory or descriptors left");
 		refuse(msg, &why);

@@ -123,7 +123,6 @@ static void test_refusals(void **state)
 	refused("beta", "spawn.denied");
 }
 
-/* The link is cut again and again: nothing is lost. */
 /* "*" is everybody of beta, and nobody of alpha. */
 static void test_everybody_here_only(void **state)
 {
@@ -143,6 +142,7 @@ static void test_everybody_here_only(void **state)
 	}
 }
 
+/* The link is cut again and again: nothing is lost. */
 static void test_link_is_cut(void **state)
 {
 	struct family f = { 0 };
@@ -181,6 +181,26 @@ static void test_brokers_are_killed(void **state)
 	say(f.kid, "exit", "4");
 	family_closes(&f);
 	assert_int_equal(f.d.exit.code, 4);
+	family_end(&f);
+}
+
+/* The parent is heard before its keeper is back at a broker that does not know either. */
+static void test_nursery_is_last(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	kill(flow_nursery, SIGSTOP);
+	assert_int_equal(host_stop(&hosts, BETA, SIGKILL), SIGKILL);
+	host_start(&hosts, BETA);
+	assert_int_equal(ask_number(f.kid, "count"), 0); /* so the link is up */
+	assert_int_equal(brood_kill(f.kid, SIGTERM, 0), 0);
+	assert_int_equal(ask_number(f.kid, "count"), 0); /* and what was said to the keeper has reached beta */
+	kill(flow_nursery, SIGCONT);
+	family_closes(&f);
+	assert_int_equal(f.d.exit.signo, SIGTERM);
+	assert_int_equal(f.d.exit.ended_by, BROOD_BY_KILL);
 	family_end(&f);
 }
 
@@ -238,6 +258,7 @@ int main(int argc, char **argv)
 		FAR(test_refusals),
 		FAR(test_link_is_cut),
 		FAR(test_brokers_are_killed),
+		FAR(test_nursery_is_last),
 		FAR(test_everybody_here_only),
 		FAR(test_parent_is_killed),
 		FAR(test_nursery_is_killed),
