@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define FULL 16384u /* bytes that may be all that its socket holds */
 #define READ_ROOM (FRAME_MAX + 65536u)
 #define OPEN_MOST 64
 
@@ -350,19 +351,24 @@ static void closed(struct peer *p)
 	world_hang_up(p);
 }
 
+/* Last words go out if there is room: where so much waited there may have been none. */
 static void read_all(struct peer *p)
 {
+	size_t waited = 0;
 	ssize_t got = 1;
 
 	while (got > 0 && p->in_fd >= 0 && !p->deaf) {
 		got = read(p->in_fd, p->bytes + p->n, READ_ROOM - p->n);
 		if (got > 0) {
+			waited += (size_t)got;
 			p->n += (size_t)got;
 			look_at_bytes(p);
 		}
 	}
-	if (got == 0 || (got < 0 && errno != EAGAIN))
-		closed(p);
+	if (got > 0 || (got < 0 && errno == EAGAIN))
+		return;
+	p->excused |= !is_honest(p) && waited >= FULL;
+	closed(p);
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
