@@ -8,6 +8,7 @@
 #include "inquiry.h"
 #include "node.h"
 #include "note.h"
+#include "text.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,11 +72,12 @@ static struct process *holder_of(const struct inquiries *q, const struct process
  * Telling.
  */
 
-void inquiry_answer(const struct inquiry *i, const char *node, uint64_t id, const char *user)
+void inquiry_answer(struct inquiry *i, const char *node, uint64_t id, const char *user)
 {
 	Brood__Name told = BROOD__NAME__INIT;
 	char name[FAR_NAME_MAX_LENGTH + 1];
 
+	i->told = id;
 	snprintf(name, sizeof(name), "%s/%s", node, i->name);
 	told.name = name;
 	told.id = id;
@@ -83,6 +85,40 @@ void inquiry_answer(const struct inquiry *i, const char *node, uint64_t id, cons
 	if (id && user[0]) /* without memory it is told again with the next answer */
 		(void)users_list_add(&i->watcher->abroad, user, ABROAD_LIST_MOST);
 	note_put(i->watcher->sink, FRAME_NAME, &told.base);
+}
+
+static const char *why_down(const struct node *node, char *to, size_t n)
+{
+	char address[256];
+
+	if (node->error[0])
+		return node->error;
+	if (node->url.kind == 0)
+		return "it has not connected, and no url is set for it here";
+	snprintf(to, n, "%.150s: no answer yet", address_text(&node->url, address, sizeof(address)));
+	return to;
+}
+
+void inquiry_unreachable(const struct inquiry *i)
+{
+	Brood__Name told = BROOD__NAME__INIT;
+	char name[FAR_NAME_MAX_LENGTH + 1], text[NODE_ERROR], cut[NODE_ERROR];
+
+	if (i->told)
+		return; /* who knows of a holder hears that this one is away */
+	snprintf(name, sizeof(name), "%s/%s", i->node->name, i->name);
+	told.name = name;
+	told.error = (char *)(uintptr_t) "host.unreachable";
+	told.text = text_cut(cut, sizeof(cut), why_down(i->node, text, sizeof(text)));
+	note_put(i->watcher->sink, FRAME_NAME, &told.base);
+}
+
+void inquiries_unreachable(const struct node *node)
+{
+	const struct inquiry *i;
+
+	LIST_FOREACH (i, &node->inquiries, of_place)
+		inquiry_unreachable(i);
 }
 
 /* To another node's broker, which puts our name in front. */

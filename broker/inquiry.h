@@ -15,7 +15,7 @@ struct inquiry {
 	struct process *watcher;
 	struct node *node;   /* whose name it is; NULL: this one's */
 	struct topic *topic; /* this one's: all that ask for the same */
-	uint64_t told;       /* this one's: who has it, as was said last ... */
+	uint64_t told;       /* who has it, as was said last ... */
 	int answered;        /* ... if it was */
 	LIST_ENTRY(inquiry) of_watcher, of_place;
 	char name[NAME_MAX_LENGTH + 1]; /* behind the slash */
@@ -49,6 +49,10 @@ void inquiries_changed(void *data, const char *name);
 void inquiries_settle(struct inquiries *);
 
 /* Tell one of ours: node "/" name is this id (0: nobody), whose user is that ("user@node", or ""). It may write to it. */
-void inquiry_answer(const struct inquiry *, const char *node, uint64_t id, const char *user);
+void inquiry_answer(struct inquiry *, const char *node, uint64_t id, const char *user);
+/* Tell one of ours who knows of no holder why there is no connection to the node, which is why nobody answers. */
+void inquiry_unreachable(const struct inquiry *);
+/* The same to all who watch names of this node. */
+void inquiries_unreachable(const struct node *);
 
 #endif

@@ -174,7 +174,7 @@ static uint64_t broker_of(const struct link *link)
 
 static int alias_of(struct link *link, uint64_t real, uint64_t *ret);
 
-void link_watch(struct link *link, const struct inquiry *i)
+void link_watch(struct link *link, struct inquiry *i)
 {
 	uint64_t id;
 
@@ -527,7 +527,7 @@ static void take_watch(struct link *link, const struct frame *f)
 
 static void name(struct link *link, const struct process *watcher, const Brood__Name *body)
 {
-	const struct inquiry *i = inquiry_find(watcher, link->node, body->name);
+	struct inquiry *i = inquiry_find(watcher, link->node, body->name);
 	char user[USERS_TEXT] = "";
 	uint64_t id = 0;
 
@@ -550,6 +550,14 @@ static void take_name(struct link *link, const struct frame *f)
 	guard_free(&body->base);
 }
 
+static void note_refusal(struct node *node, const Brood__Goodbye *body)
+{
+	char error[33], text[141];
+
+	snprintf(node->error, NODE_ERROR, "the other end says %s: %s", text_cut(error, sizeof(error), body->error),
+		 text_cut(text, sizeof(text), body->text));
+}
+
 static void take_goodbye(struct link *link, const struct frame *f)
 {
 	Brood__Goodbye *body = body_unpack(link->session, &brood__goodbye__descriptor, f);
@@ -558,8 +566,7 @@ static void take_goodbye(struct link *link, const struct frame *f)
 		return;
 	if (body->parting == BROOD__PARTING__PARTING_REFUSED) {
 		if (link->node)
-			snprintf(link->node->error, NODE_ERROR, "the other end says %.32s: %.140s", body->error,
-				 body->text);
+			note_refusal(link->node, body);
 		session_close(link->session);
 	}
 	guard_free(&body->base);
@@ -591,7 +598,7 @@ static void tell_all(struct link *link)
 	struct node *node = link->node;
 	const struct proxy *proxy;
 	const struct process *child;
-	const struct inquiry *i;
+	struct inquiry *i;
 
 	LIST_FOREACH (proxy, &node->proxies, of_node)
 		LIST_FOREACH (child, &proxy->process->children, sibling)
@@ -657,6 +664,26 @@ static int is_proven(const struct link *link, const char *name)
 	return s->transport == TRANSPORT_TLS && tls_is_for(&s->channel, name);
 }
 
+/* One that this broker does not dial shows up with the wrong papers: else nobody here would hear more than that it is not there. */
+static void note_denied(struct node *node)
+{
+	static const char text[] = "who connected as this node was refused: no certificate for that name, or another "
+				   "user";
+
+	if (node->link || node->url.kind || strcmp(node->error, text) == 0)
+		return;
+	strcpy(node->error, text);
+	inquiries_unreachable(node);
+}
+
+static void deny(struct link *link, struct node *node)
+{
+	note_denied(node);
+	(void)REFUSE(link, "link.denied",
+		     "nothing proves that this is node %s: it has another user, or no certificate for that name",
+		     node->name);
+}
+
 /* The node that may be at the other end, or NULL, and the link was refused. */
 static struct node *node_of(struct link *link, const Brood__Link *body)
 {
@@ -673,10 +700,7 @@ static struct node *node_of(struct link *link, const Brood__Link *body)
 		(void)REFUSE(link, "link.unknown", "node \"%s\" is not in the configuration of node %s", name,
 			     links->node);
 	else if (!is_proven(link, name))
-		(void)REFUSE(link, "link.denied",
-			     "nothing proves that this is node %s: it has another user, or no "
-			     "certificate for that name",
-			     name);
+		deny(link, node);
 	else if (!session_charge(link->session, links->owner))
 		return NULL;
 	else
@@ -791,7 +815,7 @@ static void down(struct link *link)
 static void note_error(struct node *node, const char *why)
 {
 	if (why[0])
-		snprintf(node->error, NODE_ERROR, "%s", why);
+		text_cut(node->error, NODE_ERROR, why);
 	else if (node->error[0] == '\0')
 		snprintf(node->error, NODE_ERROR, "the connection ended");
 }

@@ -45,7 +45,7 @@ int link_announce(struct link *, const struct process *);
 /* It is gone. */
 void link_say_gone(struct link *, const struct process *, Brood__Why);
 /* One of ours asks for a name there, or not any more. */
-void link_watch(struct link *, const struct inquiry *);
+void link_watch(struct link *, struct inquiry *);
 void link_unwatch(struct link *, const struct inquiry *);
 
 struct node *node_find(const struct links *, const char *name);

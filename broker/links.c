@@ -10,6 +10,7 @@
 #include "dial.h"
 #include "note.h"
 #include "proxy.h"
+#include "text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -77,14 +78,17 @@ static void try_later(struct node *node)
 
 static void failed(struct node *node, const char *why)
 {
-	char before[NODE_ERROR], address[256];
+	char before[NODE_ERROR], address[256], text[2 * NODE_ERROR + 256];
 
 	memcpy(before, node->error, sizeof(before));
-	snprintf(node->error, NODE_ERROR, "%s: %s", address_text(&node->url, address, sizeof(address)), why);
-	if (strcmp(before, node->error) != 0)
-		log_say(node->links->log, LOG_LINK_FAILED, FIELD_TEXT("node", node->name),
-			FIELD_TEXT("text", node->error));
+	snprintf(text, sizeof(text), "%s: %s", address_text(&node->url, address, sizeof(address)), why);
+	text_cut(node->error, NODE_ERROR, text);
 	try_later(node);
+	if (strcmp(before, node->error) == 0)
+		return;
+	log_say(node->links->log, LOG_LINK_FAILED, FIELD_TEXT("node", node->name), FIELD_TEXT("text", node->error));
+	if (!node->link)
+		inquiries_unreachable(node);
 }
 
 /* Over a Unix socket the kernel says whose broker that is. */
@@ -540,10 +544,12 @@ void links_parted(struct links *links, struct session *s, const char *why)
 	if (!was_its)
 		return;
 	memcpy(text, node->error, sizeof(text));
-	if (was_up)
+	if (was_up) {
+		inquiries_unreachable(node);
 		try_later(node);
-	else
+	} else {
 		failed(node, text);
+	}
 	arm(links);
 }
 
@@ -584,6 +590,8 @@ int links_watch(struct links *links, struct process *p, const char *far)
 	r = inquiry_begin(&links->inquiries, p, own ? NULL : node, own ? NULL : &node->inquiries, rest, &i);
 	if (r == 0 && !own && node->link)
 		link_watch(node->link, i);
+	else if (r == 0 && !own)
+		inquiry_unreachable(i);
 	return r;
 }
 

@@ -68,7 +68,8 @@ static const struct error_reason reasons[] = {
 	{ "address.invalid", -EINVAL, "write unix:/path/to/socket, tcp://127.0.0.1:7433 or tls://host:7433" },
 
 	/* other hosts */
-	{ "host.unreachable", -EHOSTUNREACH, "check that host, and the network between" },
+	{ "host.unreachable", -EHOSTUNREACH,
+	  "see: brood nodes; check that host, its broker, the address, and the certificates of both ends" },
 	{ "nursery.missing", -ESRCH, "start one there: brood-nursery" },
 
 	/* TLS: certificates, keys, and the other end of tls:// */

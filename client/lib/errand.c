@@ -38,6 +38,7 @@ struct errand {
 	uint64_t number, far_child; /* its id there, until it is known what it is called here */
 	struct call asked;          /* of the nursery */
 	int64_t request;            /* 0: answered */
+	struct brood_peer *nursery; /* that was asked; the handle's for good. NULL: not yet */
 	struct brood_peer *keeper;  /* NULL: it has not spoken yet */
 	struct timer patience;      /* for a start, and with a host that is away */
 	struct brood_exit exit;
@@ -233,10 +234,11 @@ static unsigned start_ms(const struct errand *e)
 static void lost_patience(struct timer *t)
 {
 	struct errand *e = (struct errand *)(void *)((char *)t - offsetof(struct errand, patience));
-	char text[160];
 	if (e->state == ASKED) {
-		snprintf(text, sizeof(text), "its nursery on %s did not answer within %u ms", e->child->plan->host,
-			 start_ms(e));
+		const char *why = e->nursery->unreachable;
+		char text[400];
+		snprintf(text, sizeof(text), "its nursery on %s did not answer within %u ms%s%s", e->child->plan->host,
+			 start_ms(e), why ? ": " : "", why ? why : "");
 		fail(e, "host.unreachable", 0, text);
 	} else if (e->state != ENDED) {
 		lose(e, BROOD_UNREACHABLE);
@@ -483,12 +485,6 @@ static void refused(struct errand *e, const struct fault *f)
 	char text[sizeof(f->text) + 80];
 	if (missing)
 		snprintf(text, sizeof(text), "no nursery \"%s\" runs on %s", p->nursery, p->host);
-	else if (strcmp(name, "host.unknown") == 0)
-		snprintf(text, sizeof(text), "this broker knows no host %s", p->host);
-	else if (strcmp(name, "host.private") == 0)
-		snprintf(text, sizeof(text), "the broker is private, and has no link to %s or any other host", p->host);
-	else if (strcmp(name, "host.unreachable") == 0)
-		snprintf(text, sizeof(text), "%s cannot be reached", p->host);
 	else
 		snprintf(text, sizeof(text), "%s", f->text);
 	fail(e, missing ? "nursery.missing" : name, missing ? 0 : f->error.code, text);
@@ -618,6 +614,7 @@ void errand_begin(struct errand *e)
 		rc = -EAGAIN;
 	if (rc == 0)
 		rc = ask(e, nursery);
+	e->nursery = nursery;
 	if (rc < 0) {
 		fail(e, "spawn.broker", rc, strerror(-rc));
 		return;

@@ -106,8 +106,9 @@ struct brood_peer {
 	unsigned wait_ms;
 	int absent;             /* NAME: the broker said that nobody holds it ... */
 	const char *why_absent; /* ... and why, if that is because of its node; else NULL */
-	int quiet;              /* its events go to a table of its own or to nobody */
-	int paused;             /* its messages, and what comes behind them, wait in the handle's list: PAUSED_... */
+	char *unreachable; /* NAME: why its node cannot be reached just now, as far as the broker said so; else NULL */
+	int quiet;         /* its events go to a table of its own or to nobody */
+	int paused;        /* its messages, and what comes behind them, wait in the handle's list: PAUSED_... */
 	const struct peer_inside *inside; /* it is the library's own; NULL: the program's */
 	struct errand *errand;            /* ... whose keeper it is; NULL: nobody's any more */
 	struct brood_exit exit;

@@ -7,6 +7,7 @@
  */
 #include "loop.h"
 #include "child.h"
+#include "error.h"
 #include "event.h"
 #include "inbound.h"
 #include "letter.h"
@@ -410,6 +411,17 @@ static int sync_result(struct brood *h)
 	return rc ? rc : h->failed;
 }
 
+static int unsettled(struct brood *h, int code)
+{
+	const struct brood_peer *p = names_unreached(h);
+	char why[256];
+	int rc = handle_fail(h, code, "deadline", "not everything is settled yet%s%s", p ? ": " : "",
+			     p ? peer_silence(p, why, sizeof(why)) : "");
+	if (p)
+		h->last.error.hint = error_reason("host.unreachable")->hint;
+	return rc;
+}
+
 int brood_sync(brood *h, int timeout_ms)
 {
 	int rc = handle_check(h);
@@ -422,8 +434,7 @@ int brood_sync(brood *h, int timeout_ms)
 	ask_all(h);
 	while (!settled(h) && !h->closing) {
 		if (now >= end)
-			return handle_fail(h, timeout_ms ? -ETIMEDOUT : -EAGAIN, "deadline",
-					   "not everything is settled yet");
+			return unsettled(h, timeout_ms ? -ETIMEDOUT : -EAGAIN);
 		h->blocking += !dispatch;
 		rc = loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
 		h->blocking -= !dispatch;

@@ -162,6 +162,13 @@ static void say_watch(struct brood_peer *p, int stop)
 	pump_control(p->h, FRAME_WATCH, &m.base, -1);
 }
 
+/* The broker cannot ask its node: no answer, and what waits goes on waiting. Only the words are better if that is in vain. */
+static void note_unreachable(struct brood_peer *p, const char *why)
+{
+	free(p->unreachable);
+	p->unreachable = why ? strdup(why) : NULL;
+}
+
 void names_announce(struct brood *h)
 {
 	struct registered_name *n;
@@ -169,8 +176,10 @@ void names_announce(struct brood *h)
 	LIST_FOREACH (n, &h->names, entry)
 		say_register(h, n);
 	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->kind == PEER_NAME && !p->closed)
+		if (p->kind == PEER_NAME && !p->closed) {
+			note_unreachable(p, NULL); /* said by another broker, perhaps */
 			say_watch(p, 0);
+		}
 }
 
 static void make_ready(struct brood_peer *p)
@@ -266,6 +275,15 @@ static int has_waiting(const struct brood_peer *p)
 	return !p->remote->resolved && !p->remote->ended && outflow_unacknowledged(&p->remote->out) > 0;
 }
 
+struct brood_peer *names_unreached(struct brood *h)
+{
+	struct brood_peer *p;
+	TAILQ_FOREACH (p, &h->peers, entry)
+		if (p->unreachable && has_waiting(p))
+			return p;
+	return NULL;
+}
+
 /* Nobody has it any more, and nothing waits for a holder any more. */
 static void let_go(struct brood_peer *p)
 {
@@ -281,6 +299,7 @@ void names_release(struct brood_peer *p)
 
 static void update_holder(struct brood_peer *p, uint64_t id, const char *why)
 {
+	note_unreachable(p, NULL);
 	if (p->remote->resolved && p->remote->id == id && !p->remote->ended)
 		return;
 	if (p->remote->resolved && leave_holder(p) < 0)
@@ -332,7 +351,9 @@ void names_holder(struct brood *h, const Brood__Name *m)
 		names_admit(h, m->user);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
 		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
-		if (is_it)
+		if (is_it && !m->id && strcmp(m->error, "host.unreachable") == 0)
+			note_unreachable(p, m->text);
+		else if (is_it)
 			update_holder(p, m->id, m->error);
 		next = TAILQ_NEXT(p, entry); /* now: the update may have ended others */
 		if (is_it)
@@ -340,11 +361,27 @@ void names_holder(struct brood *h, const Brood__Name *m)
 	}
 }
 
+/* Why nobody took what waited for a holder. */
+static void explain_absence(const struct brood_peer *p, struct fault *f)
+{
+	const char *why = p->why_absent ? p->why_absent : "name.unknown";
+	int node = (int)strcspn(p->name, "/");
+	char silence[256];
+	if (p->unreachable)
+		fault_set(f, "host.unreachable", "%s", peer_silence(p, silence, sizeof(silence)));
+	else if (strcmp(why, "host.unknown") == 0)
+		fault_set(f, why, "this broker knows no host %.*s", node, p->name);
+	else if (strcmp(why, "host.private") == 0)
+		fault_set(f, why, "the broker is private, and has no link to %.*s or any other host", node, p->name);
+	else
+		fault_set(f, why, "nobody holds the name %s", p->name);
+}
+
 static void waited_enough(struct timer *t)
 {
 	struct brood_peer *p = (struct brood_peer *)(void *)((char *)t - offsetof(struct brood_peer, waiting));
 	struct fault f;
-	fault_set(&f, p->why_absent ? p->why_absent : "name.unknown", "nobody holds the name %s", p->name);
+	explain_absence(p, &f);
 	parting_report(p->remote, &f);
 	let_go(p);
 }

@@ -23,6 +23,8 @@ struct brood_peer *names_seek(struct brood *, const char *name);
 int names_pending(const struct brood *);
 /* Something was sent to a name that nobody holds: it waits for as long as the program said. */
 void names_wait(struct brood_peer *);
+/* One for whose holder something waits, whose node cannot be reached; or NULL. */
+struct brood_peer *names_unreached(struct brood *);
 /* The program gave this name back; what it sent there before still finds a holder, or is reported. */
 void names_release(struct brood_peer *);
 void names_free(struct brood *);

@@ -57,6 +57,7 @@ void peer_unref(struct brood_peer *p)
 	if (p->child)
 		p->child->free(p->child);
 	free(p->name);
+	free(p->unreachable);
 	free(p);
 }
 
@@ -110,4 +111,14 @@ const char *peer_label(struct brood_peer *p)
 	if (p->child && p->child->plan)
 		return plan_title(p->child->plan);
 	return p->kind == PEER_PARENT ? "the parent" : "a child";
+}
+
+const char *peer_silence(const struct brood_peer *p, char *to, size_t n)
+{
+	to[0] = '\0';
+	if (p->unreachable)
+		snprintf(to, n, "%.*s cannot be reached: %s", (int)strcspn(p->name, "/"), p->name, p->unreachable);
+	else if (p->remote && p->remote->hold == REMOTE_AWAY)
+		snprintf(to, n, "it is away at the moment");
+	return to;
 }

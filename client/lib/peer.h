@@ -24,5 +24,7 @@ int peer_set_table(struct brood_peer *, const struct brood_handlers *, void *dat
 
 /* "resize", or its address: how texts call it. */
 const char *peer_label(struct brood_peer *);
+/* "beta cannot be reached: " and why, or that it is away; "" if nothing is known that keeps it from answering. */
+const char *peer_silence(const struct brood_peer *, char *to, size_t n);
 
 #endif

@@ -3,6 +3,7 @@
  * a new one, and finding one is an array index.
  */
 #include "request.h"
+#include "error.h"
 #include "event.h"
 #include "letter.h"
 #include "link.h"
@@ -152,8 +153,12 @@ static void give_up(struct request *q, const struct fault *f)
 static void deadline_passed(struct timer *t)
 {
 	struct request *q = (struct request *)(void *)((char *)t - offsetof(struct request, deadline));
+	char why[256];
 	struct fault f;
-	fault_set(&f, "deadline", "no answer from %s in time", peer_label(q->peer));
+	peer_silence(q->peer, why, sizeof(why));
+	fault_set(&f, "deadline", "no answer from %s in time%s%s", peer_label(q->peer), *why ? ": " : "", why);
+	if (q->peer->unreachable)
+		f.error.hint = error_reason("host.unreachable")->hint;
 	give_up(q, &f);
 }
 

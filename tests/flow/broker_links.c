@@ -651,7 +651,13 @@ static void test_watching_there(void **state)
 	(void)state;
 	open_client(&r, 0, "");
 	watch.name = "beta/resize";
-	wire_say(&r, FRAME_WATCH, &watch.base, -1); /* there is no link yet */
+	wire_say(&r, FRAME_WATCH, &watch.base, -1); /* there is no link yet: that is told, and no answer */
+	name = wire_expect_body(&r, FRAME_NAME, &brood__name__descriptor);
+	assert_true(name->id == 0);
+	assert_string_equal(name->name, "beta/resize");
+	assert_string_equal(name->error, "host.unreachable");
+	assert_string_equal(name->text, "it has not connected, and no url is set for it here");
+	guard_free(&name->base);
 	wire_expect_silence(&r);
 	be(&beta, "beta");
 	expect_about(&beta, r.id);
@@ -683,8 +689,16 @@ static void test_watching_there(void **state)
 	assert_true(name->id == 0);
 	assert_string_equal(name->error, "host.unknown");
 	guard_free(&name->base);
+	wire_close(
+		&beta); /* who knows a holder hears that it is away, and only of names that nobody holds that it is open who does */
+	wire_expect(&r, FRAME_HOLD);
+	watch.name = "beta/other";
+	wire_say(&r, FRAME_WATCH, &watch.base, -1);
+	name = wire_expect_body(&r, FRAME_NAME, &brood__name__descriptor);
+	assert_string_equal(name->name, "beta/other");
+	assert_string_equal(name->error, "host.unreachable");
+	guard_free(&name->base);
 	wire_leave(&other);
-	wire_close(&beta);
 	wire_leave(&r);
 }
 

@@ -123,6 +123,28 @@ static void test_refusals(void **state)
 	refused("beta", "spawn.denied");
 }
 
+/* The broker there is not: what is wrong is told when the start was waited for in vain. */
+static void test_host_is_not_there(void **state)
+{
+	struct family f = { 0 }, g = { 0 };
+	(void)state;
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	assert_int_equal(host_stop(&hosts, BETA, SIGTERM), 0);
+	until_polled(NULL, host_said(&hosts, ALPHA, " link.failed ") > 0);
+	family_connect(&f);
+	family_start(&f, KID("exit", "3"), .lease_ms = 1000);
+	family_closes(&f);
+	assert_string_equal(f.d.error, "host.unreachable");
+	assert_non_null(strstr(f.d.text, "did not answer within 1000 ms: unix:"));
+	family_end(&f);
+	host_start(&hosts, BETA);
+	nursery_on_beta(configuration());
+	family_begin(&g, KID("exit", "3"));
+	family_closes(&g);
+	assert_int_equal(g.d.exit.code, 3);
+	family_end(&g);
+}
+
 /* "*" is everybody of beta, and nobody of alpha. */
 static void test_everybody_here_only(void **state)
 {
@@ -256,6 +278,7 @@ int main(int argc, char **argv)
 		FAR(test_both_ways),
 		FAR(test_pipes),
 		FAR(test_refusals),
+		FAR(test_host_is_not_there),
 		FAR(test_link_is_cut),
 		FAR(test_brokers_are_killed),
 		FAR(test_nursery_is_last),

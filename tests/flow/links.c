@@ -464,6 +464,67 @@ static void test_list_of_nodes(void **state)
 	until_by(!state_is(1, "up"), turn());
 }
 
+/* ---- why there is no answer -------------------------------------------------------------------------------------- */
+
+/* What a request in vain says. Whatever the broker knew is known when it has answered something else. */
+static void asked_in_vain(brood_peer *p, const char *error, const char *text)
+{
+	Brood__Control__Node nodes[HOSTS_MOST];
+	brood_msg *m;
+	(void)list_nodes(nodes, HOSTS_MOST);
+	assert_true(brood_call(p, BROOD_TEXT("anybody?"), 50, &m) < 0);
+	const struct brood_error *e = brood_last_error(asker.b);
+	if (strcmp(e->name, error) != 0 || !strstr(e->text, text))
+		fail_msg("%s: %s", e->name, e->text);
+	assert_non_null(strstr(e->hint, "brood nodes"));
+}
+
+/* It goes on waiting, and is told why in vain; then it is not in vain. */
+static void test_unreachable(void **state)
+{
+	Brood__Control__Node nodes[HOSTS_MOST];
+	brood_peer *p;
+	(void)state;
+	host_start(&hosts, ALPHA);
+	connect_to(&asker, ALPHA, NULL);
+	find(&asker, "beta/resize");
+	send_number(0);
+	until_by(list_nodes(nodes, HOSTS_MOST) == 2 && nodes[1].error[0], turn());
+	asked_in_vain(asker.other, "deadline", "in time: beta cannot be reached: ");
+	asked_in_vain(asker.other, "deadline", nodes[1].error); /* who asked before the dial failed */
+	assert_int_equal(brood_find(asker.b, &p, "beta/other", NULL), 0);
+	asked_in_vain(p, "deadline", nodes[1].error); /* who asks later */
+	assert_int_equal(brood_sync(asker.b, 10), -ETIMEDOUT);
+	assert_non_null(strstr(brood_last_error(asker.b)->text, nodes[1].error));
+	assert_int_equal(asker.d.n[BROOD_EVENT_ERROR], 0);
+	host_start(&hosts, BETA);
+	begin_service(BETA, "resize");
+	until_both(service.next == 1);
+	brood_release(p);
+	assert_int_equal(host_stop(&hosts, BETA, SIGKILL), SIGKILL);
+	until_by(state_is(1, "down"), turn());
+	brood_msg *m;
+	assert_true(brood_call(asker.other, BROOD_TEXT("gone?"), 50, &m) < 0);
+	assert_non_null(strstr(brood_last_error(asker.b)->text, "in time: it is away"));
+}
+
+/* It does not dial, so all that it knows is that nobody came. */
+static void test_not_dialed(void **state)
+{
+	brood_peer *p;
+	(void)state;
+	hosts.all[BETA].url[0] = '\0';
+	host_start(&hosts, ALPHA);
+	connect_to(&asker, ALPHA, NULL);
+	assert_int_equal(brood_find(asker.b, &p, "beta/resize", NULL), 0);
+	asked_in_vain(p, "deadline", "beta cannot be reached: it has not connected, and no url is set for it here");
+	host_start(&hosts, BETA);
+	until_by(state_is(1, "up"), turn());
+	assert_int_equal(host_stop(&hosts, BETA, SIGTERM), 0);
+	until_by(state_is(1, "down"), turn());
+	asked_in_vain(p, "host.unreachable", "beta cannot be reached: the connection ended"); /* nobody held it */
+}
+
 /* ---- three of them ----------------------------------------------------------------------------------------------- */
 
 static int three(void **state)
@@ -571,10 +632,32 @@ static void test_wrong_certificate(void **state)
 	until_by(host_said(&hosts, ALPHA, "tls.name") > 0, nap());    /* beta, dialed, shows alpha's */
 	until_by(host_said(&hosts, ALPHA, "link.denied") > 0, nap()); /* beta, who dials, shows alpha's */
 	assert_int_equal(host_said(&hosts, ALPHA, " link.up "), 0);
+	connect_to(&asker, ALPHA, NULL);
+	find(&asker, "beta/@broker");
+	asked_in_vain(asker.other, "deadline", "beta cannot be reached: tls://");
 	host_show(&hosts.all[BETA], "beta");
 	host_configure(&hosts, BETA);
 	kill(hosts.all[BETA].pid, SIGHUP);
-	until_by(host_said(&hosts, ALPHA, " link.up ") > 0, nap());
+	until_by(asker.d.n[BROOD_EVENT_READY] == 1, turn());
+}
+
+/* The one that only listens hears of it, too: somebody was there, and was turned away. And the one that dials, what it was told. */
+static void test_wrong_certificate_here(void **state)
+{
+	brood_peer *p;
+	(void)state;
+	hosts.all[BETA].url[0] = '\0';
+	host_show(&hosts.all[BETA], "alpha");
+	hosts_start(&hosts);
+	until_by(host_said(&hosts, ALPHA, "link.denied") > 0, nap());
+	connect_to(&asker, ALPHA, NULL);
+	assert_int_equal(brood_find(asker.b, &p, "beta/resize", NULL), 0);
+	asked_in_vain(p, "deadline", "beta cannot be reached: who connected as this node was refused: no certificate");
+	until_by(host_said(&hosts, BETA, "link.failed") > 0, nap());
+	end_side(&asker);
+	connect_to(&asker, BETA, NULL);
+	assert_int_equal(brood_find(asker.b, &p, "alpha/resize", NULL), 0);
+	asked_in_vain(p, "deadline", "the other end says link.denied: nothing proves that this is node beta");
 }
 
 /* A client's certificate, and none, are no node's. */
@@ -642,12 +725,15 @@ int main(int argc, char **argv)
 		LINKED(test_addresses),
 		LINKED(test_broker),
 		LINKED(test_list_of_nodes),
+		LINKED(test_unreachable),
+		LINKED(test_not_dialed),
 		cmocka_unit_test_setup_teardown(test_three, three, end),
 		cmocka_unit_test_setup_teardown(test_not_configured, three, end),
 		LINKED(test_peer_is_removed),
 		LINKED(test_policy),
 #ifdef BROOD_TLS
 		LINKED_BY(test_wrong_certificate, tls),
+		LINKED_BY(test_wrong_certificate_here, tls),
 		LINKED_BY(test_not_a_node, tls),
 		LINKED_BY(test_revoked, tls),
 #endif
