@@ -5,10 +5,12 @@
  * anything. If that is not possible the steps before it decide.
  */
 #include "control.pb-c.h"
+#include "nursery.pb-c.h"
 #include "output.h"
 #include "probe.h"
 #include "program.h"
 #include "session.h"
+#include <brood/pb.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,18 +18,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 10000
+
 static const char help[] =
 	"Example:\n"
 	"  brood check -- ./worker           (found? executable? would the kernel start it?)\n"
 	"  brood check --plain -- make       (a program that knows nothing of brood)\n"
+	"  brood check -H beta -- resize     (would the nursery of that host start it for me?)\n"
 	"\n"
-	"Usage: brood check [--cwd DIRECTORY] [--plain] -- PROGRAM [ARGUMENTS]\n"
+	"Usage: brood check [-H HOST] [--cwd DIRECTORY] [--plain] -- PROGRAM [ARGUMENTS]\n"
 	"\n"
 	"Tell step by step whether a program could be started here, as a child of brood: the\n"
 	"directory, where it is found, whether we may execute it, what runs it (the loader, a\n"
 	"script's interpreter), the limits, the broker. It is really executed, and ended before\n"
 	"its first instruction, so that nothing of it runs.\n"
 	"\n"
+	"  -H, --host NODE  on this host, by its nursery: beta, or beta/NURSERY: may we, with these\n"
+	"                   arguments, and is it there; nothing is executed\n"
 	"  --cwd DIRECTORY  as if it were started there\n"
 	"  --plain          it needs no broker\n"
 	"  --json           print {\"program\", \"path\", \"ok\", \"steps\": [{\"step\", \"ok\", \"text\"}]},\n"
@@ -44,10 +51,11 @@ struct step {
 };
 
 struct check {
-	const char *cwd; /* NULL: here */
+	const char *host; /* NULL: this one */
+	const char *cwd;  /* NULL: here */
 	int plain;
 	char **argv;
-	struct program program;
+	struct program_file program;
 	struct step steps[8];
 	size_t n;
 };
@@ -183,7 +191,7 @@ static int check_broker(const struct cli *cli, struct check *c)
 
 static int check_program(struct check *c)
 {
-	if (!add_program(c, "found", program_found(&c->program, c->argv[0])))
+	if (!add_program(c, "found", program_found(&c->program, c->argv[0], getenv("PATH"))))
 		return 0;
 	if (!add_program(c, "allowed", program_allowed(&c->program)))
 		return 0;
@@ -199,6 +207,76 @@ static int check_all(const struct cli *cli, struct check *c)
 	return ok;
 }
 
+/* ---- on another host --------------------------------------------------------------------------------------------- */
+
+static int add_refusal(struct check *c, const struct brood_error *e)
+{
+	if (strcmp(e->name, "name.unknown") == 0)
+		return add(c, "nursery", NO, "no nursery runs on %s under that name; start one there: brood-nursery",
+			   c->host);
+	return add(c, strncmp(e->name, "broker.", 7) == 0 ? "broker" : "nursery", NO, "%s%s%s", e->text,
+		   *e->hint ? "; " : "", e->hint);
+}
+
+static int add_answers(struct check *c, const Brood__Nursery__Checked *m)
+{
+	int ok = add(c, "nursery", YES, "the one on %s may start it for us", c->host);
+	snprintf(c->program.path, sizeof c->program.path, "%.*s", (int)m->path.len, (const char *)m->path.data);
+	for (size_t i = 0; i < m->n_step && c->n < sizeof c->steps / sizeof *c->steps; i++) {
+		static char names[8][24]; /* they live as long as the steps */
+		const Brood__Nursery__Step *s = m->step[i];
+		snprintf(names[c->n], sizeof *names, "%s", s->name);
+		ok &= add(c, names[c->n],
+			  s->answer < 0 ? UNKNOWN
+			  : s->answer   ? YES
+					: NO,
+			  "%.*s", (int)s->text.len, (const char *)s->text.data);
+	}
+	return ok;
+}
+
+/* What `brood run --host` would ask for, but for the descriptors. */
+static int ask_nursery(struct check *c, brood *b, brood_msg **answer)
+{
+	Brood__Nursery__Spawn ask = BROOD__NURSERY__SPAWN__INIT;
+	char name[160];
+	brood_peer *nursery = NULL;
+	for (char **arg = c->argv; *arg; arg++)
+		ask.n_argv++;
+	ask.argv = calloc(ask.n_argv, sizeof *ask.argv);
+	for (size_t i = 0; ask.argv && i < ask.n_argv; i++)
+		ask.argv[i] = (ProtobufCBinaryData){ strlen(c->argv[i]), (uint8_t *)c->argv[i] };
+	if (c->cwd)
+		ask.cwd = (ProtobufCBinaryData){ strlen(c->cwd), (uint8_t *)(uintptr_t)c->cwd };
+	ask.plain = c->plain;
+	ask.only_check = 1;
+	snprintf(name, sizeof name, "%s%s", c->host, strchr(c->host, '/') ? "" : "/nursery");
+	int rc = ask.argv ? brood_find(b, &nursery, name, NULL) : -ENOMEM;
+	if (rc == 0)
+		rc = brood_call_pb(nursery, &ask.base, PATIENCE_MS, answer);
+	brood_release(nursery);
+	free(ask.argv);
+	return rc;
+}
+
+static int check_on_host(const struct cli *cli, struct check *c)
+{
+	brood_msg *answer = NULL;
+	brood *b;
+	if (session_open(cli, &b) < 0)
+		return add(c, "broker", NO, "no connection can be made");
+	int ok = ask_nursery(c, b, &answer) == 0;
+	const Brood__Nursery__Checked *m = ok ? brood_msg_pb(answer, &brood__nursery__checked__descriptor) : NULL;
+	if (!ok)
+		ok = add_refusal(c, brood_last_error(b));
+	else
+		ok = m ? add_answers(c, m)
+		       : add(c, "nursery", NO, "its answer is not understood; is it of an older version?");
+	brood_msg_release(answer);
+	brood_close(b);
+	return ok;
+}
+
 /* ---- the answer -------------------------------------------------------------------------------------------------- */
 
 static void print(const struct check *c, int ok)
@@ -210,7 +288,8 @@ static void print(const struct check *c, int ok)
 		printf("%-4s %-10s %s\n", words[c->steps[i].answer], c->steps[i].name, safe);
 	}
 	output_safe(c->argv[0], safe, sizeof safe);
-	printf("%s %s be started here\n", safe, ok ? "could" : "could not");
+	printf("%s %s be started %s%s\n", safe, ok ? "could" : "could not", c->host ? "on " : "here",
+	       c->host ? c->host : "");
 }
 
 static json_t *step_as_json(const struct step *s)
@@ -238,21 +317,26 @@ int cli_check(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { CLI_OPTIONS,
 						 { "cwd", required_argument, NULL, 'C' },
 						 { "plain", no_argument, NULL, 'p' },
+						 { "host", required_argument, NULL, 'H' },
 						 CLI_OPTIONS_END };
 	static struct check check;
 	int c, rc;
-	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+H:", options, NULL)) != -1) {
 		if (c == 'C')
 			check.cwd = optarg;
 		else if (c == 'p')
 			check.plain = 1;
+		else if (c == 'H')
+			check.host = optarg;
 		else if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
 			return rc;
 	}
 	if (optind == argc)
 		return cli_usage("check", "it needs a program");
+	if (check.host && !*check.host)
+		return cli_usage("check", "--host wants a node, such as beta");
 	check.argv = argv + optind;
-	int ok = check_all(cli, &check);
+	int ok = check.host ? check_on_host(cli, &check) : check_all(cli, &check);
 	rc = cli->json ? print_json(&check, ok) : 0;
 	if (!cli->json)
 		print(&check, ok);

@@ -16,7 +16,7 @@
 
 #define DEEPEST 4 /* interpreters of interpreters that the kernel takes */
 
-__attribute__((format(printf, 3, 4))) static int say(struct program *p, int answer, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int say(struct program_file *p, int answer, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -34,7 +34,7 @@ static int is_executable(const char *path)
 }
 
 /* As exec does it: the first that may be executed; if there is none, the first that is there. */
-static int found_in(struct program *p, const char *name, const char *path)
+static int found_in(struct program_file *p, const char *name, const char *path)
 {
 	char there[PATH_MAX] = "";
 	for (const char *at = path;; at++) {
@@ -54,9 +54,8 @@ static int found_in(struct program *p, const char *name, const char *path)
 		      : say(p, 0, "no directory of PATH has \"%.200s\": %.2000s", name, path);
 }
 
-int program_found(struct program *p, const char *name)
+int program_found(struct program_file *p, const char *name, const char *path)
 {
-	const char *path = getenv("PATH");
 	if (!*name)
 		return say(p, 0, "its name is empty");
 	if (!strchr(name, '/'))
@@ -69,7 +68,7 @@ int program_found(struct program *p, const char *name)
 
 /* ---- may we ------------------------------------------------------------------------------------------------------ */
 
-int program_allowed(struct program *p)
+int program_allowed(struct program_file *p)
 {
 	struct statvfs fs;
 	struct stat s;
@@ -133,7 +132,7 @@ static unsigned own_machine(void)
 	return head.e_machine;
 }
 
-static int understood_elf(struct program *p, const char *path, const unsigned char *bytes)
+static int understood_elf(struct program_file *p, const char *path, const unsigned char *bytes)
 {
 	char loader[PATH_MAX];
 	if (bytes[EI_CLASS] != ELFCLASS64)
@@ -159,9 +158,9 @@ static char *interpreter(char *line)
 	return at;
 }
 
-static int understood_at(struct program *p, const char *path, int depth);
+static int understood_at(struct program_file *p, const char *path, int depth);
 
-static int understood_script(struct program *p, const char *path, char *line, int depth)
+static int understood_script(struct program_file *p, const char *path, char *line, int depth)
 {
 	char by[256];
 	snprintf(by, sizeof by, "%s", interpreter(line));
@@ -181,7 +180,7 @@ static int understood_script(struct program *p, const char *path, char *line, in
 }
 
 /* Recursive, but only as deep as DEEPEST. */
-static int understood_at(struct program *p, const char *path, int depth)
+static int understood_at(struct program_file *p, const char *path, int depth)
 {
 	char bytes[256 + 1];
 	ssize_t n = read_at(path, 0, bytes, sizeof bytes);
@@ -199,7 +198,7 @@ static int understood_at(struct program *p, const char *path, int depth)
 		path);
 }
 
-int program_understood(struct program *p)
+int program_understood(struct program_file *p)
 {
 	return understood_at(p, p->path, 0);
 }

@@ -3,6 +3,7 @@
  * has told whose process its sender is.
  */
 #include "nursery.h"
+#include "inspect.h"
 #include "keeper.h"
 #include "letter.h"
 #include "link.h"
@@ -115,6 +116,10 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 	} else if (policy_judge(n->settings, who, spawn, n->h->link.node, &o, &why) < 0 || !has_room(n, o, &why)) {
 		order_free(o);
 		refuse(msg, &why);
+	} else if (spawn->only_check) {
+		inspect_answer(msg, o);
+		brood_msg_release(msg);
+		order_free(o);
 	} else if (employ(n, msg, who, spawn, o) == -ENOMEM) {
 		order_free(o);
 		fault_set(&why, "memory", "the nursery has no memory or descriptors left");

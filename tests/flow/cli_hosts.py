@@ -1,4 +1,4 @@
-"""cli_hosts: `brood run --host` and `brood spawn --host`: programs on other hosts. cli_hosts.py BROOD [TEST]
+"""cli_hosts: `brood run --host`, `brood spawn --host` and `brood check --host`: programs on other hosts. cli_hosts.py BROOD [TEST]
 
 Here all hosts are one: a node's own name leads to it, and each nursery is a host of its own.
 """
@@ -16,11 +16,11 @@ CONFIGURATION = '[program "*"]\nfree-args = yes\nfree-cwd = yes\nenv = *\n'
 
 class Hosts(Broker):
     """A broker whose node is "alpha", and nurseries of these names."""
-    def __init__(self, *names):
+    def __init__(self, *names, configuration=CONFIGURATION):
         super().__init__("--node", "alpha")
         path = os.path.join(self.directory, "nursery.conf")
         with open(path, "w") as f:
-            f.write(CONFIGURATION)
+            f.write(configuration)
         os.chmod(path, 0o600)
         self.nurseries = [subprocess.Popen([NURSERY, "--config", path, "--name", name]) for name in names]
         for name in names:
@@ -171,4 +171,64 @@ def why():
         equal(("exited", 3, "oops\n"), (end["cause"], end["code"], end["tail"]))
 
 
-main([statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])
+def checked(host, *argv):
+    """What is said of each step, and the program's path."""
+    code, out, err = status("check", "--json", "-H", host, *argv)
+    equal("", err)
+    answer = json.loads(out)
+    equal(0 if answer["ok"] else 1, code)
+    return {s["step"]: (s["ok"], s["text"]) for s in answer["steps"]}, answer["path"]
+
+
+# It says what there is to see there, and starts nothing.
+def check():
+    with Hosts("nursery") as hosts:
+        ran, script = os.path.join(hosts.directory, "ran"), os.path.join(hosts.directory, "script")
+        with open(script, "w") as f:
+            f.write("#!/bin/sh\ntouch %s\n" % ran)
+        os.chmod(script, 0o755)
+        steps, path = checked("alpha", "--", script, "and", "arguments")
+        equal(["nursery", "directory", "found", "allowed", "format"], list(steps))
+        assert all(ok for ok, _ in steps.values()), steps
+        equal(script, path)
+        steps, path = checked("alpha/nursery", "--cwd", hosts.directory, "--", "./script")
+        assert all(ok for ok, _ in steps.values()), steps
+        equal(hosts.directory, steps["directory"][1])
+        equal(["sh"], [os.path.basename(checked("alpha", "--", "sh", "-c", "exit 1")[1])])
+        assert not os.path.exists(ran)
+        for step, argv in [("found", ["--", "no-such-program"]), ("allowed", ["--", "/etc/passwd"]),
+                           ("allowed", ["--", "/etc"]), ("directory", ["--cwd", "/no/such", "--", "sh"]),
+                           ("directory", ["--cwd", "/etc/passwd", "--", "sh"])]:
+            steps, _ = checked("alpha", *argv)
+            equal([step], [name for name, (ok, _) in steps.items() if not ok])
+            equal(step, list(steps)[-1])  # what comes behind it is not looked at
+        for host, words in [("alpha/none", "no nursery runs on alpha/none"), ("nowhere", "this broker knows no host nowhere")]:
+            steps, _ = checked(host, "--", "sh")
+            equal((["nursery"], False), (list(steps), steps["nursery"][0]))
+            assert steps["nursery"][1].startswith(words), steps
+        code, out, _ = status("check", "-H", "alpha", "--", "sh")
+        equal((0, b"sh could be started on alpha"), (code, out.splitlines()[-1]))
+        equal(2, status("check", "-H", "", "--", "sh")[0])
+    # What it may not is said first, and nothing else.
+    narrow = ('[nursery]\nmax = 1\n[program "one"]\npath = /bin/cat\n[program "two"]\npath = /no/such\n'
+              '[program "three"]\npath = /bin/cat\nfor = nobody@elsewhere\n')
+    with Hosts("nursery", configuration=narrow):
+        equal("/bin/cat", checked("alpha", "--", "one")[1])
+        for argv, words in [(["one", "x"], "(free-args)"), (["sh"], "has no section for a program sh"),
+                            (["three"], "may not start three on alpha")]:
+            steps, path = checked("alpha", "--", *argv)
+            equal((["nursery"], False, ""), (list(steps), steps["nursery"][0], path))
+            assert words in steps["nursery"][1] and "; have " in steps["nursery"][1], steps
+        equal((False, "/no/such: No such file or directory"), checked("alpha", "--", "two")[0]["found"])
+        run = subprocess.Popen([BROOD, "run", "-H", "alpha", "--", "one"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        run.stdin.write(b"x\n")
+        run.stdin.flush()
+        equal(b"x\n", run.stdout.readline())
+        steps, _ = checked("alpha", "--", "one")
+        assert "1 programs run already" in steps["nursery"][1], steps
+        run.stdin.close()
+        run.stdout.close()
+        equal(0, run.wait(20))
+
+
+main([check, statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])
