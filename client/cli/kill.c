@@ -3,16 +3,21 @@
  *
  * The broker sends no signals: it may not, and its word alone would not be enough, because a process can end between its
  * answer and our signal. So it is asked, the process is held (see target), and it is asked once more whether that one still
- * lives.
+ * lives. What runs where that cannot be done from here, on another host or in a container, is signalled by the nursery that
+ * started it.
  */
+#include "nursery.pb-c.h"
 #include "output.h"
 #include "signame.h"
 #include "target.h"
 #include "who.h"
+#include <brood/pb.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+#define PATIENCE_MS 10000
 
 static const char help[] =
 	"Example:\n"
@@ -22,8 +27,9 @@ static const char help[] =
 	"\n"
 	"Usage: brood kill [-s SIGNAL] [--tree] NAME|ADDRESS|PID ...\n"
 	"\n"
-	"Send a signal to processes of this broker that run on this host, and that you may\n"
-	"signal. A pid that belongs to another process by now is not hit.\n"
+	"Send a signal to processes that run on this host, and that you may signal, and to those\n"
+	"that the nursery of another (beta/65f2a1b0.7) started for you. A pid that belongs to\n"
+	"another process by now is not hit.\n"
 	"\n"
 	"  -s SIGNAL  by name or number (default: TERM)\n"
 	"  --tree     also all other processes of its process group: what a child of brood starts\n"
@@ -41,7 +47,7 @@ struct order {
 
 struct attempt { /* one process */
 	const char *text;
-	char label[WHO_TEXT], address[32], why[256];
+	char label[WHO_TEXT], address[32], why[400];
 	uint32_t pid;
 };
 
@@ -70,12 +76,47 @@ static const char *reason(int rc)
 	return rc == -ESRCH ? "it has just ended" : strerror(-rc);
 }
 
+/* Where it runs, who started it there can: it is the nursery's child. */
+static int ask_nursery(brood *b, const Brood__Control__Process *p, const struct order *order, const char *text)
+{
+	Brood__Nursery__Signal ask = BROOD__NURSERY__SIGNAL__INIT;
+	const char *slash = strchr(text, '/');
+	brood_peer *nursery = NULL;
+	brood_msg *answer = NULL;
+	char name[160];
+	snprintf(name, sizeof name, "%.*snursery", slash ? (int)(slash + 1 - text) : 0, text);
+	ask.id = p->id;
+	ask.signo = (uint32_t)order->signo;
+	ask.tree = order->tree;
+	int rc = brood_find(b, &nursery, name, NULL);
+	if (rc == 0)
+		rc = brood_call_pb(nursery, &ask.base, PATIENCE_MS, &answer);
+	brood_release(nursery);
+	brood_msg_release(answer);
+	return rc;
+}
+
+static int signal_there(brood *b, const Brood__Control__Process *p, const struct order *order, struct attempt *a)
+{
+	int rc = ask_nursery(b, p, order, a->text);
+	const char *error = brood_last_error(b)->text;
+	size_t n = strlen(a->why);
+	if (rc == 0)
+		a->why[0] = '\0';
+	else
+		snprintf(a->why + n, sizeof a->why - n, " (or by the nursery that started it; but %s)", error);
+	return rc;
+}
+
 static int signal_living(brood *b, const Brood__Control__Process *p, const struct order *order, struct attempt *a)
 {
 	struct target target;
-	if (target_hold(&target, p, a->why, sizeof a->why) < 0)
-		return -1;
-	int rc = lives_on(b, a->text, p) ? target_signal(&target, order->signo, order->tree) : -ESRCH;
+	int rc = target_hold(&target, p, a->why, sizeof a->why);
+	if (rc == -EXDEV)
+		return signal_there(b, p, order, a);
+	if (rc < 0)
+		return rc;
+	rc = lives_on(b, a->text, p) ? target_signal(&target, order->signo, order->tree) : -ESRCH;
 	target_release(&target);
 	if (rc < 0)
 		snprintf(a->why, sizeof a->why, "%s", reason(rc));

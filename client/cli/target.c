@@ -86,7 +86,13 @@ static int has_ended(const struct target *t)
 static int refuse(char *why, size_t n, const char *text)
 {
 	snprintf(why, n, "%s", text);
-	return -1;
+	return -ESRCH;
+}
+
+static int refuse_from_here(char *why, size_t n, const char *text)
+{
+	(void)refuse(why, n, text);
+	return -EXDEV;
 }
 
 /* The number is read before the end is looked for, so all was read of the process that is held. */
@@ -106,19 +112,20 @@ int target_hold(struct target *t, const Brood__Control__Process *p, char *why, s
 {
 	*t = (struct target){ .pid = (pid_t)p->pid, .fd = -1 };
 	if (p->boot == 0 || p->boot != boot_id())
-		return refuse(why, n, "it runs on another host, as far as can be known; signal it there");
+		return refuse_from_here(why, n, "it runs on another host, as far as can be known; signal it there");
 	if (p->pid == 0 || p->pid_space == 0)
-		return refuse(why, n,
-			      "what its pid means here is not known: it runs in a container, or does not say where");
+		return refuse_from_here(
+			why, n, "what its pid means here is not known: it runs in a container, or does not say where");
 	if (p->pid_space != pid_space())
-		return refuse(why, n, "its pid means it in another pid namespace than this one; signal it there");
+		return refuse_from_here(why, n,
+					"its pid means it in another pid namespace than this one; signal it there");
 	t->fd = pidfd_open(t->pid, 0);
 	if (t->fd < 0)
 		return refuse(why, n, errno == ESRCH ? "it has ended" : strerror(errno));
 	if (check(t, p, why, n) == 0)
 		return 0;
 	target_release(t);
-	return -1;
+	return -ESRCH;
 }
 
 void target_release(struct target *t)

@@ -13,8 +13,8 @@ struct target {
 };
 
 /*
- * Hold the process that the broker described a moment ago. 0, or -1 with what speaks against it in `why`: its number does not
- * mean it here, or means another by now.
+ * Hold the process that the broker described a moment ago. 0, or with what speaks against it in `why`: -EXDEV: its number does
+ * not mean it here; -ESRCH: it means another by now, or nobody.
  */
 int target_hold(struct target *, const Brood__Control__Process *, char *why, size_t n);
 

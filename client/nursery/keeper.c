@@ -21,6 +21,8 @@
 #include "remote.h"
 #include <brood/pb.h>
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +51,7 @@ struct keeper {
 	struct order *order;
 	uint64_t number;
 	struct child_kept kept;
+	char user[256]; /* for whom, "user@node" */
 	struct strand *strands;
 	size_t n_strands;
 	struct timer lease;
@@ -539,6 +542,7 @@ struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, stru
 	if (!k)
 		return NULL;
 	k->number = m->number;
+	snprintf(k->user, sizeof(k->user), "%s", user);
 	if (connect_to(k, ((struct letter *)(void *)asked)->remote->id, user, address) < 0) {
 		keeper_free(k);
 		return NULL;
@@ -575,6 +579,22 @@ void keeper_stop(struct keeper *k)
 	else if (c->state == CHILD_RUNNING)
 		child_terminate(c, BROOD_BY_HOST);
 	loop_timer_changed(k->h);
+}
+
+int keeper_is_of(const struct keeper *k, uint64_t id, const char *user)
+{
+	return id && k->kept.id == id && strcmp(k->user, user) == 0;
+}
+
+/* Not by brood_kill(): that would say that its parent ended it. Who was not reaped has its number. */
+int keeper_signal(const struct keeper *k, int signo, int tree)
+{
+	const struct child *c = k->child ? k->child->child : NULL;
+	if (!c || c->state != CHILD_RUNNING)
+		return -ESRCH;
+	if (tree && !c->own_group)
+		return -ENOTSUP;
+	return kill(tree ? -k->child->pid : k->child->pid, signo) < 0 ? -errno : 0;
 }
 
 const char *keeper_program(const struct keeper *k)

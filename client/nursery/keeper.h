@@ -25,6 +25,10 @@ int keeper_fd(const struct keeper *);
 void keeper_stop(struct keeper *);
 /* Frees all, whatever state it is in. A program that still runs is ended, unless it was to be detached. */
 void keeper_free(struct keeper *);
+/* 1 if it started the program with this id, and for this user ("user@node"). */
+int keeper_is_of(const struct keeper *, uint64_t id, const char *user);
+/* Signal the program (tree: all of its process group) for somebody who is not its parent. 0 or negative errno. */
+int keeper_signal(const struct keeper *, int signo, int tree);
 /* The section of the program. */
 const char *keeper_program(const struct keeper *);
 

@@ -3,6 +3,7 @@
  * has told whose process its sender is.
  */
 #include "nursery.h"
+#include "address.h"
 #include "inspect.h"
 #include "keeper.h"
 #include "letter.h"
@@ -10,6 +11,7 @@
 #include "names.h"
 #include <brood/pb.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +129,51 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 	}
 }
 
+static int signal_one(const struct nursery *n, const Brood__Nursery__Signal *m, const char *user, struct fault *why)
+{
+	const struct member *one;
+	char text[ID_TEXT];
+	int rc = -ESRCH;
+	if (m->signo == 0 || m->signo >= NSIG) {
+		fault_set(why, "argument", "%u is no signal", m->signo);
+		return -EINVAL;
+	}
+	LIST_FOREACH (one, &n->members, entry)
+		if (keeper_is_of(one->keeper, m->id, user))
+			rc = keeper_signal(one->keeper, (int)m->signo, m->tree);
+	if (rc == -ESRCH)
+		fault_set(why, "peer.unknown", "the nursery on %s runs no %s for %.100s", n->h->link.node,
+			  id_format(m->id, text), user);
+	else if (rc < 0)
+		fault_set_code(why, rc, "kill.failed", "%s",
+			       rc == -ENOTSUP ? "it leads no process group" : strerror(-rc));
+	return rc;
+}
+
+/* As on one host, where who has the same user may signal: here, for whom it was started. */
+static void take_signal(const struct nursery *n, brood_msg *msg, const Brood__Control__Identity *who)
+{
+	const Brood__Nursery__Signalled done = BROOD__NURSERY__SIGNALLED__INIT;
+	const Brood__Nursery__Signal *m = brood_msg_pb(msg, &brood__nursery__signal__descriptor);
+	struct fault why;
+	char user[256];
+	snprintf(user, sizeof(user), "%s@%s", who->user, who->node);
+	if (!m) {
+		fault_set(&why, "control.malformed", "what was asked for cannot be read");
+		refuse(msg, &why);
+	} else if (signal_one(n, m, user, &why) < 0) {
+		refuse(msg, &why);
+	} else {
+		(void)brood_reply_pb(msg, &done.base);
+		brood_msg_release(msg);
+	}
+}
+
+static int is_signal(const brood_msg *msg)
+{
+	return strcmp(msg->type, brood__nursery__signal__descriptor.name) == 0;
+}
+
 static int on_identity(const brood_event *);
 
 static void question_free(struct question *q)
@@ -181,7 +228,10 @@ static int on_identity(const brood_event *e)
 	} else if (is_early(e->error)) {
 		(void)timer_arm(&q->nursery->h->timers, &q->again, handle_now() + AGAIN_MS);
 	} else if (who) {
-		judge(q->nursery, q->msg, who);
+		if (is_signal(q->msg))
+			take_signal(q->nursery, q->msg, who);
+		else
+			judge(q->nursery, q->msg, who);
 		question_free(q);
 	} else {
 		cannot_tell(q, e->error ? e->error->text : "its answer cannot be read");
@@ -215,7 +265,8 @@ static int on_event(const brood_event *e)
 	struct nursery *n = e->data;
 	switch (e->type) {
 	case BROOD_EVENT_MESSAGE:
-		if (!e->msg->wants_reply || strcmp(e->msg->type, brood__nursery__spawn__descriptor.name) != 0)
+		if (!e->msg->wants_reply ||
+		    (strcmp(e->msg->type, brood__nursery__spawn__descriptor.name) != 0 && !is_signal(e->msg)))
 			return -ENOSYS;
 		return take_request(n, e->msg);
 	case BROOD_EVENT_READY:

@@ -1,4 +1,4 @@
-"""cli_hosts: `brood run --host`, `brood spawn --host` and `brood check --host`: programs on other hosts. cli_hosts.py BROOD [TEST]
+"""cli_hosts: `brood run --host`, `brood spawn --host`, `brood check --host` and `brood kill`: programs on other hosts. cli_hosts.py BROOD [TEST]
 
 Here all hosts are one: a node's own name leads to it, and each nursery is a host of its own.
 """
@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 
-from cli_case import BROOD, Broker, alive, equal, main, status, until
+from cli_case import BROOD, Broker, alive, equal, main, state, status, until
 
 NURSERY = os.environ["BROOD_NURSERY"]
 CONFIGURATION = '[program "*"]\nfree-args = yes\nfree-cwd = yes\nenv = *\n'
@@ -231,4 +231,47 @@ def check():
         equal(0, run.wait(20))
 
 
-main([check, statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])
+# What cannot be held from here, as its host is another, is signalled by the nursery that started it, and by no other.
+def kill():
+    with Hosts("nursery") as hosts:
+        def kill_from_elsewhere(*argv):
+            script = 'mount --bind "$1" /proc/sys/kernel/random/boot_id || exit 77; shift; exec "$0" kill "$@"'
+            done = subprocess.run(["unshare", "-m", "sh", "-c", script, BROOD, boot, *argv], stderr=subprocess.PIPE,
+                                  timeout=60, check=False)
+            return done.returncode, done.stderr.decode()
+
+        boot = os.path.join(hosts.directory, "boot_id")
+        with open(boot, "w") as f:
+            f.write("01234567-89ab-cdef-0123-456789abcdef\n")
+        pids = {}
+        for name in ("first", "second"):
+            code, out, _ = status("spawn", "--json", "-H", "alpha", "--name", name, "--", "sleep", "60")
+            equal(0, code)
+            pids[name] = json.loads(out)
+        code, err = kill_from_elsewhere("-s", "STOP", "first")
+        if "mount" in err or "unshare" in err:
+            print("skipped: nothing can be mounted here: %r" % err)
+            code, err = status("kill", "first", "second")[::2]
+            equal((0, ""), (code, err))
+            return
+        equal((0, ""), (code, err))
+        until(lambda: state(pids["first"]["pid"]) == "T", "that it stops")
+        equal((0, ""), kill_from_elsewhere("-s", "KILL", "alpha/" + pids["first"]["address"]))
+        until(lambda: not alive(pids["first"]["pid"]), "its end")
+        end = json.loads(status("why", "--json", pids["first"]["address"])[1])["endings"][0]
+        equal(("signaled", 9, "itself"), (end["cause"], end["signal"], end["ended_by"]))
+        assert alive(pids["second"]["pid"])
+        equal((0, ""), kill_from_elsewhere("--tree", "alpha/second"))
+        until(lambda: not alive(pids["second"]["pid"]), "its end")
+        # One that no nursery started.
+        run = subprocess.Popen([BROOD, "run", "--name", "mine", "--", "sleep", "60"], stdin=subprocess.DEVNULL)
+        until(lambda: '"mine"' in status("ps", "--json")[1].decode(), "mine")
+        code, err = kill_from_elsewhere("-s", "KILL", "mine")
+        equal(1, code)
+        assert "it runs on another host" in err and "the nursery on alpha runs no " in err, err
+        equal(None, run.poll())
+        equal(0, status("kill", "mine")[0])
+        equal(143, run.wait(20))
+
+
+main([check, kill, statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])

@@ -182,7 +182,7 @@ def another_host():
             print("skipped: nothing can be mounted here: %r" % done.stderr)
         else:
             equal(1, done.returncode)
-            assert b"it runs on another host" in done.stderr, done.stderr
+            assert b"it runs on another host" in done.stderr and b"nobody holds the name nursery" in done.stderr, done.stderr
         equal(None, run.poll())
         equal(0, status("kill", "victim")[0])
         equal(143, run.wait(20))
