@@ -2,9 +2,14 @@
  * far: children on another node: the parent on alpha, the nursery on beta, and what is between two brokers. The other
  * things that children of other hosts have are in abroad.
  */
+#include "control.pb-c.h"
 #include "flow.h"
 #include "hosts.h"
+#include "nursery.pb-c.h"
+#include <brood/pb.h>
+#include <errno.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -145,6 +150,65 @@ static void test_host_is_not_there(void **state)
 	family_end(&g);
 }
 
+/* What beta calls the process with this pid. */
+static uint64_t id_there(brood *b, pid_t pid)
+{
+	brood_peer *broker;
+	brood_msg *m;
+	uint64_t id = 0;
+	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
+	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.List", NULL, 0), PATIENCE_MS, &m), 0);
+	const Brood__Control__Listing *list = brood_msg_pb(m, &brood__control__listing__descriptor);
+	assert_non_null(list);
+	for (size_t i = 0; i < list->n_process; i++)
+		if (list->process[i]->pid == (uint32_t)pid && list->process[i]->id)
+			id = list->process[i]->id;
+	brood_msg_release(m);
+	brood_release(broker);
+	assert_true(id != 0);
+	return id;
+}
+
+static int ask_to_signal(brood *b, const char *nursery, uint64_t id, int signo)
+{
+	Brood__Nursery__Signal ask = BROOD__NURSERY__SIGNAL__INIT;
+	brood_peer *p;
+	brood_msg *m = NULL;
+	ask.id = id;
+	ask.signo = (uint32_t)signo;
+	assert_int_equal(brood_find(b, &p, nursery, NULL), 0);
+	int rc = brood_call_pb(p, &ask.base, PATIENCE_MS, &m);
+	brood_msg_release(m);
+	brood_release(p);
+	return rc;
+}
+
+/* Who has the user for whom it was started may have it signalled, from any process; others, that user's namesake of beta, may not. */
+static void test_signals_of_others(void **state)
+{
+	struct family f = { 0 };
+	brood *there, *here;
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(brood_connect(&there, hosts.all[BETA].address, NULL), 0);
+	assert_int_equal(brood_connect(&here, hosts.all[ALPHA].address, NULL), 0);
+	uint64_t id = id_there(there, info_of(f.kid).pid);
+	assert_int_equal(ask_to_signal(there, "nursery", id, SIGKILL), -ESRCH);
+	assert_string_equal(brood_last_error(there)->name, "peer.unknown");
+	assert_int_equal(ask_to_signal(here, "beta/nursery", id + 1000, SIGKILL), -ESRCH);
+	assert_int_equal(ask_to_signal(here, "beta/nursery", id, 0), -EINVAL);
+	assert_int_equal(ask_to_signal(here, "beta/nursery", id, NSIG), -EINVAL);
+	assert_int_equal(ask_number(f.kid, "count"), 0); /* it lives */
+	assert_int_equal(ask_to_signal(here, "beta/nursery", id, SIGTERM), 0);
+	family_closes(&f);
+	assert_int_equal(f.d.exit.signo, SIGTERM);
+	assert_int_equal(f.d.exit.ended_by, BROOD_BY_ITSELF);
+	brood_close(there);
+	brood_close(here);
+	family_end(&f);
+}
+
 /* "*" is everybody of beta, and nobody of alpha. */
 static void test_everybody_here_only(void **state)
 {
@@ -279,6 +343,7 @@ int main(int argc, char **argv)
 		FAR(test_pipes),
 		FAR(test_refusals),
 		FAR(test_host_is_not_there),
+		FAR(test_signals_of_others),
 		FAR(test_link_is_cut),
 		FAR(test_brokers_are_killed),
 		FAR(test_nursery_is_last),
