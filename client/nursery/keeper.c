@@ -21,6 +21,7 @@
 #include "remote.h"
 #include <brood/pb.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,9 +121,15 @@ static void say_failed(struct keeper *k)
 {
 	Brood__Nursery__Failed m = BROOD__NURSERY__FAILED__INIT;
 	const struct brood_exit *x = &k->child->exit;
+	const char *why = without_prefix(k->child->child, x->text), *file = k->order->file;
+	int is_hidden = strcmp(x->stage, "exec") == 0 && strcmp(file, k->order->argv[0]) != 0;
+	char text[PATH_MAX + 512];
+	/* Who asked by the section's name does not know the path, which is what has to be checked. */
+	snprintf(text, sizeof(text), "%s%s%s%s%s", is_hidden ? file : "", is_hidden ? " on " : "",
+		 is_hidden ? k->h->link.node : "", is_hidden ? ": " : "", why);
 	m.stage = (char *)(uintptr_t)x->stage;
 	m.code = x->code;
-	m.text = (char *)(uintptr_t)without_prefix(k->child->child, x->text);
+	m.text = text;
 	say(k, &m.base);
 }
 

@@ -70,10 +70,11 @@ static int has_room(const struct nursery *n, const struct order *o, struct fault
 	if (n->stop_at)
 		fault_set(why, "spawn.denied", "the nursery is about to end");
 	else if (most)
-		fault_set(why, "spawn.limit", "%.80s runs %u times already, the most allowed (max)", o->program,
-			  p->most);
+		fault_set(why, "spawn.limit", "%.80s runs %u time%s already, the most allowed (max)", o->program,
+			  p->most, p->most == 1 ? "" : "s");
 	else if (n->n >= n->settings->most)
-		fault_set(why, "spawn.limit", "%u programs run already, the most allowed ([nursery] max)", n->n);
+		fault_set(why, "spawn.limit", "%u program%s already, the most allowed ([nursery] max)", n->n,
+			  n->n == 1 ? " runs" : "s run");
 	else
 		return 1;
 	return 0;

@@ -273,7 +273,7 @@ static int judge(const struct settings *s, const Brood__Control__Identity *who, 
 		return -1;
 	}
 	if (!is_for(p, who, node))
-		return DENY(why, "%.60s@%.60s may not start %.60s on %.60s", who->user, who->node, name, node);
+		return DENY(why, "%.60s@%.60s may not start %.60s on %.60s (for)", who->user, who->node, name, node);
 	struct order *o = calloc(1, sizeof(*o));
 	if (!o)
 		return no_memory(why);

@@ -157,7 +157,7 @@ static void test_how_many(void **state)
 			  "[program \"/bin/echo\"]\n");
 	plain_begin(&f, BROOD_ARGV("one"), .stdio = BROOD_STDIO(BROOD_PIPE(0)));
 	until(f.b, f.d.n[BROOD_EVENT_SPAWN] == 1);
-	refused("spawn.limit", "one runs 1 times", BROOD_ARGV("one"), .cwd = NULL);
+	refused("spawn.limit", "one runs 1 time already", BROOD_ARGV("one"), .cwd = NULL);
 	plain_begin(&g, BROOD_ARGV("/bin/cat"), .stdio = BROOD_STDIO(BROOD_PIPE(0)));
 	until(g.b, g.d.n[BROOD_EVENT_SPAWN] == 1);
 	refused("spawn.limit", "2 programs run already", BROOD_ARGV("/bin/echo"), .cwd = NULL);

@@ -220,12 +220,15 @@ def check():
             equal((["nursery"], False, ""), (list(steps), steps["nursery"][0], path))
             assert words in steps["nursery"][1] and "; have " in steps["nursery"][1], steps
         equal((False, "/no/such: No such file or directory"), checked("alpha", "--", "two")[0]["found"])
+        code, _, err = status("run", "-H", "alpha", "--", "two")  # who calls it by the section's name does not know its path
+        equal(127, code)
+        assert err.startswith("brood run: alpha: cannot start two: /no/such on alpha: No such file or directory\n"), err
         run = subprocess.Popen([BROOD, "run", "-H", "alpha", "--", "one"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         run.stdin.write(b"x\n")
         run.stdin.flush()
         equal(b"x\n", run.stdout.readline())
         steps, _ = checked("alpha", "--", "one")
-        assert "1 programs run already" in steps["nursery"][1], steps
+        assert "1 program runs already" in steps["nursery"][1], steps
         run.stdin.close()
         run.stdout.close()
         equal(0, run.wait(20))
