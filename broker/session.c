@@ -40,7 +40,7 @@
 #define REQUESTS_MOST (1024u * 1024u) /* unread bytes above which it may send no requests */
 #define FDS_SHARE 2u                  /* one in so many of the broker's descriptors may wait to be passed on */
 #define CROWD 32u                     /* so many may be reported ready again and again; more are not watched */
-#define LIGHT_MOST 4096u              /* more than that in one helping makes a session a heavy one */
+#define LIGHT_MOST 16384u             /* more than that in one helping makes a session a heavy one */
 #define WORK_FRAME 64u                /* what takes as long as copying so many bytes: a frame to be routed, ... */
 #define WORK_CONTROL 4096u            /* ... one for the broker itself, ... */
 #define WORK_WRITE 1024u              /* ... another session to be written to */
