@@ -12,7 +12,7 @@
 #include "life.h"
 #include "listener.h"
 #include "rendezvous.h"
-#include "session.h"
+#include "sessions.h"
 #include "welcome.h"
 
 enum broker_state { BROKER_RUNNING, BROKER_DRAINING, BROKER_DONE };

@@ -49,7 +49,7 @@ struct limits {
 #define LIMITS_DEFAULT                                                                                                 \
 	{                                                                                                              \
 		.memory = 512u << 20, .queue = 32u << 20, .share = 8u << 20, .share_least = 256u << 10,                \
-		.notes = 8u << 20, .user_notes = 64u << 20, .turn = 512u << 10, .quantum = 128u << 10,                 \
+		.notes = 8u << 20, .user_notes = 64u << 20, .turn = 128u << 10, .quantum = 128u << 10,                 \
 		.destinations = 65536, .names_per_process = 256, .watches_per_process = 4096,                          \
 		.id_blocks_per_process = 1024, .sessions_per_user = 65536, .names_per_user = 65536,                    \
 		.greetings_per_user = 65536, .connections_per_user = 0, .connection_burst = 128, .connections = 0,     \

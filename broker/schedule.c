@@ -5,8 +5,13 @@
  * spent, and goes behind the others. All steps take constant time but for a lane
  * in debt, which is passed over once per quantum that it owes: if nobody else waits that is no delay worth mentioning, so
  * nothing is idle while there is work, and a lane alone in the ring gets all of the turn.
+ *
+ * A heavy one may take as long as a hundred light ones. So these pass it, and a turn ends before it if they did: then the caller
+ * writes what they said and looks who else came, which costs little beside a heavy one, and is what a light one waits for.
  */
 #include "schedule.h"
+
+#define PASS_MOST 16u /* light ones that are served before a heavy one that waits */
 
 void schedule_init(struct schedule *s, const struct limits *limits)
 {
@@ -14,6 +19,7 @@ void schedule_init(struct schedule *s, const struct limits *limits)
 	s->limits = limits;
 	s->left = 0;
 	s->n = 0;
+	s->light = 0;
 }
 
 void lane_init(struct lane *lane)
@@ -21,7 +27,7 @@ void lane_init(struct lane *lane)
 	TAILQ_INIT(&lane->light);
 	TAILQ_INIT(&lane->heavy);
 	lane->credit = 0;
-	lane->heavy_next = lane->spent = 0;
+	lane->passed = lane->spent = 0;
 }
 
 static int is_empty(const struct lane *lane)
@@ -63,14 +69,23 @@ void schedule_remove(struct schedule *s, struct waiter *w)
 void schedule_begin(struct schedule *s)
 {
 	s->left = (int64_t)s->limits->turn;
+	s->light = 0;
 }
 
-static struct waiter *take(struct schedule *s, struct lane *lane)
+/* Whose turn it is in this lane, in which somebody waits. */
+static struct waiter *first_of(const struct lane *lane)
 {
 	struct waiter *light = TAILQ_FIRST(&lane->light), *heavy = TAILQ_FIRST(&lane->heavy);
-	struct waiter *w = heavy && (lane->heavy_next || !light) ? heavy : light;
 
-	lane->heavy_next = w == light;
+	return heavy && (!light || lane->passed >= PASS_MOST) ? heavy : light;
+}
+
+static struct waiter *take(struct schedule *s, struct lane *lane, struct waiter *w)
+{
+	int passes = !w->heavy && !TAILQ_EMPTY(&lane->heavy);
+
+	lane->passed = passes ? lane->passed + 1 : 0;
+	s->light |= !w->heavy;
 	schedule_remove(s, w);
 	return w;
 }
@@ -85,13 +100,19 @@ static void go_behind(struct schedule *s, struct lane *lane)
 struct waiter *schedule_next(struct schedule *s)
 {
 	struct lane *lane;
+	struct waiter *w;
 
 	while (s->left > 0 && (lane = TAILQ_FIRST(&s->ring))) {
 		if (!lane->spent && lane->credit <= 0)
 			lane->credit += (int64_t)s->limits->quantum;
-		if (!lane->spent && lane->credit > 0)
-			return take(s, lane);
-		go_behind(s, lane);
+		if (lane->spent || lane->credit <= 0) {
+			go_behind(s, lane);
+			continue;
+		}
+		w = first_of(lane);
+		if (w->heavy && s->light)
+			break;
+		return take(s, lane, w);
 	}
 	return NULL;
 }

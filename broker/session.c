@@ -1,18 +1,14 @@
 /*
- * session: reads frames, hands them to the router or the desk, and writes what others put into it.
+ * session: reads frames, hands them to the router or the desk, and writes what others put into it. When, says `sessions`.
  *
- * Serving: a session that has something to read, or room for what it could not be sent, waits in the schedule, and a turn
- * serves as many as its work allows, users in turn. A session is served one helping, so nobody starves. If many wait, who
- * is reported ready again is not watched until it was served, so a thousand of them cost nothing meanwhile; and one of
- * these that took much is not asked whether there is more, but waits again at once.
+ * Being ready: a session that has something to read, or room for what it could not be sent, waits in the schedule, and
+ * is served one helping. If many wait, who is reported ready again is not watched until it was served, so a
+ * thousand of them cost nothing meanwhile; and one of these that took much is not asked whether there is more, but waits
+ * again at once.
  *
- * Writing: whatever was put during the turn is a list of
- * pieces in an outbox, and the end of the turn writes each dirty session once. What a socket does not take is copied to
- * its channel and charged to the edges it came by; from then on everything queues up behind it until the socket
- * has room. So in the common case bytes are copied by the kernel only.
- *
- * The slab that holds a turn's frames may fill before the turn ends. Then all dirty sessions are written at once and
- * the slab begins anew: this is safe exactly between two helpings, because nobody looks at a frame then.
+ * Writing: whatever was put during the turn is a list of pieces in an outbox, which the end of the turn writes. What a
+ * socket does not take is copied to its channel and charged to the edges it came by; from then on everything queues up
+ * behind it until the socket has room. So in the common case bytes are copied by the kernel only.
  *
  * Descriptors that came with a frame go with it, at the same place in the order: in the outbox, in the channel. For the
  * moment of routing they are in `sessions.parcel`, so that the router need not know of them; if the frame is dropped they
@@ -34,24 +30,21 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SLAB_SIZE (4 * SLAB_HELPING)
 #define WRITE_MOST (1024u * 1024u)    /* of what was kept, at a time: less would keep it longer, and be copied more */
 #define REQUESTS_MOST (1024u * 1024u) /* unread bytes above which it may send no requests */
-#define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
-#define FDS_SHARE 2u                       /* one in so many of the broker's descriptors may wait to be passed on */
-#define CROWD 32u                          /* so many may be reported ready again and again; more are not watched */
-#define LIGHT_MOST 4096u                   /* more than that in one helping makes a session a heavy one */
-#define WORK_FRAME 64u                     /* what takes as long as copying so many bytes: a frame to be routed, ... */
-#define WORK_CONTROL 4096u                 /* ... one for the broker itself, ... */
-#define WORK_WRITE 1024u                   /* ... another session to be written to */
-#define LINGER_MOST 64                     /* discarded pieces of input at the end of a TCP connection */
+#define FDS_SHARE 2u                  /* one in so many of the broker's descriptors may wait to be passed on */
+#define CROWD 32u                     /* so many may be reported ready again and again; more are not watched */
+#define LIGHT_MOST 16384u             /* more than that in one helping makes a session a heavy one */
+#define WORK_FRAME 64u                /* what takes as long as copying so many bytes: a frame to be routed, ... */
+#define WORK_CONTROL 4096u            /* ... one for the broker itself, ... */
+#define WORK_WRITE 1024u              /* ... another session to be written to */
+#define LINGER_MOST 64                /* discarded pieces of input at the end of a TCP connection */
 
 #define READY_READ 0x1u
 #define READY_WRITE 0x2u
@@ -159,29 +152,11 @@ void session_refuse(struct session *s, const char *name, const char *format, ...
 	close_for(s, text);
 }
 
-static void say_leaving(struct session *s)
+void session_say_leaving(struct session *s)
 {
 	char text[] = "the broker is going down";
 
 	say_goodbye(s, s->all->parting, NULL, text);
-}
-
-void sessions_goodbye(struct sessions *all, Brood__Parting parting)
-{
-	struct session *s, *next;
-
-	all->leaving = 1;
-	all->parting = parting;
-	for (s = TAILQ_FIRST(&all->live); s; s = next) {
-		next = TAILQ_NEXT(s, of_state);
-		say_leaving(s);
-	}
-	TAILQ_FOREACH (s, &all->links, of_state)
-		say_leaving(s);
-	while ((s = TAILQ_FIRST(&all->fresh))) {
-		say_leaving(s);
-		session_close(s);
-	}
 }
 
 /*
@@ -435,7 +410,7 @@ static int drain(struct session *s, channel_left_fn *left)
 	return r;
 }
 
-static void session_flush(struct session *s)
+void session_flush(struct session *s)
 {
 	struct outbox *out = s->out;
 	ssize_t sent;
@@ -450,16 +425,6 @@ static void session_flush(struct session *s)
 	else if (s->state != SESSION_CLOSING)
 		keep_unsent(s, out, (size_t)sent);
 	outbox_return(&s->all->outboxes, out);
-}
-
-static void sessions_flush(struct sessions *all)
-{
-	struct session *s;
-
-	while ((s = STAILQ_FIRST(&all->dirty))) {
-		STAILQ_REMOVE_HEAD(&all->dirty, of_dirty);
-		session_flush(s);
-	}
 }
 
 /* It may send requests again. */
@@ -640,15 +605,10 @@ static void take_frames(struct session *s)
 		refuse_bytes(s, r);
 }
 
-/* Above 0: so many bytes were taken. 0: nothing there now. -1: the end, or it was refused. */
-static ssize_t read_helping(struct session *s)
+ssize_t session_read(struct session *s)
 {
 	ssize_t got;
 
-	if (!slab_has_room(&s->all->slab)) {
-		sessions_flush(s->all);
-		slab_reset(&s->all->slab);
-	}
 	got = channel_read(&s->channel);
 	if (got > 0) {
 		s->all->work += (size_t)got;
@@ -670,7 +630,7 @@ static ssize_t read_helping(struct session *s)
 
 static void read_ready(struct session *s)
 {
-	ssize_t got = read_helping(s);
+	ssize_t got = session_read(s);
 
 	if (got > 0)
 		s->waiter.heavy = got > (ssize_t)LIGHT_MOST;
@@ -682,8 +642,7 @@ static void read_ready(struct session *s)
 		wait_for_room(s); /* reading may make something to write: an answer of a handshake */
 }
 
-/* What it waited for, once. */
-static void serve(struct session *s)
+void session_serve(struct session *s)
 {
 	unsigned ready = s->ready;
 	uint64_t before = s->all->work;
@@ -698,77 +657,9 @@ static void serve(struct session *s)
 		schedule_add(&s->all->schedule, &s->waiter, &s->account->lane);
 }
 
-static void exhaust(struct session *s)
-{
-	size_t helpings = EXHAUST_MOST / SLAB_HELPING;
-
-	while (helpings-- > 0 && read_helping(s) > 0)
-		;
-	session_close(s);
-}
-
 /*
- * All of them.
+ * Beginning and end.
  */
-
-/* Milliseconds until its deadline, not above 0 if it has passed. */
-static int32_t hello_left(const struct session *s)
-{
-	return (int32_t)(s->since_ms + s->all->limits->hello_ms - (uint32_t)clock_ms());
-}
-
-static void arm_hello_timer(struct sessions *all)
-{
-	struct session *first = TAILQ_FIRST(&all->fresh);
-	int32_t left = first ? hello_left(first) : 0, ms = left > 0 ? left : 1;
-	struct timeval t = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
-
-	if (first && !event_pending(&all->hello_timer, EV_TIMEOUT, NULL))
-		(void)event_add(&all->hello_timer, &t);
-}
-
-/* Sessions in `fresh` are in the order in which they came. */
-static void on_hello_timer(evutil_socket_t fd, short what, void *data)
-{
-	struct sessions *all = data;
-	struct session *s;
-
-	(void)fd;
-	(void)what;
-	while ((s = TAILQ_FIRST(&all->fresh)) && hello_left(s) <= 0)
-		session_refuse(s, "hello.timeout", "no %s came within %" PRIu32 " ms (limits.hello-timeout)",
-			       s->link ? "LINK" : "HELLO", all->limits->hello_ms);
-	arm_hello_timer(all);
-}
-
-void sessions_relimit(struct sessions *all)
-{
-	event_del(&all->hello_timer);
-	arm_hello_timer(all);
-}
-
-int sessions_init(struct sessions *all, struct event_base *base, struct log *log, struct router *router,
-		  const struct session_ops *ops, void *data)
-{
-	memset(all, 0, sizeof(*all));
-	all->base = base;
-	all->log = log;
-	all->router = router;
-	all->limits = router->limits;
-	schedule_init(&all->schedule, all->limits);
-	all->ops = ops;
-	all->data = data;
-	all->expires = INT64_MAX;
-	outbox_pool_init(&all->outboxes);
-	TAILQ_INIT(&all->fresh);
-	TAILQ_INIT(&all->live);
-	TAILQ_INIT(&all->links);
-	TAILQ_INIT(&all->exhausting);
-	TAILQ_INIT(&all->closing);
-	STAILQ_INIT(&all->dirty);
-	event_assign(&all->hello_timer, base, -1, 0, on_hello_timer, all);
-	return slab_init(&all->slab, SLAB_SIZE);
-}
 
 /* Closing a TCP socket with unread input resets the connection, and the goodbye in it may be lost. */
 static void linger(int fd)
@@ -780,7 +671,7 @@ static void linger(int fd)
 		;
 }
 
-static void session_free(struct session *s)
+void session_free(struct session *s)
 {
 	event_del(&s->readable);
 	if (s->writable)
@@ -795,88 +686,6 @@ static void session_free(struct session *s)
 	s->all->n--;
 	free(s);
 }
-
-static void close_all(struct session_list *list)
-{
-	struct session *s;
-
-	while ((s = TAILQ_FIRST(list)))
-		session_close(s);
-}
-
-static void reap(struct sessions *all)
-{
-	struct session *s;
-
-	while ((s = TAILQ_FIRST(&all->closing))) {
-		TAILQ_REMOVE(&all->closing, s, of_state);
-		session_free(s);
-	}
-}
-
-void sessions_deinit(struct sessions *all)
-{
-	if (!all->base)
-		return;
-	event_del(&all->hello_timer);
-	close_all(&all->fresh);
-	close_all(&all->live);
-	close_all(&all->links);
-	close_all(&all->exhausting);
-	sessions_flush(all);
-	reap(all);
-	outbox_pool_deinit(&all->outboxes);
-	slab_deinit(&all->slab);
-}
-
-static struct session *session_of_waiter(struct waiter *w)
-{
-	return (struct session *)(void *)((char *)w - offsetof(struct session, waiter));
-}
-
-static void serve_ready(struct sessions *all)
-{
-	struct waiter *w;
-
-	schedule_begin(&all->schedule);
-	while ((w = schedule_next(&all->schedule)))
-		serve(session_of_waiter(w));
-}
-
-/* As many of the dead as are one turn's work. */
-static void exhaust_some(struct sessions *all, uint64_t end)
-{
-	struct session *s;
-
-	while (all->work < end && (s = TAILQ_FIRST(&all->exhausting))) {
-		all->work += WORK_CONTROL;
-		exhaust(s);
-	}
-}
-
-void sessions_turn(struct sessions *all)
-{
-	uint64_t end;
-
-	serve_ready(all);
-	end = all->work + all->limits->turn;
-	do {
-		exhaust_some(all, end);
-		sessions_flush(all);
-	} while ((!TAILQ_EMPTY(&all->exhausting) && all->work < end) || !STAILQ_EMPTY(&all->dirty));
-	reap(all);
-	slab_reset(&all->slab);
-	router_sweep(all->router);
-}
-
-int sessions_are_busy(const struct sessions *all)
-{
-	return all->schedule.n > 0 || !TAILQ_EMPTY(&all->exhausting);
-}
-
-/*
- * One of them.
- */
 
 struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum process_transport transport, uint32_t uid)
 {
@@ -908,7 +717,6 @@ struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum pr
 		session_close(s);
 		return NULL;
 	}
-	arm_hello_timer(all);
 	return s;
 }
 
@@ -1026,7 +834,7 @@ void session_link_up(struct session *s)
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
 	if (s->all->leaving)
-		say_leaving(s);
+		session_say_leaving(s);
 }
 
 void session_forget(struct session *s, struct edge *e)
@@ -1035,26 +843,14 @@ void session_forget(struct session *s, struct edge *e)
 	s->own += e->queued;
 }
 
-/* Of those whose certificates have an end before this one. */
-static void review_list(struct session_list *list, int64_t now)
+void session_review(struct session *s, int64_t now)
 {
-	struct session *s, *next;
 	struct tls_fault why;
 
-	for (s = TAILQ_FIRST(list); s; s = next) {
-		next = TAILQ_NEXT(s, of_state);
-		if (tls_expires(&s->channel) <= now && tls_check_again(&s->channel, &why) < 0)
-			session_refuse(s, why.name, "%s", why.text);
-		else
-			note_expiry(s);
-	}
-}
-
-static void review(struct sessions *all, int64_t now)
-{
-	all->expires = INT64_MAX;
-	review_list(&all->live, now);
-	review_list(&all->links, now);
+	if (tls_expires(&s->channel) <= now && tls_check_again(&s->channel, &why) < 0)
+		session_refuse(s, why.name, "%s", why.text);
+	else
+		note_expiry(s);
 }
 
 int session_permit(struct session *s, const struct policy *policy, uint32_t uid)
@@ -1065,28 +861,6 @@ int session_permit(struct session *s, const struct policy *policy, uint32_t uid)
 		session_refuse(s, "policy.connect", "user %" PRIu32 " may not connect to this broker (policy.connect)",
 			       uid);
 	return may;
-}
-
-void sessions_expel(struct sessions *all, const struct policy *policy)
-{
-	struct session *s, *next;
-
-	for (s = TAILQ_FIRST(&all->live); s; s = next) {
-		next = TAILQ_NEXT(s, of_state);
-		if (s->process)
-			(void)session_permit(s, policy, s->process->uid);
-	}
-}
-
-void sessions_review(struct sessions *all)
-{
-	review(all, INT64_MAX);
-}
-
-void sessions_expire(struct sessions *all, int64_t now)
-{
-	if (now >= all->expires)
-		review(all, now);
 }
 
 #ifndef SO_PEERPIDFD
@@ -1124,5 +898,5 @@ void session_live(struct session *s, struct process *p)
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
 	if (s->all->leaving)
-		say_leaving(s);
+		session_say_leaving(s);
 }

@@ -1,5 +1,5 @@
 /*
- * session: a connection. And `sessions`, all of them, with the turn in which they are read, flushed and freed.
+ * session: a connection. What all of them share is here, too, as they work in it; what is done with all is in sessions.h.
  *
  * NEW → LIVE → CLOSING. A new session may only say HELLO, and soon. A live one has a process. A closing one is deaf and
  * is freed at the end of the turn, so every function here may be called from everywhere, for the session at work too.
@@ -73,7 +73,7 @@ struct session_ops {
 	void (*parted)(void *data, struct session *, const char *why);
 };
 
-struct sessions {
+struct sessions { /* all, and what they work with */
 	struct event_base *base;
 	struct log *log;
 	struct router *router;
@@ -97,20 +97,6 @@ struct sessions {
 	uint64_t refused;
 };
 
-/* -ENOMEM. */
-int sessions_init(struct sessions *, struct event_base *, struct log *, struct router *, const struct session_ops *,
-		  void *data);
-/* Closes all without a word; what ended() does is done before. Half-built is fine. */
-void sessions_deinit(struct sessions *);
-/* A turn: serve who is ready, read the dead to their end, write to everybody, free what closed. */
-void sessions_turn(struct sessions *);
-/* The limits have changed. */
-void sessions_relimit(struct sessions *);
-/* 1 if there is more to do than one turn could: do not wait before the next. */
-int sessions_are_busy(const struct sessions *);
-/* Tell everybody that the broker is going. Those that have not said HELLO are closed. */
-void sessions_goodbye(struct sessions *, Brood__Parting);
-
 /* Of the process at the other end, for the caller to close. -ESRCH: it has ended. -ENOENT: it cannot be seen from here. */
 int session_pidfd(const struct session *);
 /*
@@ -120,14 +106,8 @@ int session_pidfd(const struct session *);
 struct session *session_new(struct sessions *, int in_fd, int out_fd, enum process_transport, uint32_t uid);
 /* Put TLS under a session that was just made. Without memory it is closed. */
 void session_secure(struct session *, struct tls_context *);
-/* After a reload of certificates: close those whose own would not pass any more. */
-void sessions_review(struct sessions *);
-/* The policy has changed: close those of users who may not connect any more. */
-void sessions_expel(struct sessions *, const struct policy *);
 /* 1 if this user may connect. 0: it may not, and this session was refused. */
 int session_permit(struct session *, const struct policy *, uint32_t uid);
-/* The same for those of which a certificate has expired at this time, in seconds since 1970. */
-void sessions_expire(struct sessions *, int64_t now);
 /* It came through a listener: count it. It is refused if there are too many, or they come too fast. */
 void session_admit(struct session *);
 /* It turned out to be this user's. 1: it counts as such. 0: there are too many, and it was refused. */
@@ -146,5 +126,21 @@ void session_refuse(struct session *, const char *name, const char *format, ...)
 void session_close(struct session *);
 /* Read at the end of the turn what is still in its socket, route it, then close. */
 void session_exhaust(struct session *);
+
+/*
+ * For the turn. One that is closing may only be flushed and freed.
+ */
+
+/* Do what it waited for in the schedule, once. The slab must have room for a helping. */
+void session_serve(struct session *);
+/* Read a helping, for which the slab must have room. Above 0: so many bytes. 0: nothing there now. -1: the end, or it was refused. */
+ssize_t session_read(struct session *);
+/* Write what it got in this turn; it is dirty. */
+void session_flush(struct session *);
+/* Tell it that the broker is going. */
+void session_say_leaving(struct session *);
+/* Close it if its certificate has expired at this time, in seconds since 1970, and would not pass any more. */
+void session_review(struct session *, int64_t now);
+void session_free(struct session *);
 
 #endif

@@ -385,7 +385,7 @@ static const struct {
 	  "limits.queue-per-receiver: it is larger than limits.queue-total; lower it, or raise the other\n" },
 	{ "[limits]\nanswers-per-user = 7M\n",
 	  "limits.answers-per-session: it is larger than limits.answers-per-user; lower it, or raise the other\n" },
-	{ "[limits]\nturn-per-user = 513K\n",
+	{ "[limits]\nturn-per-user = 129K\n",
 	  "limits.turn-per-user: it is larger than limits.turn; lower it, or raise the other\n" },
 	/* counts */
 	{ "[limits]\nnames-per-process = 0",

@@ -96,12 +96,13 @@ static void test_users_share(void **state)
 	(void)state;
 	wait_all(0, "ABCDEFGHIJ");
 	wait_all(1, "k");
-	turn(100, 1);
-	turn(100, 1);
-	assert_order("akbk|ckdk|");
+	for (int i = 0; i < 4; i++)
+		turn(100, 1);
+	assert_order("ak|bk|ck|dk|");
 	/* With less to do at a time the many take more of them, and the one comes as often as before. */
-	turn(50, 1);
-	assert_order("efkghkij|");
+	for (int i = 0; i < 3; i++)
+		turn(50, 1);
+	assert_order("efk|ghk|ijk|");
 }
 
 /* Who did too much waits until it is even with the others. */
@@ -139,19 +140,52 @@ static void test_nothing_is_saved(void **state)
 	assert_order("abklcdmn|");
 }
 
-/* Who took little is not behind a crowd that took much, and does not keep it from being served. */
-static void test_light_and_heavy(void **state)
+/* Who took little is not behind a crowd that took much, also if it comes later, and has its answer before the crowd is served. */
+static void test_light_before_heavy(void **state)
 {
 	(void)state;
 	wait_all(0, "ABCDE");
 	wait_all(0, "fgh");
 	turn(10, 0);
-	assert_order("fagbhcde|");
-	wait_all(0, "f");
+	assert_order("fgh|");
+	wait_all(0, "i");
 	turn(10, 0);
-	wait_all(0, "fB");
+	turn(100, 0);
+	wait_all(0, "g");
 	turn(10, 0);
-	assert_order("f|bf|"); /* a heavy one's turn is next */
+	turn(10, 0);
+	assert_order("i|abcd|g|e|");
+}
+
+/* The same when the light one is another user's. */
+static void test_light_of_another(void **state)
+{
+	(void)state;
+	wait_all(0, "A");
+	wait_all(1, "kl");
+	wait_all(0, "B");
+	turn(50, 0);
+	assert_order("abkl|");
+	wait_all(1, "k");
+	wait_all(0, "AB");
+	turn(50, 0);
+	turn(50, 0);
+	assert_order("k|ab|");
+}
+
+/* ... and they do not keep it from being served. */
+static void test_many_light_ones(void **state)
+{
+	(void)state;
+	wait_all(0, "Ab");
+	turn(1, 1);
+	turn(1, 1);
+	assert_order("bbbbbbbbbbbbbbbb|abbbbbbbbbbbbbbbb|");
+	schedule_remove(&schedule, waiter('a'));
+	turn(100, 1);
+	wait_all(0, "A");
+	turn(1, 1); /* passing is counted from when it waits */
+	assert_order("bbbb|bbbbbbbbbbbbbbbb|");
 }
 
 int main(void)
@@ -162,7 +196,9 @@ int main(void)
 		cmocka_unit_test_setup(test_users_share, begin),
 		cmocka_unit_test_setup(test_debts_are_paid, begin),
 		cmocka_unit_test_setup(test_nothing_is_saved, begin),
-		cmocka_unit_test_setup(test_light_and_heavy, begin),
+		cmocka_unit_test_setup(test_light_before_heavy, begin),
+		cmocka_unit_test_setup(test_light_of_another, begin),
+		cmocka_unit_test_setup(test_many_light_ones, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
