@@ -574,6 +574,56 @@ static void test_parent_pauses(void **state)
 	family_end(&f);
 }
 
+static unsigned stop_at;
+
+static int stop(const brood_event *e)
+{
+	const struct diary *d = e->data;
+	if (e->msg && diary_messages(d) == stop_at)
+		assert_int_equal(brood_on(e->peer, NULL, NULL), 0);
+	return 0;
+}
+
+static int pause_(const brood_event *e)
+{
+	const struct diary *d = e->data;
+	if (e->msg && diary_messages(d) == stop_at)
+		assert_int_equal(brood_pause(e->peer, -1, 1), 0);
+	return 0;
+}
+
+/* What a handler changes holds for the very next message, which has come in the same frame. */
+static void stops_at(brood_fn *how, unsigned at)
+{
+	struct family f = { .d.also = how };
+	stop_at = at;
+	assert_int_equal(brood_connect(&f.b, NULL, NULL), 0);
+	assert_int_equal(brood_spawn(f.b, &f.kid, KID("pour", "16"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
+	until(f.b, diary_messages(&f.d) >= at);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(brood_process(f.b, 20), 0);
+	assert_int_equal(diary_messages(&f.d), at);
+	assert_int_equal(brood_on(f.kid, diary_table, &f.d), 0);
+	assert_int_equal(brood_pause(f.kid, -1, 0), 0);
+	until(f.b, f.d.next > at + 3000);
+	assert_int_equal(f.d.wrong, 0);
+	family_end(&f);
+}
+
+static void test_handler_takes_no_more(void **state)
+{
+	(void)state;
+	stops_at(stop, 10); /* behind the child's READY, so that they wait for their turn */
+	stops_at(stop, 20000);
+}
+
+static void test_handler_pauses(void **state)
+{
+	(void)state;
+	stops_at(pause_, 10);
+	stops_at(pause_, 20000);
+}
+
 static void test_child_pauses(void **state)
 {
 	struct family f = { 0 };
@@ -656,6 +706,8 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_one_kept_message),
 		ON_ALL(test_parent_pauses),
 		ON_ALL(test_child_pauses),
+		ON_ALL(test_handler_takes_no_more),
+		ON_ALL(test_handler_pauses),
 	};
 	return RUN("messages", tests);
 }
