@@ -169,7 +169,7 @@ void names_announce(struct brood *h)
 	LIST_FOREACH (n, &h->names, entry)
 		say_register(h, n);
 	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->kind == PEER_NAME && !p->closed)
+		if (p->kind == PEER_NAME && !p->closed && !p->retired)
 			say_watch(p, 0);
 }
 
@@ -331,7 +331,8 @@ void names_holder(struct brood *h, const Brood__Name *m)
 	if (m->id && m->user[0] && !strchr(m->user, ' '))
 		names_admit(h, m->user);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
-		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
+		/* One that was given back stays with whom it found: what waited for the next holder would go with it. */
+		int is_it = p->kind == PEER_NAME && !p->closed && !p->retired && strcmp(p->name, m->name) == 0;
 		if (is_it)
 			update_holder(p, m->id, m->error);
 		next = TAILQ_NEXT(p, entry); /* now: the update may have ended others */
