@@ -36,6 +36,7 @@ void registry_deinit(struct registry *r)
 		for (at = 0; (p = table_next(&r->processes, &at));)
 			registry_remove(r, p);
 	table_deinit(&r->processes);
+	table_deinit(&r->greeted);
 	departed_deinit(&r->departed);
 }
 
@@ -68,6 +69,20 @@ struct process *registry_find(const struct registry *r, uint64_t id)
 	return id ? table_get(&r->processes, id) : NULL;
 }
 
+void registry_greet(struct registry *r, struct process *p, uint64_t nonce)
+{
+	if (p->nonce)
+		table_remove(&r->greeted, p->nonce);
+	p->nonce = nonce && !table_get(&r->greeted, nonce) && table_put(&r->greeted, nonce, p) == 0 ? nonce : 0;
+}
+
+struct process *registry_greeted(const struct registry *r, uint64_t nonce, uint32_t uid)
+{
+	struct process *p = nonce ? table_get(&r->greeted, nonce) : NULL;
+
+	return p && p->uid == uid ? p : NULL;
+}
+
 static void watch_free(struct registry *, struct watch *);
 
 void registry_remove(struct registry *r, struct process *p)
@@ -83,6 +98,7 @@ void registry_remove(struct registry *r, struct process *p)
 	registry_relate(p, NULL);
 	registry_keep(p, NULL);
 	table_remove(&r->processes, p->id);
+	registry_greet(r, p, 0);
 	free(p->blocks);
 	free(p->abroad);
 	free(p->had);

@@ -79,6 +79,7 @@ struct process {
 	char *abroad;             /* who of other nodes may write to it: "user@node", separated by blanks; or NULL */
 	char *had;                /* the names it had when it gave up some, or NULL */
 	uint64_t since_ms;        /* when it came */
+	uint64_t nonce;           /* of its HELLO, until it shows its ticket; 0: none */
 	uint32_t uid, pid;
 	uint32_t told; /* the last death it was told of: see router */
 	uint16_t n_blocks, n_names, n_watches;
@@ -111,6 +112,7 @@ typedef void registry_changed_fn(void *data, const char *name);
 
 struct registry {
 	struct table processes;
+	struct table greeted;      /* by the nonces of their HELLO */
 	uint32_t n_foreign;        /* of these are of other nodes */
 	struct accounts *accounts; /* their limits, and how many names each user has */
 	const struct policy *policy;
@@ -133,6 +135,13 @@ struct process *registry_add(struct registry *, uint64_t id, uint32_t uid);
 /* Its names become free, its children orphans. port and endpoint must be gone. */
 void registry_remove(struct registry *, struct process *);
 struct process *registry_find(const struct registry *, uint64_t id);
+/*
+ * Its HELLO had this nonce, so that one that says the same is the same process, which did not get its answer; 0: forget it.
+ * Without memory, or if another has it, nothing is remembered.
+ */
+void registry_greet(struct registry *, struct process *, uint64_t nonce);
+/* This user's process whose HELLO had the nonce. NULL: none. */
+struct process *registry_greeted(const struct registry *, uint64_t nonce, uint32_t uid);
 /* For people: longer ones are cut. */
 void registry_entitle(struct process *, const char *title);
 

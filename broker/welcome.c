@@ -1,7 +1,7 @@
 /*
  * welcome: who is this, and may it be who it says?
  *
- * Three ways in. A connection that shows nothing gets a new id; over Unix the kernel says whose it is, over TLS the
+ * Three ways in. A connection that shows nothing gets a new id, but for one that says again what it was not answered; over Unix the kernel says whose it is, over TLS the
  * client's certificate may, over TCP, or TLS without one, the cookie says it is the broker's own user, over FIFOs the
  * directory does. A ticket proves an id: a child that was not adopted, or a process that
  * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
@@ -32,7 +32,8 @@ struct claim { /* what a HELLO says and shows */
 	const Brood__Hello *hello;
 	uint32_t uid; /* proven */
 	struct process *parent;
-	struct ticket ticket; /* id 0: none was shown */
+	struct process *again; /* said the same HELLO before, and did not get its answer; NULL: nobody */
+	struct ticket ticket;  /* id 0: none was shown */
 };
 
 #define DENY(s, ...) (session_refuse((s), "hello.denied", __VA_ARGS__), 0)
@@ -339,6 +340,7 @@ static void hello_with_ticket(struct welcome *w, struct claim *claim)
 		return;
 	}
 	session_live(s, p);
+	registry_greet(w->registry, p, 0); /* it has its ticket */
 	p->level = 1;
 	take_pid(w, p, claim->hello);
 	take_guests(p, claim->hello);
@@ -409,22 +411,51 @@ static int check_stranger(struct welcome *w, struct claim *claim)
 		claim->uid = w->router->owner;
 	if (!session_permit(s, w->registry->policy, claim->uid) || !session_charge(s, claim->uid))
 		return 0;
-	if (claim->hello->parent[0] == '\0')
+	claim->again = registry_greeted(w->registry, claim->hello->nonce, claim->uid);
+	if (claim->hello->parent[0] == '\0' || (claim->again && claim->again->parent))
 		return 1;
 	claim->parent = find_parent(w, claim);
 	return claim->parent != NULL;
+}
+
+/*
+ * A process that its parent may have heard of, and others by its name, whose HELLO_OK was lost with its connection: without a
+ * ticket it could not come back as who it is.
+ */
+static struct process *greet_again(struct welcome *w, const struct claim *claim)
+{
+	struct session *s = claim->session;
+	struct process *p = claim->again;
+
+	if (p->state == PROCESS_LIVE)
+		fence(w, p);
+	life_return(w->life, p, claim->uid, s->transport, &s->sink);
+	return p;
+}
+
+static struct process *greet_first(struct welcome *w, const struct claim *claim, uint64_t id)
+{
+	const Brood__Hello *hello = claim->hello;
+	struct session *s = claim->session;
+	struct process *p = life_begin(w->life, id, claim->uid, hello->title, s->transport, &s->sink);
+
+	if (p && hello->level > 0)
+		registry_greet(w->registry, p, hello->nonce);
+	return p;
 }
 
 static void hello_of_stranger(struct welcome *w, struct claim *claim)
 {
 	const Brood__Hello *hello = claim->hello;
 	struct session *s = claim->session;
-	uint64_t id = check_stranger(w, claim) ? take_ids(w, s, 1, ids_wanted(hello)) : 0;
+	int may = check_stranger(w, claim);
+	uint32_t own = claim->again ? 0 : 1;
+	uint64_t id = may ? take_ids(w, s, own, ids_wanted(hello)) : 0;
 	struct process *p;
 
 	if (id == 0)
 		return;
-	p = life_begin(w->life, id, claim->uid, hello->title, s->transport, &s->sink);
+	p = claim->again ? greet_again(w, claim) : greet_first(w, claim, id);
 	if (!p) {
 		session_refuse(s, "broker.full", "the broker has no memory left");
 		return;
@@ -435,7 +466,9 @@ static void hello_of_stranger(struct welcome *w, struct claim *claim)
 	take_guests(p, hello);
 	if (claim->parent)
 		join(p, claim->parent);
-	answer(w, claim, p, id + 1);
+	answer(w, claim, p, id + own);
+	if (claim->again)
+		tell_joined_again(p);
 }
 
 void welcome_hello(struct welcome *w, struct session *s, const struct frame *f)

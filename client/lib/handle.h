@@ -232,13 +232,15 @@ struct link {
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */
 	uint64_t give_up;      /* when trying ends */
-	int greeted;           /* there was somebody at the address before */
+	int greeted;           /* there was somebody at the address before ... */
+	int deserted;          /* ... and the last time nobody was */
 	int resuming;          /* there was a connection, and there shall be one again ... */
 	unsigned back_off;     /* ... tried again after so many ms */
 	unsigned reconnect_ms; /* how long that goes on */
 	struct source starter; /* pidfd of the private broker's first process */
 	uint8_t ticket[TICKET_SIZE];
 	size_t ticket_size;
+	uint64_t nonce;      /* said with HELLO until I have an id: a broker that heard me before knows me by it */
 	uint64_t id, parent; /* mine */
 	char node[64];
 	uint64_t next_id, last_id; /* ids for my children; next > last: none left */

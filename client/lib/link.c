@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -258,6 +259,8 @@ static void say_hello(struct brood *h, unsigned ids)
 		hello.abroad = h->abroad;
 	if (l->parent_name && !l->id)
 		hello.parent = l->parent_name;
+	if (hello.level && !l->id && (l->nonce || getrandom(&l->nonce, sizeof(l->nonce), 0) == sizeof(l->nonce)))
+		hello.nonce = l->nonce;
 	if (l->ticket_size)
 		hello.ticket = (ProtobufCBinaryData){ l->ticket_size, l->ticket };
 	else if (l->address_kind == ADDRESS_TCP || l->address_kind == ADDRESS_TLS)
@@ -277,6 +280,7 @@ static void greet(struct brood *h, int in_fd, int out_fd)
 	}
 	l->slab_made = 1;
 	l->greeted = 1;
+	l->deserted = 0;
 	l->source.fd = in_fd;
 	l->state = LINK_GREETING;
 	l->full = 0;
@@ -347,6 +351,7 @@ static void dial_failed(struct brood *h, int code)
 {
 	struct link *l = &h->link;
 	int absent = code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET;
+	l->deserted = code == -ENOENT || code == -ECONNREFUSED;
 	if (code == -EAGAIN && handle_now() < l->give_up) {
 		try_later(h, 5);
 	} else if (absent && l->autostart && handle_now() < l->give_up) {
@@ -711,6 +716,7 @@ static void get_back(struct brood *h)
 	l->resuming = 1;
 	l->inherited = 0;
 	l->started = 0;
+	l->deserted = 0;
 	l->asked_ids = 0;
 	l->next_id = 1; /* a broker that was restarted does not know which ids were mine to give */
 	l->last_id = 0;
@@ -920,10 +926,16 @@ static void acknowledge_all(struct brood *h)
 	}
 }
 
+int link_may_be_known(const struct brood *h)
+{
+	const struct link *l = &h->link;
+	return l->state > LINK_IDLE && l->state < LINK_UP && l->greeted && !l->deserted;
+}
+
 void link_leave(struct brood *h)
 {
 	Brood__Goodbye bye = BROOD__GOODBYE__INIT;
-	if (h->link.state != LINK_UP)
+	if (h->link.state != LINK_UP && h->link.state != LINK_GREETING)
 		return;
 	acknowledge_all(h);
 	h->link.full = 0; /* the last chance, so try */

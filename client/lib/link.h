@@ -42,7 +42,9 @@ int link_read(struct brood *);
 /* Show the next frame to its handler. 1, or 0 if there is none. */
 int link_next(struct brood *);
 
-/* Say goodbye, after everything else; nothing is sent afterwards. */
+/* 1: not connected, but the broker may know me, and would wait for my return if it does not hear that I leave. */
+int link_may_be_known(const struct brood *);
+/* Say goodbye, after everything else; nothing is sent afterwards. Without a connection nobody hears it. */
 void link_leave(struct brood *);
 /* If it was spoiled: make the connection anew, as if it had been lost. */
 void link_renew(struct brood *);

@@ -26,7 +26,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define EVENTS 32 /* taken from epoll at once */
+#define EVENTS 32        /* taken from epoll at once */
+#define FAREWELL_MS 1000 /* for a connection on which to say goodbye, if it was just lost */
 
 /* ---- waking up --------------------------------------------------------------------------------------------------- */
 
@@ -266,15 +267,28 @@ int loop_settle(struct brood *h, int timeout_ms)
 	return loop_wait(h, timeout_ms, flushed, h);
 }
 
+/* Either it hears my goodbye, or there is nobody who would wait for me. */
+static int is_certain(void *handle)
+{
+	struct brood *h = handle;
+	return h->failed || !link_may_be_known(h);
+}
+
+static int left_of(uint64_t end, int most)
+{
+	uint64_t now = handle_now(), left = now < end ? end - now : 0;
+	return left < (uint64_t)most ? (int)left : most;
+}
+
 uint64_t loop_flush(struct brood *h, int timeout_ms)
 {
 	uint64_t end = handle_now() + (uint64_t)timeout_ms;
 	if (h->link.state == LINK_IDLE || h->link.state == LINK_DOWN)
 		return 0; /* nothing was sent, or its fate was told */
 	(void)loop_settle(h, timeout_ms);
-	uint64_t now = handle_now();
+	(void)loop_wait(h, left_of(end, FAREWELL_MS), is_certain, h);
 	link_leave(h);
-	(void)loop_wait(h, now < end ? (int)(end - now) : 0, written, h);
+	(void)loop_wait(h, left_of(end, INT_MAX), written, h);
 	return parting_count(h);
 }
 

@@ -176,7 +176,7 @@ void names_announce(struct brood *h)
 	LIST_FOREACH (n, &h->names, entry)
 		say_register(h, n);
 	TAILQ_FOREACH (p, &h->peers, entry)
-		if (p->kind == PEER_NAME && !p->closed) {
+		if (p->kind == PEER_NAME && !p->closed && !p->retired) {
 			note_unreachable(p, NULL); /* said by another broker, perhaps */
 			say_watch(p, 0);
 		}
@@ -350,7 +350,8 @@ void names_holder(struct brood *h, const Brood__Name *m)
 	if (m->id && m->user[0] && !strchr(m->user, ' '))
 		names_admit(h, m->user);
 	for (p = TAILQ_FIRST(&h->peers); p; p = next) {
-		int is_it = p->kind == PEER_NAME && !p->closed && strcmp(p->name, m->name) == 0;
+		/* One that was given back stays with whom it found: what waited for the next holder would go with it. */
+		int is_it = p->kind == PEER_NAME && !p->closed && !p->retired && strcmp(p->name, m->name) == 0;
 		if (is_it && !m->id && strcmp(m->error, "host.unreachable") == 0)
 			note_unreachable(p, m->text);
 		else if (is_it)

@@ -140,7 +140,8 @@ void parting_gone(struct remote *r, const struct fault *f)
 		parting_disconnect(p, f);
 		if (p->kind == PEER_JOINED)
 			joined_exit(p, f);
-		if (p->kind == PEER_NAME)
+		if (p->kind == PEER_NAME &&
+		    !p->retired) /* one that was given back would not be asked any more who has it */
 			name_free_again(p);
 		else if (p->kind != PEER_CHILD) /* of which its exit decides */
 			parting_close(p);

@@ -608,6 +608,87 @@ static void test_the_dead_do_not_come_back(void **state)
 	wire_leave(&parent);
 }
 
+/* As a library says it that has no ticket yet: it becomes a child of the parent, or stays one. */
+static void greet(struct wire *w, const struct wire *parent, uint64_t nonce)
+{
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	char address[32];
+
+	wire_connect(w, broker.socket);
+	hello.level = 1;
+	hello.nonce = nonce;
+	hello.parent = id_format(parent->id, address);
+	wire_hello(w, &hello);
+}
+
+static void expect_joined(struct wire *parent, uint64_t id)
+{
+	Brood__Joined *joined = wire_expect_body(parent, FRAME_JOINED, &brood__joined__descriptor);
+
+	assert_true(joined->id == id);
+	guard_free(&joined->base);
+}
+
+/* Whose HELLO_OK is lost with its connection says the same HELLO again, and is the same process. */
+static void test_the_same_hello_again(void **state)
+{
+	struct wire parent, first, again, other;
+
+	(void)state;
+	wire_open(&parent, &broker, 0);
+	greet(&first, &parent, 4711);
+	expect_joined(&parent, first.id);
+	wire_data(&parent, first.id, 1, "one");
+	wire_expect_data(&first, parent.id, "one");
+	wire_close(&first);
+	expect_hold_away(&parent, first.id);
+	greet(&again, &parent, 4711);
+	assert_true(again.id == first.id);
+	assert_true(again.parent == parent.id);
+	expect_go(&parent, first.id);
+	expect_joined(&parent, first.id);
+	/* The broker need not have seen the end of the connection before. */
+	greet(&first, &parent, 4711);
+	assert_true(first.id == again.id);
+	wire_expect_refused(&again, "fenced");
+	wire_close(&again);
+	expect_hold_away(&parent, first.id);
+	expect_go(&parent, first.id);
+	expect_joined(&parent, first.id);
+	/* Another number, and none, are others. */
+	greet(&other, &parent, 4712);
+	assert_true(other.id != first.id);
+	expect_joined(&parent, other.id);
+	wire_leave(&other);
+	wire_expect_gone(&parent, other.id, BROOD__WHY__WHY_LEFT);
+	wire_leave(&first);
+	wire_expect_gone(&parent, first.id, BROOD__WHY__WHY_LEFT);
+	wire_leave(&parent);
+}
+
+/* Who has shown its ticket has no need of it any more. */
+static void test_a_hello_before_the_ticket(void **state)
+{
+	struct wire parent, first, again;
+
+	(void)state;
+	wire_open(&parent, &broker, 0);
+	greet(&first, &parent, 4713);
+	expect_joined(&parent, first.id);
+	wire_close(&first);
+	resume(&again, first.ticket);
+	assert_true(again.id == first.id);
+	expect_joined(&parent, first.id);
+	greet(&first, &parent, 4713);
+	assert_true(first.id != again.id);
+	expect_joined(&parent, first.id);
+	wire_leave(&first);
+	wire_expect_gone(&parent, first.id, BROOD__WHY__WHY_LEFT);
+	wire_leave(&again);
+	wire_expect_gone(&parent, again.id, BROOD__WHY__WHY_LEFT);
+	wire_leave(&parent);
+}
+
 static void test_newest_ticket_fences_the_older_session(void **state)
 {
 	uint8_t ticket[TICKET_SIZE];
@@ -948,6 +1029,8 @@ int main(void)
 		cmocka_unit_test(test_end_of_those_who_are_not_there),
 		cmocka_unit_test(test_lost_child_comes_back_with_its_ticket),
 		cmocka_unit_test(test_the_dead_do_not_come_back),
+		cmocka_unit_test(test_the_same_hello_again),
+		cmocka_unit_test(test_a_hello_before_the_ticket),
 		cmocka_unit_test(test_newest_ticket_fences_the_older_session),
 		cmocka_unit_test(test_adoption_without_descriptor),
 		cmocka_unit_test(test_adoption_is_denied),

@@ -478,6 +478,48 @@ static void test_unknown_request_to_the_broker(void **state)
 	family_end(&f);
 }
 
+/* ---- given back -------------------------------------------------------------------------------------------------- */
+
+static int is_there(brood *b, pid_t pid)
+{
+	brood_msg *m = ask_broker(b, "brood.control.List");
+	Brood__Control__Listing *l = brood__control__listing__unpack(NULL, m->length, m->body);
+	assert_non_null(l);
+	int there = process_with_pid(l, pid) != NULL;
+	brood__control__listing__free_unpacked(l, NULL);
+	brood_msg_release(m);
+	return there;
+}
+
+static int thank(const brood_event *e)
+{
+	*(int *)e->data = brood_send(e->peer, BROOD_TEXT("thanks"));
+	return 0;
+}
+
+/*
+ * A name was given back while something that its holder said waits to be told, and the holder is gone by then: nobody
+ * would look for the next one, so what is sent to it now is refused.
+ */
+static void test_given_back_and_gone(void **state)
+{
+	struct family f = { 0 };
+	int thanked = 1;
+	(void)state;
+	pid_t server = start_server("work");
+	find(&f, "work", PATIENCE_MS);
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	assert_true(brood_request(f.kid, BROOD_MSG("count", NULL, 0), -1, thank, &thanked) > 0);
+	(void)ask_number(f.kid, "count"); /* so the answer before has come, too */
+	brood_release(f.kid);
+	end_program(server, SIGKILL);
+	until_by(!is_there(f.b, server), nap()); /* waiting for an answer tells nothing else */
+	assert_int_equal(thanked, 1);
+	until(f.b, thanked != 1);
+	assert_int_equal(thanked, -ENOTCONN);
+	family_end(&f);
+}
+
 /* A parent that found its own child by name still hears of its end as its parent. */
 static void test_own_child_by_name(void **state)
 {
@@ -521,6 +563,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_status),
 		ON_UNIX(test_unknown_request_to_the_broker),
 		ON_ALL(test_own_child_by_name),
+		ON_UNIX(test_given_back_and_gone),
 	};
 	return RUN("names", tests);
 }

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* The next broker over the dead one's state, as a service manager would start it. */
@@ -440,6 +442,59 @@ static int was_said(const struct fixture *x, const char *words)
 	return strstr(log, words) != NULL;
 }
 
+/* The connection of the only handle that this process has. */
+static int connection(void)
+{
+	struct sockaddr_un peer;
+	for (int fd = 3; fd < 256; fd++) {
+		socklen_t n = sizeof peer;
+		if (getpeername(fd, (struct sockaddr *)&peer, &n) == 0 && peer.sun_family == AF_UNIX && n > 2 &&
+		    peer.sun_path[0] == '/')
+			return fd;
+	}
+	return -1;
+}
+
+/* Who closes while it is on its way back says goodbye all the same: its name is free, and nobody waits for it. */
+static void test_closed_on_the_way_back(void **state)
+{
+	struct family f = { 0 }, g = { 0 };
+	(void)state;
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(shutdown(connection(), SHUT_RDWR), 0);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	assert_int_equal(f.me.n[BROOD_EVENT_BACK], 0);
+	assert_int_equal(brood_close(f.b), 0);
+	family_connect(&g);
+	assert_int_equal(brood_register(g.b, "here"), 0);
+	assert_int_equal(brood_sync(g.b, PATIENCE_MS), 0);
+	family_end(&g);
+}
+
+/* So does who closes before it was answered. */
+static void test_closed_while_greeting(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	struct diary d = { 0 };
+	brood *b;
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	kill(x->broker, SIGSTOP);
+	assert_int_equal(brood_connect(&b, x->address,
+				       BROOD_OPTIONS(.on = diary_table, .data = &d, .parent = "here", .flush_ms = 100)),
+			 0);
+	assert_int_equal(brood_register(b, "there"), 0); /* so it connects */
+	brood_close(b);
+	kill(x->broker, SIGCONT);
+	until(f.b, f.me.n[BROOD_EVENT_CLOSE] == 1);
+	assert_int_equal(f.me.n[BROOD_EVENT_JOIN], 1);
+	family_end(&f);
+}
+
 /* Who was there before and meets a limit comes again; only a stranger is told for good. */
 static void test_a_limit_on_the_way_back(void **state)
 {
@@ -486,6 +541,8 @@ int main(int argc, char **argv)
 		ON_ALL(test_replaced),
 		ON_UNIX(test_replaced_while_greeting),
 		ON_UNIX(test_died_is_said_again),
+		ON_UNIX(test_closed_on_the_way_back),
+		ON_UNIX(test_closed_while_greeting),
 		ON_UNIX(test_a_limit_on_the_way_back),
 	};
 	return RUN("resume", tests);

@@ -132,8 +132,10 @@ static void cut(void)
 	for (struct file *f = socket_next(NULL); f; f = socket_next(f))
 		if (world_below(++n) == 0)
 			found = f;
-	if (found)
-		socket_cut(found, (int)world_below(2));
+	if (!found)
+		return;
+	ledger.unheard |= ledger_is_leaving(found->owner_pid) || ledger_is_leaving(found->peer->owner_pid);
+	socket_cut(found, (int)world_below(2));
 }
 
 /* No chance is taken where there is nothing to choose. */
@@ -510,7 +512,7 @@ static void drain(void)
 			at(world.now + SECOND, reload, (void *)(intptr_t)node);
 	}
 	heal();
-	int slow = ledger.excused || fate.faults & (BROKER_KILLS | BROKER_REPLACED | STOPS | JUMPS);
+	int slow = ledger.excused || ledger.unheard || fate.faults & (BROKER_KILLS | BROKER_REPLACED | STOPS | JUMPS);
 	uint64_t most = slow || fate.link_faults ? DRAIN_LONG : DRAIN_MOST, began = world.now;
 	run_until(began + most, is_settled);
 	trace("drained", world.now - began, 0, 0);

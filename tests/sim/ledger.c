@@ -10,6 +10,7 @@
 
 struct target {
 	int from, to;
+	unsigned parted; /* index of the first that was sent after the other was told to be gone */
 	unsigned n, size;
 	unsigned *entries;          /* accepted, in order */
 	unsigned next[ACTORS_MOST]; /* by receiver: the lowest index that may come next */
@@ -128,6 +129,41 @@ void entry_cancelled(unsigned entry)
 	entries[entry].cancelled = 1;
 }
 
+void target_parted(int target)
+{
+	targets[target]->parted = targets[target]->n;
+}
+
+int ledger_is_leaving(int pid)
+{
+	for (int i = 0; i < ledger.n_actors; i++)
+		if (ledger.actors[i].pid == pid && ledger.actors[i].state != ACTOR_ALIVE)
+			return 1;
+	return 0;
+}
+
+/*
+ * Messages with descriptors to somebody who was told to be gone. If he refused one, which he had to, as none go to another node,
+ * that he did may have gone with him.
+ */
+static unsigned refusals_lost(int actor)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < n_entries && ledger.parted; i++) {
+		const struct entry *e = &entries[i];
+		const struct target *t = targets[e->target];
+		n += t->from == actor && e->fds && e->accepted && !e->is_request && !e->deliveries &&
+		     e->index < t->parted;
+	}
+	return n;
+}
+
+static int all_is_known(int actor)
+{
+	const struct actor *a = &ledger.actors[actor];
+	return a->missing <= a->reported || a->missing <= a->reported + refusals_lost(actor);
+}
+
 /* It need not arrive although one behind it did. */
 static int may_be_left_out(const struct entry *e)
 {
@@ -138,7 +174,7 @@ static void check_order(const struct entry *e, unsigned entry, int receiver)
 {
 	struct target *t = targets[e->target];
 	unsigned next = t->next[receiver];
-	if (e->index < next)
+	if (e->index < next && !(e->index < t->parted && ledger_are_parted(t->from, receiver)))
 		broken("message %u (number %u from actor %d) came to actor %d behind number %u", entry, e->index,
 		       t->from, receiver, next - 1);
 	if (t->to >= 0 && t->to != receiver)
@@ -147,7 +183,8 @@ static void check_order(const struct entry *e, unsigned entry, int receiver)
 		if (!may_be_left_out(&entries[t->entries[i]]))
 			broken("message %u (number %u from actor %d to actor %d) is lost: number %u came",
 			       t->entries[i], i, t->from, receiver, e->index);
-	t->next[receiver] = e->index + 1;
+	if (e->index >= next)
+		t->next[receiver] = e->index + 1;
 }
 
 void entry_written(unsigned entry)
@@ -257,7 +294,7 @@ int ledger_is_settled(int say)
 	int settled = 1;
 	for (int i = 0; i < ledger.n_actors; i++) {
 		const struct actor *a = &ledger.actors[i];
-		if (actor_is_over(i) || (!a->open_requests && a->missing <= a->reported))
+		if (actor_is_over(i) || (!a->open_requests && all_is_known(i)))
 			continue;
 		settled = 0;
 		if (!say)

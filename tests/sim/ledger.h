@@ -45,6 +45,7 @@ struct ledger {
 	int cut; /* connections break in this run: what was written may be lost with its writer */
 	int parted; /* a node was taken out of a configuration, so those who are on different ones may be told to be gone */
 	int excused; /* somebody was away so long that he may have been given up */
+	int unheard; /* the broker may not have heard a goodbye, and wait for who lives on with another handle */
 };
 
 extern struct ledger ledger;
@@ -78,6 +79,10 @@ void entry_ended(unsigned entry, const char *error, unsigned answered);
 /* A report about messages to a target. */
 void ledger_reported(int actor, int target, const char *text);
 
+/* Whoever has this target was told to be gone: what was sent before may come later than what is sent to him from now on. */
+void target_parted(int target);
+/* A handle of this process was closed, or is being closed. */
+int ledger_is_leaving(int pid);
 /* Whether these two may be told of each other's end though both live. */
 int ledger_are_parted(int a, int b);
 /* A parent heard EXIT: it must have got all that its child had written. */

@@ -23,6 +23,7 @@
 #define HEAD 16u /* of a body: magic, entry, length */
 #define MAGIC 0x62726f6fu
 #define BODY_MOST (1u << 20)
+#define FAREWELL SECOND /* so long brood_close() seeks a connection on which to say goodbye */
 
 /* What other nodes may find is internal yet. */
 extern int names_register_open(struct brood *, const char *name);
@@ -459,6 +460,7 @@ static int on_disconnect(const brood_event *e)
 	if (k->disconnected)
 		broken("DISCONNECT twice");
 	k->disconnected = 1;
+	target_parted(k->target);
 	int to = target_to(k->target);
 	if (e->error && !k->is_name && to >= 0 && !actor_is_over(to) && !ledger.excused &&
 	    !ledger_are_parted(a->actor, to) && !ledger.actors[a->actor].failed && !ledger.actors[a->actor].estranged &&
@@ -824,6 +826,7 @@ static int leave(struct app *a)
 	brood_close(a->h);
 	actor->close_took = world.now - began;
 	actor->state = ACTOR_CLOSED;
+	ledger.unheard |= actor->close_took >= FAREWELL;
 	trace("left", (uint64_t)a->actor, actor->close_took, 0);
 	struct memory_use use = memory_use(current->slot);
 	if (use.blocks) {
