@@ -17,7 +17,8 @@ ALLOWED = {
     "broker": {"broker", "proto"},
     "client/lib": {"client/lib", "proto"},
     "client/cli": {"client/cli", "client/lib", "proto"},
-    "client/nursery": {"client/nursery", "client/lib", "proto", "broker"},  # of the broker: conffile
+    # Of the broker: conffile; of the command line: program.
+    "client/nursery": {"client/nursery", "client/lib", "client/cli", "proto", "broker"},
 }
 
 
