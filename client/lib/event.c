@@ -247,6 +247,7 @@ static void sort_again(struct brood_peer *p, struct event_list *from)
 
 void event_paused(struct brood_peer *p)
 {
+	p->h->stirred = 1;
 	sort_again(p, &p->h->ready);
 	sort_again(p, &p->h->kept);
 	sort_again(p, &p->h->held);

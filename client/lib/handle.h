@@ -135,8 +135,9 @@ struct letter {
 	struct inflow_hold hold;
 	uint64_t correlation, deadline;
 	int stays;             /* outlives its handler: kept by the program or queued */
-	int kept;              /* times brood_msg_keep() was called */
+	int kept;              /* times brood_msg_keep() was called; it stays then */
 	int showing;           /* its handler runs, or brood_next() shows it */
+	int owns;              /* it stays, or something below is not NULL: letter_drop() has work */
 	void *body;            /* malloc, or NULL: it lies in the slab */
 	struct parcel *parcel; /* descriptors that came with it, or NULL */
 	char *type, *trace;
@@ -170,6 +171,9 @@ struct request {
 	struct brood *h;
 	struct remote *remote;   /* counted; NULL: slot is free */
 	struct brood_peer *peer; /* counted */
+	uint64_t due;            /* its deadline, 0: none ... */
+	/* ... and what watches it, which rings then or earlier: most requests are answered, so it stays armed for the next
+	 * one in this slot, and is set anew when it rings too early. */
 	struct timer deadline;
 	brood_fn *done;
 	void *data;
@@ -276,6 +280,7 @@ struct brood {
 	int running;           /* brood_run() is under way: stop counts */
 	int dispatching;       /* a turn that calls callbacks is under way */
 	int in_callback, blocking;
+	int stirred; /* a table, a pause or the cursor changed: what run_messages() found out does not hold any more */
 	int closing, gather;
 	int over; /* brood_close() tells what is still to be told: calls are refused */
 	unsigned delivered;

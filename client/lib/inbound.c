@@ -44,12 +44,12 @@ static int time_left(struct brood *h, uint64_t deadline)
 
 static int copy_trace(struct letter *m, const char *trace, size_t n)
 {
-	m->msg.trace = "";
 	if (!n)
 		return 0;
 	if (!(m->trace = strndup(trace, n)))
 		return -ENOMEM;
 	m->msg.trace = m->trace;
+	m->owns = 1;
 	return 0;
 }
 
@@ -71,6 +71,7 @@ static struct letter *letter_of_item(struct remote *r, const struct item *it, co
 	m->msg.body = it->body;
 	m->msg.length = it->length;
 	m->parcel = it->fds ? take_parcel(r->h) : NULL;
+	m->owns = m->parcel != NULL;
 	if (copy_trace(m, it->trace, it->trace_length) == 0)
 		return m;
 	letter_drop(m);
@@ -86,8 +87,9 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 		return NULL;
 	m->msg.type = a->type;
 	m->msg.length = a->have;
-	m->msg.trace = a->trace ? a->trace : "";
-	m->trace = a->trace;
+	m->owns = 1;
+	if (a->trace)
+		m->msg.trace = m->trace = a->trace;
 	a->trace = NULL;
 	m->parcel = a->parcel;
 	a->parcel = NULL;
@@ -336,14 +338,15 @@ static void cursor_close(struct brood *h)
  * A run: whole messages, requests and replies without extension, of types that are known, next in sequence, for a
  * handler that may be called at once. It ends at the first that is anything else; nothing has happened to that one. A
  * callback may change everything, so all that the run relies on is looked at anew for each item, but for what is the
- * same whenever a callback has returned: that this turn calls callbacks, and that none is under way (event_may_call()).
+ * same whenever a callback has returned (that this turn calls callbacks, and that none is under way: event_may_call()),
+ * and for what changes seldom enough that the change itself says so (h->stirred).
  */
 struct run {
 	struct brood *h;
 	struct remote *remote;
-	struct brood_event event;       /* as every message of the run is told */
-	const struct brood_peer *table; /* whose handler takes messages, and which; both NULL: nobody's */
-	brood_fn *fn;
+	struct brood_peer *peer;
+	brood_fn *fn; /* takes messages; NULL: nobody does */
+	void *data;   /* of its table */
 };
 
 static inline brood_fn *message_handler(const struct brood_peer *table)
@@ -357,13 +360,11 @@ static inline int run_goes_on(const struct run *run)
 {
 	const struct brood *h = run->h;
 	const struct remote *r = run->remote;
-	return h->cursor.remote == r && h->cursor.sequence == r->in.next && !r->ended && r->peer == run->event.peer &&
-	       !r->peer->paused && !event_interrupted(h) && TAILQ_EMPTY(&h->ready) &&
-	       event_table(r->peer) == run->table && message_handler(run->table) == run->fn;
+	return !h->stirred && !r->ended && r->peer == run->peer && !event_interrupted(h) && TAILQ_EMPTY(&h->ready);
 }
 
 /* Give it to its handler, or to the request that it answers. */
-static inline void run_letter(struct run *run, struct letter *m, unsigned kind)
+static inline void run_letter(const struct run *run, struct brood_event *e, struct letter *m, unsigned kind)
 {
 	struct remote *r = run->remote;
 	if (kind == ITEM_REPLY) {
@@ -371,12 +372,12 @@ static inline void run_letter(struct run *run, struct letter *m, unsigned kind)
 		return;
 	}
 	r->received++;
-	run->event.data = run->table->data;
-	run->event.msg = &m->msg;
-	event_call_message(run->h, run->fn, &run->event, m);
+	e->data = run->data;
+	e->msg = &m->msg;
+	event_call_message(run->h, run->fn, e, m);
 }
 
-static inline int run_one(struct run *run)
+static inline int run_one(const struct run *run, struct brood_event *e)
 {
 	struct brood *h = run->h;
 	struct cursor *c = &h->cursor;
@@ -393,15 +394,13 @@ static inline int run_one(struct run *run)
 	r->in.next++;
 	m->correlation = it.correlation;
 	m->deadline = it.deadline;
-	m->msg = (struct brood_msg){ .type = type,
-				     .body = it.body,
-				     .text = (const char *)it.body,
-				     .length = it.length,
-				     .from = r->peer,
-				     .wants_reply = it.kind == ITEM_REQUEST,
-				     .timeout_ms = left,
-				     .trace = "" };
-	run_letter(run, m, it.kind);
+	m->msg.type = type;
+	m->msg.body = m->msg.text = (const char *)it.body;
+	m->msg.length = it.length;
+	m->msg.from = run->peer;
+	m->msg.wants_reply = it.kind == ITEM_REQUEST;
+	m->msg.timeout_ms = left;
+	run_letter(run, e, m, it.kind);
 	return 1;
 }
 
@@ -410,12 +409,16 @@ static unsigned run_messages(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	unsigned n = 0;
-	if (!r->peer || r->peer->inside || r->peer->paused || r->fin_received || !event_may_call(h))
+	if (!r->peer || r->peer->inside || r->peer->paused || r->fin_received || !event_may_call(h) ||
+	    h->cursor.sequence != r->in.next)
 		return 0;
-	struct run run = { .h = h, .remote = r, .table = event_table(r->peer) };
-	run.fn = message_handler(run.table);
-	run.event = (struct brood_event){ .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = r->peer };
-	while (run_goes_on(&run) && run_one(&run))
+	const struct brood_peer *table = event_table(r->peer);
+	const struct run run = {
+		.h = h, .remote = r, .peer = r->peer, .fn = message_handler(table), .data = table ? table->data : NULL
+	};
+	h->stirred = 0;
+	struct brood_event e = { .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = r->peer };
+	while (run_goes_on(&run) && run_one(&run, &e))
 		n++;
 	return n;
 }
@@ -473,6 +476,7 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 
 int inbound_run(struct brood *h)
 {
+	h->stirred = 1; /* for a run further up, in whose callback we are */
 	for (;;) {
 		while (h->cursor.remote) {
 			if (!h->blocking && event_interrupted(h))

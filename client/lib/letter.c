@@ -12,10 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct letter blank(struct brood *h)
+{
+	return (struct letter){ .h = h, .msg.trace = "" };
+}
+
 struct letter *letter_take(struct brood *h, struct remote *r, uint64_t sequence)
 {
-	if (!h->current && (h->current = calloc(1, sizeof(*h->current))))
-		h->current->h = h;
+	if (!h->current && (h->current = malloc(sizeof(*h->current))))
+		*h->current = blank(h);
 	return letter_take_spare(h, r, sequence);
 }
 
@@ -44,7 +49,7 @@ int letter_stay(struct letter *m)
 	}
 	m->type = type;
 	m->msg.type = type;
-	m->stays = 1;
+	m->stays = m->owns = 1;
 	inflow_hold(&m->remote->in, &m->hold, m->hold.sequence);
 	inflow_finish(&m->remote->in, m->hold.sequence);
 	LIST_INSERT_HEAD(&m->h->letters, m, entry);
@@ -76,14 +81,12 @@ static void drop_stayed(struct letter *m)
 void letter_drop(struct letter *m)
 {
 	struct remote *r = m->remote;
-	if (m->unpacked)
+	if (m->owns) {
 		release_unpacked(m);
-	if (m->body)
 		free(m->body);
-	if (m->trace)
 		free(m->trace);
-	if (m->parcel)
 		parcel_free(m->parcel);
+	}
 	if (m->stays)
 		drop_stayed(m);
 	else
@@ -92,7 +95,7 @@ void letter_drop(struct letter *m)
 		free(m);
 		return;
 	}
-	*m = (struct letter){ .h = m->h }; /* for the next one */
+	*m = blank(m->h); /* for the next one */
 	m->h->current = m;
 }
 
@@ -224,11 +227,11 @@ static int finish_answer(struct letter *m, int rc)
 int brood_reply(brood_msg *msg, const struct brood_out *out)
 {
 	struct letter *m = letter_of(msg);
-	struct item it = { .kind = ITEM_REPLY };
 	struct body b;
 	int rc = handle_check(msg ? m->h : NULL);
 	if (rc == 0 && out && answer_short(m, out))
 		return finish_answer(m, 0);
+	struct item it = { .kind = ITEM_REPLY };
 	if (rc == 0)
 		rc = out_read(out, &b, &it, NULL);
 	if (rc < 0)

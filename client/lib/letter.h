@@ -13,7 +13,7 @@
 struct letter *letter_take(struct brood *, struct remote *, uint64_t sequence);
 
 /* The same if there is memory from the one before, which there usually is. That is blank: nothing in it is kept, shown,
- * owned. */
+ * owned, it has no trace and no descriptors. */
 static inline struct letter *letter_take_spare(struct brood *h, struct remote *r, uint64_t sequence)
 {
 	struct letter *m = h->current;
@@ -36,8 +36,7 @@ void letter_settle(struct letter *, int rc, const char *unanswered);
 /* 1 if nothing is to be settled: a plain message that its handler is done with. It is dropped then. */
 static inline int letter_is_done(struct letter *m)
 {
-	if (m->kept || m->stays || m->msg.wants_reply || m->unpacked || m->body || m->trace || m->parcel ||
-	    m->h->current)
+	if (m->owns || m->msg.wants_reply || m->h->current)
 		return 0;
 	inflow_finish(&m->remote->in, m->hold.sequence);
 	m->h->current = m;

@@ -125,7 +125,11 @@ static inline int outflow_same_type(const struct outflow *o, const char *name)
 {
 	if (!name || !*name)
 		return 0;
-	return strcmp(name, o->last_name) == 0 ? (int)o->last_type : -1;
+	for (const char *last = o->last_name; *name == *last;
+	     name++, last++) /* names are short, and calls are not free */
+		if (!*name)
+			return (int)o->last_type;
+	return -1;
 }
 
 /*

@@ -20,6 +20,7 @@ static int remember(struct letter *m, ProtobufCMessage *unpacked)
 		return -ENOMEM;
 	*u = (struct unpacked){ m->unpacked, unpacked, release };
 	m->unpacked = u;
+	m->owns = 1;
 	return 0;
 }
 

@@ -23,12 +23,6 @@ struct brood_peer *peer_new(struct brood *h, enum peer_kind kind, struct remote 
 	return p;
 }
 
-struct brood_peer *peer_ref(struct brood_peer *p)
-{
-	p->refs++;
-	return p;
-}
-
 static void let_go(struct brood_peer *p)
 {
 	if (p->remote && p->remote->peer == p)
@@ -46,10 +40,8 @@ static void forget_reports(struct brood_peer *p)
 			r->peer = NULL;
 }
 
-void peer_unref(struct brood_peer *p)
+void peer_free(struct brood_peer *p)
 {
-	if (--p->refs > 0)
-		return;
 	forget_reports(p);
 	timer_release(&p->h->timers, &p->waiting);
 	let_go(p);
@@ -84,6 +76,7 @@ void peer_turn_to(struct brood_peer *p, struct remote *r)
 
 int peer_set_table(struct brood_peer *p, const struct brood_handlers *on, void *data)
 {
+	p->h->stirred = 1;
 	p->data = data;
 	p->has_on = on != NULL;
 	memset(&p->on, 0, sizeof(p->on));

@@ -9,8 +9,20 @@
 
 /* Alive, not owned. The remote may be NULL; else it is referenced, and its events go to this peer. NULL: no memory. */
 struct brood_peer *peer_new(struct brood *, enum peer_kind, struct remote *);
-struct brood_peer *peer_ref(struct brood_peer *);
-void peer_unref(struct brood_peer *);
+
+static inline struct brood_peer *peer_ref(struct brood_peer *p)
+{
+	p->refs++;
+	return p;
+}
+
+void peer_free(struct brood_peer *); /* when nobody refers to it */
+
+static inline void peer_unref(struct brood_peer *p)
+{
+	if (--p->refs == 0)
+		peer_free(p);
+}
 
 /* The program gets it. */
 void peer_own(struct brood_peer *);

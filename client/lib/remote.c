@@ -22,12 +22,6 @@ struct remote *remote_new(struct brood *h)
 	return r;
 }
 
-struct remote *remote_ref(struct remote *r)
-{
-	r->refs++;
-	return r;
-}
-
 static void clean(struct remote *r)
 {
 	if (!r->dirty)
@@ -36,10 +30,8 @@ static void clean(struct remote *r)
 	TAILQ_REMOVE(&r->h->dirty, r, dirty_entry);
 }
 
-void remote_unref(struct remote *r)
+void remote_free(struct remote *r)
 {
-	if (!r || --r->refs > 0)
-		return;
 	clean(r);
 	outflow_deinit(&r->out);
 	inflow_deinit(&r->in);

@@ -8,8 +8,19 @@
 
 /* A remote whose id is not known yet: one reference, the caller's. NULL: no memory. */
 struct remote *remote_new(struct brood *);
-struct remote *remote_ref(struct remote *);
-void remote_unref(struct remote *); /* NULL is fine */
+static inline struct remote *remote_ref(struct remote *r)
+{
+	r->refs++;
+	return r;
+}
+
+void remote_free(struct remote *); /* when nobody refers to it */
+
+static inline void remote_unref(struct remote *r) /* NULL is fine */
+{
+	if (r && --r->refs == 0)
+		remote_free(r);
+}
 
 /* The remote with this id, borrowed, or NULL. */
 struct remote *remote_find(struct brood *, uint64_t id);

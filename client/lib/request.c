@@ -35,6 +35,8 @@ static int grow(struct requests *rs)
 	return 0;
 }
 
+static void deadline_passed(struct timer *t);
+
 static struct request *slot_take(struct brood *h)
 {
 	struct requests *rs = &h->requests;
@@ -49,6 +51,7 @@ static struct request *slot_take(struct brood *h)
 	if (!q)
 		return NULL;
 	q->h = h;
+	q->deadline.fire = deadline_passed;
 	q->slot = rs->n;
 	rs->slots[rs->n++] = q;
 	return q;
@@ -56,13 +59,21 @@ static struct request *slot_take(struct brood *h)
 
 void requests_deinit(struct brood *h)
 {
-	for (uint32_t i = 0; i < h->requests.n; i++)
+	for (uint32_t i = 0; i < h->requests.n; i++) {
+		timer_cancel(&h->timers, &h->requests.slots[i]->deadline);
 		free(h->requests.slots[i]);
+	}
 	free(h->requests.slots);
 	memset(&h->requests, 0, sizeof(h->requests));
 }
 
-static void deadline_passed(struct timer *t);
+/* That the timer rings no later than the deadline. 0, -ENOMEM. */
+static int watch_deadline(struct request *q)
+{
+	if (!q->due || (q->deadline.slot && q->deadline.due <= q->due))
+		return 0;
+	return timer_arm(&q->h->timers, &q->deadline, q->due);
+}
 
 int64_t request_open(struct brood_peer *p, uint64_t due, brood_fn *done, void *data, struct call *call)
 {
@@ -76,10 +87,10 @@ int64_t request_open(struct brood_peer *p, uint64_t due, brood_fn *done, void *d
 	q->done = done;
 	q->data = data;
 	q->call = call;
-	q->deadline.fire = deadline_passed;
+	q->due = due;
 	LIST_INSERT_HEAD(&q->remote->requests, q, entry);
 	h->requests.open++;
-	if (due && timer_arm(&h->timers, &q->deadline, due) < 0) {
+	if (watch_deadline(q) < 0) {
 		request_forget(h, id_of(q));
 		return -ENOMEM;
 	}
@@ -91,7 +102,6 @@ static void release(struct request *q)
 {
 	struct brood *h = q->h;
 	LIST_REMOVE(q, entry);
-	timer_cancel(&h->timers, &q->deadline);
 	remote_unref(q->remote);
 	q->remote = NULL;
 	q->next_free = h->requests.free;
@@ -153,6 +163,12 @@ static void deadline_passed(struct timer *t)
 {
 	struct request *q = (struct request *)(void *)((char *)t - offsetof(struct request, deadline));
 	struct fault f;
+	if (!q->remote || !q->due)
+		return;
+	if (q->due > t->due) {           /* it was another's deadline in this slot */
+		(void)watch_deadline(q); /* the room that it had is free */
+		return;
+	}
 	fault_set(&f, "deadline", "no answer from %s in time", peer_label(q->peer));
 	give_up(q, &f);
 }

@@ -125,6 +125,12 @@ static void ease(struct brood_peer *p)
 		(void)loop_wait(p->h, EASE_MS, is_easy, p);
 }
 
+/* More comes before this is to be written. */
+static inline int is_gathered(const struct brood *h, unsigned flags)
+{
+	return h->gather || flags & BROOD_MORE;
+}
+
 static inline void push(struct brood_peer *p, unsigned flags)
 {
 	struct brood *h = p->h;
@@ -133,7 +139,7 @@ static inline void push(struct brood_peer *p, unsigned flags)
 	if (p->absent)
 		names_wait(p);
 	int much = outflow_pending(&p->remote->out) >= GATHER_MAX;
-	if (much || (!h->gather && !(flags & BROOD_MORE)))
+	if (much || !is_gathered(h, flags))
 		pump_run(h);
 	if (much && flags & BROOD_BLOCK)
 		ease(p);
@@ -176,10 +182,10 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 	return accept_item(p, it, &b);
 }
 
-/* The usual case in one go. 1 if that was it, else nothing has happened. */
+/* The usual case in one go, if may_send(). 1 if that was it, else nothing has happened. */
 static inline int send_short(struct brood_peer *p, const struct brood_out *out, struct item it)
 {
-	if (!may_send(p) || !out_join(out, p->remote, it))
+	if (!out_join(out, p->remote, it))
 		return 0;
 	p->remote->sent++;
 	return 1;
@@ -191,8 +197,10 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 	unsigned flags;
 	if (!p || !out)
 		return -EINVAL;
-	if (send_short(p, out, (struct item){ .kind = ITEM_MESSAGE })) {
-		push(p, out->flags);
+	if (may_send(p) && send_short(p, out, (struct item){ .kind = ITEM_MESSAGE })) {
+		if (p->absent ||
+		    !is_gathered(p->h, out->flags)) /* all else was done for the one that opened the frame */
+			push(p, out->flags);
 		return 0;
 	}
 	it = (struct item){ .kind = ITEM_MESSAGE };
@@ -226,11 +234,14 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
-	struct item it = { .kind = ITEM_REQUEST, .correlation = (uint64_t)id, .deadline = deadline_for(p, due) };
-	if (out && send_short(p, out, it)) {
+	const struct item question = { .kind = ITEM_REQUEST,
+				       .correlation = (uint64_t)id,
+				       .deadline = deadline_for(p, due) };
+	if (out && send_short(p, out, question)) {
 		push(p, out->flags);
 		return id;
 	}
+	struct item it = question;
 	int rc = send_item(p, out, &it, &flags);
 	if (rc < 0) {
 		request_forget(p->h, id);
