@@ -295,8 +295,8 @@ int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)
 	int rc = handle_check(p ? p->h : NULL);
 	if (rc == 0)
 		rc = peer_set_table(p, on, data);
-	if (rc == 0 && on)
-		event_adopt(p);
+	if (rc == 0)
+		event_table_changed(p->h);
 	return rc;
 }
 

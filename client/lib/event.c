@@ -395,16 +395,23 @@ const struct brood_event *event_show(struct brood *h)
 	return &i->event;
 }
 
-void event_adopt(struct brood_peer *p)
+static void move(struct event_list *from, struct event_list *to, int have_table)
 {
 	struct event_item *i, *next;
-	for (i = TAILQ_FIRST(&p->h->kept); i; i = next) {
+	for (i = TAILQ_FIRST(from); i; i = next) {
+		const struct brood_peer *p = i->event.peer;
 		next = TAILQ_NEXT(i, entry);
-		if (!event_table(i->event.peer))
+		if (i->done || p->quiet || (event_table(p) != NULL) != have_table)
 			continue;
-		TAILQ_REMOVE(&p->h->kept, i, entry);
-		TAILQ_INSERT_TAIL(&p->h->ready, i, entry);
+		TAILQ_REMOVE(from, i, entry);
+		TAILQ_INSERT_TAIL(to, i, entry);
 	}
+}
+
+void event_table_changed(struct brood *h)
+{
+	move(&h->kept, &h->ready, 1);
+	move(&h->ready, &h->kept, 0);
 }
 
 static void free_list(struct event_list *list)

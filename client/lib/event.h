@@ -75,8 +75,9 @@ void event_tell_promised(struct brood *);
 /* The next kept event for brood_next(); the one shown before is settled. NULL: none. */
 const struct brood_event *event_show(struct brood *);
 
-/* Events kept for this peer get their callbacks after all, now that it has a table. */
-void event_adopt(struct brood_peer *);
+/* A peer or the handle has another table, or none: kept events get their callbacks after all, or those that wait for one
+ * are kept. */
+void event_table_changed(struct brood *);
 
 /* 0, -ENOMEM. In any case event_free_all() is fine. */
 int event_init(struct brood *);

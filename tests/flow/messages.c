@@ -574,6 +574,51 @@ static void test_parent_pauses(void **state)
 	family_end(&f);
 }
 
+static int stop_at_ten(const brood_event *e)
+{
+	const struct diary *d = e->data;
+	if (e->msg && diary_messages(d) == 10)
+		assert_int_equal(brood_on(e->peer, NULL, NULL), 0);
+	return 0;
+}
+
+static int pause_at_ten(const brood_event *e)
+{
+	const struct diary *d = e->data;
+	if (e->msg && diary_messages(d) == 10)
+		assert_int_equal(brood_pause(e->peer, -1, 1), 0);
+	return 0;
+}
+
+/* What a handler changes holds for the very next message, which has come in the same frame. */
+static void stops_at_ten(brood_fn *stop)
+{
+	struct family f = { .d.also = stop };
+	assert_int_equal(brood_connect(&f.b, NULL, NULL), 0);
+	assert_int_equal(brood_spawn(f.b, &f.kid, KID("pour", "16"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
+	until(f.b, diary_messages(&f.d) >= 10);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(brood_process(f.b, 20), 0);
+	assert_int_equal(diary_messages(&f.d), 10);
+	assert_int_equal(brood_on(f.kid, diary_table, &f.d), 0);
+	assert_int_equal(brood_pause(f.kid, -1, 0), 0);
+	until(f.b, f.d.next > 3000);
+	assert_int_equal(f.d.wrong, 0);
+	family_end(&f);
+}
+
+static void test_handler_takes_no_more(void **state)
+{
+	(void)state;
+	stops_at_ten(stop_at_ten);
+}
+
+static void test_handler_pauses(void **state)
+{
+	(void)state;
+	stops_at_ten(pause_at_ten);
+}
+
 static void test_child_pauses(void **state)
 {
 	struct family f = { 0 };
@@ -656,6 +701,8 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_one_kept_message),
 		ON_ALL(test_parent_pauses),
 		ON_ALL(test_child_pauses),
+		ON_ALL(test_handler_takes_no_more),
+		ON_ALL(test_handler_pauses),
 	};
 	return RUN("messages", tests);
 }

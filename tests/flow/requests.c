@@ -209,6 +209,43 @@ static void test_deadline(void **state)
 	family_end(&f);
 }
 
+static void is_answered(struct family *f, int timeout_ms)
+{
+	struct diary d = { 0 };
+	request(f, "echo", timeout_ms, &d);
+	until(f->b, d.n[BROOD_EVENT_REPLY] == 1);
+}
+
+static void is_not_answered(struct family *f, int timeout_ms)
+{
+	struct diary d = { 0 };
+	uint64_t begin = now_ms();
+	request(f, "keep", timeout_ms, &d);
+	ends_with(f, &d, "deadline", -ETIMEDOUT);
+	assert_in_range(now_ms() - begin, (uint64_t)timeout_ms - 1, (uint64_t)timeout_ms + 2000);
+}
+
+/* Requests that follow each other have a place in common, but not their deadlines. */
+static void test_deadlines_in_turn(void **state)
+{
+	struct family f = { 0 };
+	struct diary d = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until(f.b, f.d.n[BROOD_EVENT_READY] == 1);
+	is_answered(&f, PATIENCE_MS);
+	is_not_answered(&f, 50);
+	is_answered(&f, 200);
+	is_not_answered(&f, 500);
+	is_answered(&f, 200);
+	int64_t id = request(&f, "keep", -1, &d);
+	for (uint64_t end = now_ms() + 300; now_ms() < end;)
+		assert_int_equal(brood_process(f.b, 50), 0);
+	assert_int_equal(brood_cancel(f.b, id), 0);
+	ends_with(&f, &d, "cancelled", -ECANCELED);
+	family_end(&f);
+}
+
 static void test_cancel(void **state)
 {
 	struct family f = { 0 };
@@ -695,6 +732,7 @@ int main(int argc, char **argv)
 		ON_ALL(test_10000_outstanding),
 		ON_HOSTS(test_kept_and_forgotten),
 		ON_ALL(test_deadline),
+		ON_ALL(test_deadlines_in_turn),
 		ON_HOSTS(test_cancel),
 		ON_HOSTS(test_cancel_after_the_answer),
 		ON_HOSTS(test_time_left),
