@@ -574,35 +574,38 @@ static void test_parent_pauses(void **state)
 	family_end(&f);
 }
 
-static int stop_at_ten(const brood_event *e)
+static unsigned stop_at;
+
+static int stop(const brood_event *e)
 {
 	const struct diary *d = e->data;
-	if (e->msg && diary_messages(d) == 10)
+	if (e->msg && diary_messages(d) == stop_at)
 		assert_int_equal(brood_on(e->peer, NULL, NULL), 0);
 	return 0;
 }
 
-static int pause_at_ten(const brood_event *e)
+static int pause_(const brood_event *e)
 {
 	const struct diary *d = e->data;
-	if (e->msg && diary_messages(d) == 10)
+	if (e->msg && diary_messages(d) == stop_at)
 		assert_int_equal(brood_pause(e->peer, -1, 1), 0);
 	return 0;
 }
 
 /* What a handler changes holds for the very next message, which has come in the same frame. */
-static void stops_at_ten(brood_fn *stop)
+static void stops_at(brood_fn *how, unsigned at)
 {
-	struct family f = { .d.also = stop };
+	struct family f = { .d.also = how };
+	stop_at = at;
 	assert_int_equal(brood_connect(&f.b, NULL, NULL), 0);
 	assert_int_equal(brood_spawn(f.b, &f.kid, KID("pour", "16"), BROOD_SPAWN(.on = diary_table, .data = &f.d)), 0);
-	until(f.b, diary_messages(&f.d) >= 10);
+	until(f.b, diary_messages(&f.d) >= at);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(brood_process(f.b, 20), 0);
-	assert_int_equal(diary_messages(&f.d), 10);
+	assert_int_equal(diary_messages(&f.d), at);
 	assert_int_equal(brood_on(f.kid, diary_table, &f.d), 0);
 	assert_int_equal(brood_pause(f.kid, -1, 0), 0);
-	until(f.b, f.d.next > 3000);
+	until(f.b, f.d.next > at + 3000);
 	assert_int_equal(f.d.wrong, 0);
 	family_end(&f);
 }
@@ -610,13 +613,15 @@ static void stops_at_ten(brood_fn *stop)
 static void test_handler_takes_no_more(void **state)
 {
 	(void)state;
-	stops_at_ten(stop_at_ten);
+	stops_at(stop, 10); /* behind the child's READY, so that they wait for their turn */
+	stops_at(stop, 20000);
 }
 
 static void test_handler_pauses(void **state)
 {
 	(void)state;
-	stops_at_ten(pause_at_ten);
+	stops_at(pause_, 10);
+	stops_at(pause_, 20000);
 }
 
 static void test_child_pauses(void **state)
