@@ -1,10 +1,10 @@
 /*
  * welcome: who is this, and may it be who it says?
  *
- * Three ways in. A connection that shows nothing gets a new id, but for one that says again what it was not answered; over Unix the kernel says whose it is, over TLS the
- * client's certificate may, over TCP, or TLS without one, the cookie says it is the broker's own user, over FIFOs the
- * directory does. A ticket proves an id: a child that was not adopted, or a process that
- * resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
+ * Three ways in. A connection that shows nothing gets a new id, but for one that says again what it was not answered; over
+ * Unix the kernel says whose it is, over TLS the client's certificate may, over TCP, or TLS without one, the cookie says it
+ * is the broker's own user, over FIFOs the directory does. A ticket proves an id: a child that was not adopted, or a process
+ * that resumes; the newest connection with a valid ticket wins. An adopted channel needs no HELLO at all: its parent said
  * everything, and may say it only of ids we gave it and of its own user.
  *
  * A ticket proves its user, and that its writer had the key of a block of ids. The surprising rule: which process was
