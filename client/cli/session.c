@@ -3,6 +3,7 @@
  * use it have nothing else to do meanwhile.
  */
 #include "session.h"
+#include "output.h"
 #include <brood/pb.h>
 #include <stdio.h>
 
@@ -11,9 +12,12 @@
 
 void session_explain(const char *command, const struct brood_error *error)
 {
-	fprintf(stderr, "brood %s: %s\n", command, error->text);
-	if (error->hint[0])
-		fprintf(stderr, "  %s\n", error->hint);
+	char text[1024], hint[512]; /* it may be the words of somebody far away */
+	output_safe(error->text, text, sizeof text);
+	output_safe(error->hint, hint, sizeof hint);
+	fprintf(stderr, "brood %s: %s\n", command, text);
+	if (hint[0])
+		fprintf(stderr, "  %s\n", hint);
 }
 
 int session_open(const struct cli *cli, brood **ret)
