@@ -702,6 +702,8 @@ struct session *session_new(struct sessions *all, int in_fd, int out_fd, enum pr
 	}
 	s->sink.put = session_put;
 	s->all = all;
+	if (transport != TRANSPORT_CHILD) /* that was a child's first, however late its parent tells of it */
+		s->serial = ++all->serial;
 	s->uid = uid;
 	s->transport = (uint8_t)transport;
 	s->since_ms = (uint32_t)clock_ms();

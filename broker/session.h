@@ -40,6 +40,7 @@ struct session {
 	struct account *account; /* of its user; ACCOUNT_NOBODY's while that is not known */
 	uint32_t notes;          /* bytes of the broker's own that wait in the channel, as counted in the account */
 	uint32_t since_ms;       /* when it came; the lower half of the clock, which is enough for its order */
+	uint64_t serial;         /* those that came later have higher ones; 0: a child's channel */
 	size_t own;              /* LINK: bytes that wait in the channel and are nobody's edge's */
 	uint32_t uid;            /* whom the kernel says it is */
 	uint8_t state;           /* enum session_state */
@@ -90,6 +91,7 @@ struct sessions { /* all, and what they work with */
 	unsigned fds_kept;        /* descriptors that wait in channels */
 	struct event hello_timer;
 	int64_t expires;  /* no certificate of a live session before that, in seconds since 1970 */
+	uint64_t serial;  /* of the one that came last */
 	unsigned n;       /* of all states, ... */
 	unsigned n_links; /* ... and of these with other brokers */
 	int leaving;      /* goodbye was said: an adopted child that comes now hears it, too */

@@ -265,15 +265,26 @@ static int check_ticket(struct welcome *w, struct claim *claim)
 	return id_is_free_or_its_own(claim, registry_find(w->registry, t->id));
 }
 
-/* The newest connection wins. What the older one had not read yet is sent again by those who sent it. */
-static void fence(struct welcome *w, struct process *p)
+/*
+ * The newest connection wins: the one that came last, which need not be the one whose HELLO was read last. What the older one
+ * had not read yet is sent again by those who sent it. 1; 0, and this session was refused.
+ */
+static int fence(struct welcome *w, struct process *p, struct session *s)
 {
-	struct session *old = session_of(p->sink);
+	struct session *old;
+	int is_newest;
 
+	if (p->state != PROCESS_LIVE)
+		return 1;
+	old = session_of(p->sink);
+	is_newest = old->serial < s->serial;
 	log_say(w->log, LOG_SESSION_FENCED, FIELD_ID("id", p->id));
-	old->process = NULL;
-	router_detach(w->router, p);
-	session_refuse(old, "fenced", "a newer connection has this id");
+	if (is_newest) {
+		old->process = NULL;
+		router_detach(w->router, p);
+	}
+	session_refuse(is_newest ? old : s, "fenced", "a newer connection has this id");
+	return is_newest;
 }
 
 static void tell_orphan(struct process *p, uint64_t parent)
@@ -285,7 +296,7 @@ static void tell_orphan(struct process *p, uint64_t parent)
 	note_put(p->sink, FRAME_GONE, &gone.base);
 }
 
-/* The process of this ticket, attached to the session. NULL without memory. */
+/* The process of this ticket, attached to the session. NULL without memory, or if the session was refused. */
 static struct process *resume(struct welcome *w, const struct claim *claim)
 {
 	struct session *s = claim->session;
@@ -293,8 +304,8 @@ static struct process *resume(struct welcome *w, const struct claim *claim)
 
 	if (!p)
 		return life_begin(w->life, claim->ticket.id, claim->uid, claim->hello->title, s->transport, &s->sink);
-	if (p->state == PROCESS_LIVE)
-		fence(w, p);
+	if (!fence(w, p, s))
+		return NULL;
 	registry_entitle(p, claim->hello->title);
 	take_guests(p, claim->hello); /* before those who wait are looked at again, as its parent may */
 	registry_relate(p, claim->parent);
@@ -427,8 +438,8 @@ static struct process *greet_again(struct welcome *w, const struct claim *claim)
 	struct session *s = claim->session;
 	struct process *p = claim->again;
 
-	if (p->state == PROCESS_LIVE)
-		fence(w, p);
+	if (!fence(w, p, s))
+		return NULL;
 	life_return(w->life, p, claim->uid, s->transport, &s->sink);
 	return p;
 }

@@ -588,6 +588,32 @@ static void expect_not_back(struct wire *parent, uint64_t id)
 	wire_expect_gone(parent, id, BROOD__WHY__WHY_NOBODY);
 }
 
+/* What counts is who came last, not whose HELLO was read last. */
+static void test_an_older_connection_speaks_late(void **state)
+{
+	uint8_t ticket[TICKET_SIZE];
+	Brood__Hello hello = BROOD__HELLO__INIT;
+	struct wire parent, child, older, newer;
+
+	(void)state;
+	wire_open(&parent, &broker, 1);
+	adopt(&parent, 0, &child);
+	mint(&parent, child.id, ticket);
+	wire_connect(&older, broker.socket);
+	resume(&newer, ticket);
+	wire_expect_refused(&child, "fenced");
+	hello.level = 1;
+	hello.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
+	wire_say(&older, FRAME_HELLO, &hello.base, -1);
+	wire_expect_refused(&older, "fenced");
+	wire_data(&newer, parent.id, 1, "still here");
+	wire_expect_data(&parent, newer.id, "still here");
+	wire_close(&older);
+	wire_close(&child);
+	wire_leave(&newer);
+	wire_leave(&parent);
+}
+
 /* What they said before they died may come late, on a connection that was not accepted in time. */
 static void test_the_dead_do_not_come_back(void **state)
 {
@@ -1032,6 +1058,7 @@ int main(void)
 		cmocka_unit_test(test_the_same_hello_again),
 		cmocka_unit_test(test_a_hello_before_the_ticket),
 		cmocka_unit_test(test_newest_ticket_fences_the_older_session),
+		cmocka_unit_test(test_an_older_connection_speaks_late),
 		cmocka_unit_test(test_adoption_without_descriptor),
 		cmocka_unit_test(test_adoption_is_denied),
 		cmocka_unit_test(test_forged_tickets_are_denied),
