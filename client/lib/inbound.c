@@ -409,7 +409,7 @@ static unsigned run_messages(struct brood *h)
 {
 	struct remote *r = h->cursor.remote;
 	unsigned n = 0;
-	if (!r->peer || r->peer->inside || r->peer->paused || r->fin_received || !event_may_call(h) ||
+	if (!peer_of(r) || r->peer->inside || r->peer->paused || r->fin_received || !event_may_call(h) ||
 	    h->cursor.sequence != r->in.next)
 		return 0;
 	const struct brood_peer *table = event_table(r->peer);
@@ -434,7 +434,7 @@ static void not_taken(struct remote *r, uint64_t sequence)
 /* The last that had to do with it may have been given back by the item before; who sends is somebody all the same. */
 static int has_peer(struct remote *r)
 {
-	if (r->peer || peer_new(r->h, PEER_PROCESS, r))
+	if (peer_of(r) || peer_new(r->h, PEER_PROCESS, r))
 		return 1;
 	pump_spoil(r->h);
 	return 0;
@@ -496,7 +496,7 @@ int inbound_run(struct brood *h)
 static struct remote *sender(struct brood *h, uint64_t id)
 {
 	struct remote *r = remote_find(h, id);
-	if (r && r->peer)
+	if (r && peer_of(r))
 		return r;
 	struct brood_peer *p = r ? peer_new(h, PEER_PROCESS, r) : names_stranger(h, id);
 	return p ? p->remote : NULL;

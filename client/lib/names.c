@@ -411,7 +411,7 @@ struct brood_peer *names_stranger(struct brood *h, uint64_t id)
 static struct brood_peer *find_process(struct brood *h, uint64_t id)
 {
 	struct remote *r = remote_find(h, id);
-	if (r && r->peer)
+	if (r && peer_of(r))
 		return r->peer;
 	if (!r)
 		return names_stranger(h, id);

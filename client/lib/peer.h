@@ -24,6 +24,13 @@ static inline void peer_unref(struct brood_peer *p)
 		peer_free(p);
 }
 
+/* Who is this process to the program; NULL: nobody. A name that has another holder now only hears what became of what it
+ * sent. */
+static inline struct brood_peer *peer_of(const struct remote *r)
+{
+	return r->peer && r->peer->remote == r ? r->peer : NULL;
+}
+
 /* The program gets it. */
 void peer_own(struct brood_peer *);
 /* It is not alive any more: no event will be posted for it. Twice is fine. */

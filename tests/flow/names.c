@@ -42,6 +42,8 @@ static void connect_now(struct family *f)
 	assert_int_equal(brood_sync(f->b, PATIENCE_MS), 0);
 }
 
+#define until_both(f, g, condition) until_by(condition, (poll_once((f)->b), poll_once((g)->b)))
+
 /* ---- taking names ------------------------------------------------------------------------------------------------ */
 
 static void test_taken(void **state)
@@ -251,9 +253,33 @@ static void test_unregister(void **state)
 	family_end(&f);
 }
 
-/* ---- addresses --------------------------------------------------------------------------------------------------- */
+/* What the holder says when it is none any more does not come from the name, and its address is not the name's. */
+static void test_former_holder_speaks(void **state)
+{
+	struct family f = { 0 }, g = { 0 };
+	brood_peer *former;
+	(void)state;
+	connect_now(&f);
+	connect_now(&g);
+	assert_int_equal(brood_register(f.b, "one"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(brood_find(g.b, &g.kid, "one", BROOD_FIND(.on = diary_table, .data = &g.d)), 0);
+	until(g.b, g.d.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(brood_find(f.b, &f.kid, info_of(brood_self(g.b)).address, NULL), 0);
+	assert_int_equal(brood_unregister(f.b, NULL), 0);
+	until_both(&f, &g, g.d.n[BROOD_EVENT_DISCONNECT] == 1);
+	assert_int_equal(brood_send(f.kid, BROOD_TEXT("late")), 0);
+	until_both(&f, &g, g.me.n[BROOD_EVENT_MESSAGE] + g.d.n[BROOD_EVENT_MESSAGE] == 1);
+	assert_string_equal(g.d.order, "RD");
+	assert_string_equal(g.me.order, "Rm");
+	assert_int_equal(brood_find(g.b, &former, info_of(brood_self(f.b)).address, NULL), 0);
+	assert_ptr_equal(former, g.me.peer);
+	assert_ptr_not_equal(former, g.kid);
+	family_end(&g);
+	family_end(&f);
+}
 
-#define until_both(f, g, condition) until_by(condition, (poll_once((f)->b), poll_once((g)->b)))
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static int greet(const brood_event *e)
 {
@@ -552,6 +578,7 @@ int main(int argc, char **argv)
 		ON_ALL(test_holder_changes),
 		ON_ALL(test_holder_dies_with_messages),
 		ON_UNIX(test_unregister),
+		ON_UNIX(test_former_holder_speaks),
 		ON_ALL(test_find_by_address),
 		ON_UNIX(test_unknown_address),
 		ON_ALL(test_join_by_name),
