@@ -52,7 +52,7 @@ struct keeper {
 	struct order *order;
 	uint64_t number;
 	struct child_kept kept;
-	char user[256]; /* for whom, "user@node" */
+	char user[POLICY_USER]; /* for whom, "user@node" */
 	struct strand *strands;
 	size_t n_strands;
 	struct timer lease;

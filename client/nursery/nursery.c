@@ -86,9 +86,8 @@ static int employ(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 {
 	struct member *m = calloc(1, sizeof(*m));
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = m };
-	char user[256];
-	snprintf(user, sizeof(user), "%s@%s", who->user, who->node);
-	if (!m || !(m->keeper = keeper_new(msg, spawn, o, user, n->address))) {
+	char user[POLICY_USER];
+	if (!m || !(m->keeper = keeper_new(msg, spawn, o, policy_user(who, user), n->address))) {
 		free(m);
 		return -ENOMEM;
 	}
@@ -157,12 +156,11 @@ static void take_signal(const struct nursery *n, brood_msg *msg, const Brood__Co
 	const Brood__Nursery__Signalled done = BROOD__NURSERY__SIGNALLED__INIT;
 	const Brood__Nursery__Signal *m = brood_msg_pb(msg, &brood__nursery__signal__descriptor);
 	struct fault why;
-	char user[256];
-	snprintf(user, sizeof(user), "%s@%s", who->user, who->node);
+	char user[POLICY_USER];
 	if (!m) {
 		fault_set(&why, "control.malformed", "what was asked for cannot be read");
 		refuse(msg, &why);
-	} else if (signal_one(n, m, user, &why) < 0) {
+	} else if (signal_one(n, m, policy_user(who, user), &why) < 0) {
 		refuse(msg, &why);
 	} else {
 		(void)brood_reply_pb(msg, &done.base);

@@ -35,16 +35,21 @@ static int is_me(const Brood__Control__Identity *who, const char *node)
 	return strcmp(who->node, node) == 0 && who->uid == (uint32_t)getuid();
 }
 
+const char *policy_user(const Brood__Control__Identity *who, char to[POLICY_USER])
+{
+	snprintf(to, POLICY_USER, "%s@%s", who->user, who->node);
+	return to;
+}
+
 /* As in the broker's policy, "*" is everybody of this node and nobody of another. */
 static int is_for(const struct program *p, const Brood__Control__Identity *who, const char *node)
 {
 	int here = strcmp(who->node, node) == 0;
-	char full[512], any[256];
+	char full[POLICY_USER], any[POLICY_USER];
 	if (!p->principals)
 		return is_me(who, node);
-	snprintf(full, sizeof(full), "%s@%s", who->user, who->node);
 	snprintf(any, sizeof(any), "*@%s", who->node);
-	return settings_has_word(p->principals, "*@*") || settings_has_word(p->principals, full) ||
+	return settings_has_word(p->principals, "*@*") || settings_has_word(p->principals, policy_user(who, full)) ||
 	       settings_has_word(p->principals, any) ||
 	       (here && (settings_has_word(p->principals, "*") || settings_has_word(p->principals, who->user)));
 }

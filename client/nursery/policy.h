@@ -20,6 +20,10 @@ struct order { /* a Spawn that was allowed, as arguments of brood_spawn(); free 
 	struct brood_spawn_options options; /* points to all that */
 };
 
+#define POLICY_USER 256
+
+/* "user@node": whom `for` names, and the broker knows him by. Returns `to`. */
+const char *policy_user(const Brood__Control__Identity *, char to[POLICY_USER]);
 /* 0 and *ret, or why not: spawn.unknown, spawn.denied, argument, memory. own_uid, node: the nursery's. */
 int policy_judge(const struct settings *, const Brood__Control__Identity *who, const Brood__Nursery__Spawn *,
 		 const char *node, struct order **ret, struct fault *why);
