@@ -344,8 +344,8 @@ static void test_leaving_is_not_a_race(void **state)
 		char why[256];
 		int fd;
 
-		start_private(&b, "20");
-		usleep((useconds_t)(15000 + i * 500));
+		start_private(&b, "30");
+		usleep((useconds_t)(i * 1500)); /* 0 to 43 ms: at first it is there, in the end it is gone */
 		assert_int_equal(address_parse(b.socket, &a, why, sizeof(why)), 0);
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (connect(fd, (struct sockaddr *)&a.sockaddr, a.length) == 0) {

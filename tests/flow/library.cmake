@@ -14,6 +14,7 @@ endfunction()
 library_flow(messages)
 library_flow(requests)
 library_flow(descriptors)
+set_tests_properties(flow.descriptors PROPERTIES RUN_SERIAL ON) # as flow.broker_descriptors
 library_flow(endings)
 library_flow(abroad)
 library_flow(far)
