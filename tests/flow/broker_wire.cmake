@@ -23,6 +23,7 @@ brood_wire(broker_why)
 brood_wire(broker_configured)
 target_include_directories(flow_broker_configured PRIVATE ${PROJECT_SOURCE_DIR}/broker) # confine.h
 brood_wire(broker_fifo)
+set_tests_properties(flow.broker_fifo PROPERTIES RESOURCE_LOCK pipes) # a user may have 64 MiB in pipes of their full size
 brood_wire(broker_links)
 
 # Sanitizers have an allocator of their own, which cannot be counted this way.

@@ -387,7 +387,7 @@ static void test_timeout(void **state)
 	uint64_t begin = now_ms();
 	begin_with(&f, KID("worker"), &(struct brood_spawn_options){ .timeout_ms = 300 });
 	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
-	assert_in_range(now_ms() - begin, 299, 5000);
+	assert_in_range(now_ms() - begin, 299, 20000);
 	assert_non_null(strstr(f.d.exit_text, "after its timeout of 300 ms"));
 	killed_by(&f, SIGTERM, BROOD_BY_TIMEOUT);
 }
@@ -558,7 +558,7 @@ static void test_stolen_status(void **state)
 /* On another host those who ignore SIGTERM have their grace. */
 static void all_dead_within_a_second(const long *pids, size_t n)
 {
-	const uint64_t most = flow_host ? 2000 + 1000 : 1000;
+	const uint64_t most = (flow_host ? 2000 : 0) + 1000 + BUSY_MS;
 	uint64_t begin = now_ms();
 	for (size_t i = 0; i < n; i++)
 		until_polled(NULL, process_is_dead((pid_t)pids[i]));

@@ -14,6 +14,7 @@
 #include <signal.h>
 
 #define PATIENCE_MS 20000 /* much longer than anything takes; a wait that ends here is a failure */
+#define BUSY_MS 4000      /* what a machine that has too much to do may add to a time that was promised */
 
 uint64_t now_ms(void);
 void nap(void); /* a millisecond */

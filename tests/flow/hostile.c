@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EPOCH (1ull << 32)
@@ -348,7 +349,7 @@ static void test_bombs(void **state)
 		memcpy(doubled + i, "\x0a\x01x", 3);
 		memcpy(unknown + i, "\x7a\x01x", 3);
 	}
-	uint64_t begin = now_ms();
+	clock_t begin = clock(); /* of the processor: others may use it, too */
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		const struct frame f = { .kind = (uint8_t)kinds[i] };
 		assert_int_equal(raw_send(s->fd, &f, doubled, sizeof doubled), 0);
@@ -356,7 +357,7 @@ static void test_bombs(void **state)
 		assert_int_equal(raw_send(s->fd, &f, unknown, sizeof unknown), 0);
 		check_alive(s);
 	}
-	assert_true(now_ms() - begin < 2000);
+	assert_true(clock() - begin < 2 * CLOCKS_PER_SEC);
 	stage_end(s);
 }
 

@@ -59,4 +59,4 @@ target_sources(flow_links PRIVATE hosts.c)
 target_compile_options(flow_links PRIVATE "SHELL:-iquote ${PROJECT_SOURCE_DIR}/client/lib") # it opens its names, which programs cannot
 library_flow(why)
 library_flow(crowd)
-set_tests_properties(flow.crowd PROPERTIES TIMEOUT 300)
+set_tests_properties(flow.crowd PROPERTIES TIMEOUT 300 RESOURCE_LOCK pipes)

@@ -43,10 +43,10 @@ static void test_pull_waits_as_long_as_told(void **state)
 	assert_int_equal(brood_connect(&f.b, NULL, NULL), 0);
 	uint64_t begin = now_ms();
 	assert_int_equal(brood_next(f.b, &e, 60), 0);
-	assert_in_range(now_ms() - begin, 59, 2000);
+	assert_in_range(now_ms() - begin, 59, 20000);
 	begin = now_ms();
 	assert_int_equal(brood_process(f.b, 60), 0);
-	assert_in_range(now_ms() - begin, 59, 2000);
+	assert_in_range(now_ms() - begin, 59, 20000);
 	assert_int_equal(brood_next(f.b, NULL, 0), -EINVAL);
 	family_end(&f);
 }
@@ -77,7 +77,7 @@ static void test_poll(void **state)
 	assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), 80, diary_write, &late) > 0);
 	poll_until(&f, &late.n[BROOD_EVENT_REPLY], 1); /* its deadline wakes the loop */
 	assert_string_equal(late.error, "deadline");
-	assert_in_range(now_ms() - begin, 79, 2000);
+	assert_in_range(now_ms() - begin, 79, 20000);
 	say(f.kid, "stream", "1000 1000");
 	poll_until(&f, &f.d.n[BROOD_EVENT_MESSAGE], 1000);
 	assert_int_equal(brood_kill(f.kid, 0, 0), 0);

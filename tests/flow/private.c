@@ -255,7 +255,7 @@ static void test_nobody_answers(void **state)
 	assert_true(listener >= 0);
 	uint64_t begin = now_ms();
 	expect_failure(NULL, 0, "broker.absent", &f);
-	assert_in_range(now_ms() - begin, 4000, 8000);
+	assert_in_range(now_ms() - begin, 4000, 20000);
 	snprintf(pid, sizeof pid, "pid %ld", (long)getpid());
 	assert_non_null(strstr(f.me.text, pid));
 	assert_non_null(strstr(f.me.text, x->address));
@@ -408,7 +408,7 @@ static void test_terminated_under_load(void **state)
 	uint64_t begin = now_ms();
 	assert_int_equal(kill(x->broker, SIGTERM), 0);
 	send_until(all, begin + PATIENCE_MS, x, &status);
-	assert_in_range(now_ms() - begin, 0, 6000);
+	assert_in_range(now_ms() - begin, 0, 5000 + BUSY_MS);
 	assert_int_equal(status, 0);
 	for (int i = 0; i < SENDERS; i++) {
 		assert_true(brood_run(all[i].f.b) < 0);

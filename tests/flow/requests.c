@@ -204,7 +204,7 @@ static void test_deadline(void **state)
 	uint64_t begin = now_ms();
 	request(&f, "keep", 50, &d);
 	ends_with(&f, &d, "deadline", -ETIMEDOUT);
-	assert_in_range(now_ms() - begin, 49, 2000);
+	assert_in_range(now_ms() - begin, 49, 20000);
 	late_answer_is_ignored(&f, &d);
 	family_end(&f);
 }
@@ -222,7 +222,7 @@ static void is_not_answered(struct family *f, int timeout_ms)
 	uint64_t begin = now_ms();
 	request(f, "keep", timeout_ms, &d);
 	ends_with(f, &d, "deadline", -ETIMEDOUT);
-	assert_in_range(now_ms() - begin, (uint64_t)timeout_ms - 1, (uint64_t)timeout_ms + 2000);
+	assert_in_range(now_ms() - begin, (uint64_t)timeout_ms - 1, (uint64_t)timeout_ms + BUSY_MS);
 }
 
 /* Requests that follow each other have a place in common, but not their deadlines. */

@@ -594,7 +594,7 @@ static void test_grandchild_holds_stdout(void **state)
 	assert_string_equal(f.d.output[1].text, "mine");
 	assert_int_equal(f.d.n[BROOD_EVENT_CLOSE], 0);
 	family_closes(&f);
-	assert_in_range(now_ms() - begin, 80, 1500);
+	assert_in_range(now_ms() - begin, 80, 20000);
 	assert_string_equal(f.d.order, "SoDEoC");
 	assert_int_equal(f.d.output[1].ends, 1);
 	family_end(&f);
@@ -607,7 +607,7 @@ static void test_grandchild_floods_stdout(void **state)
 	plain_begin(&f, PLAIN("leave-flood"), .stdio = OUT, .linger_ms = 100);
 	uint64_t begin = now_ms();
 	family_closes(&f);
-	assert_in_range(now_ms() - begin, 80, 5000);
+	assert_in_range(now_ms() - begin, 80, 20000);
 	assert_int_equal(f.d.n[BROOD_EVENT_EXIT], 1);
 	assert_true(f.d.output[1].bytes > 4);
 	assert_int_equal(f.d.output[1].ends, 1);

@@ -312,7 +312,7 @@ static void live_in_storm(void)
 	assert_true(brood_request(f.kid, BROOD_MSG("keep", NULL, 0), 50, diary_write, &late) > 0);
 	until(f.b, late.n[BROOD_EVENT_REPLY] == 1);
 	assert_string_equal(late.error, "deadline");
-	assert_in_range(now_ms() - since, 49, 5000);
+	assert_in_range(now_ms() - since, 49, 20000);
 	say(f.kid, "release", "");
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
 	assert_int_equal(brood_kill(f.kid, 0, 0), 0);
@@ -322,7 +322,7 @@ static void live_in_storm(void)
 	assert_int_equal(brood_connect(&other, NULL, NULL), 0);
 	since = now_ms();
 	assert_int_equal(brood_next(other, &e, 50), 0); /* waits as long as told */
-	assert_in_range(now_ms() - since, 49, 5000);
+	assert_in_range(now_ms() - since, 49, 20000);
 	brood_close(other);
 }
 

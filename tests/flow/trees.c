@@ -26,18 +26,18 @@ static void test_the_leader_goes_first(void **state)
 	struct family f = { 0 };
 	pid_t pids[2];
 	((struct fixture *)*state)->orphans = 2;
-	begin_stubborn(&f, 600, pids);
+	begin_stubborn(&f, 3000, pids);
 	uint64_t begin = now_ms();
 	assert_int_equal(brood_kill(f.kid, 0, BROOD_TREE | BROOD_THEN_KILL), 0);
 	family_closes(&f);
-	assert_true(now_ms() - begin < 500);
+	assert_true(now_ms() - begin < 2900);
 	assert_int_equal(f.d.exit.signo, SIGTERM);
 	assert_int_equal(brood_kill(f.kid, SIGKILL, BROOD_TREE), -ESRCH);
 	assert_false(process_is_dead(pids[0]) || process_is_dead(pids[1]));
 	brood_release(f.kid);
 	until_by(process_is_dead(pids[0]) && process_is_dead(pids[1]),
 		 (void)brood_process(f.b, left_ > 50 ? 50 : left_));
-	assert_in_range(now_ms() - begin, 590, 5000);
+	assert_in_range(now_ms() - begin, 2990, 20000);
 	family_end(&f);
 }
 
@@ -72,7 +72,7 @@ static void test_close_with_a_tail(void **state)
 	uint64_t begin = now_ms();
 	family_end(&f);
 	until_polled(NULL, process_is_dead(pids[0]) && process_is_dead(pids[1]));
-	assert_true(now_ms() - begin < 2000);
+	assert_true(now_ms() - begin < 20000);
 }
 
 /* Without the end of the grace they live on, as SIGTERM is all that was asked for. */
