@@ -2,6 +2,7 @@
  * crew: see crew.h. Everybody dies with the director (PR_SET_PDEATHSIG), however it ends.
  */
 #include "crew.h"
+#include "free_port.h"
 #include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -14,26 +15,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Free now. Outside of the range from which the kernel gives ports to those who dial, lest one of them takes it while the
- * broker is dead. */
-static unsigned free_port(void)
-{
-	static unsigned port;
-	if (!port)
-		port = 20000 + (unsigned)getpid() % 10000;
-	for (unsigned i = 0; i < 1000; i++) {
-		struct sockaddr_in a = { .sin_family = AF_INET,
-					 .sin_port = htons((uint16_t)++port),
-					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		int rc = bind(fd, (struct sockaddr *)&a, sizeof(a));
-		close(fd);
-		if (rc == 0)
-			return port;
-	}
-	return 0;
-}
 
 int crew_init(struct crew *c, int with_tls)
 {

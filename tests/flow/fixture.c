@@ -5,6 +5,7 @@
  * the broker (it changes no credentials, and the thread that started it is the test's only one).
  */
 #include "fixture.h"
+#include "free_port.h"
 #include "papers.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -48,18 +49,6 @@ static int complain(const struct fixture *f, const char *what)
 	fprintf(stderr, "fixture: %s; the broker's log:\n", what);
 	show_log(f);
 	return -1;
-}
-
-/* A port that is free now. Somebody may take it before the broker does; then the broker says so and the test fails. */
-static unsigned free_port(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t n = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(fd, (struct sockaddr *)&a, n) < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
-		a.sin_port = 0;
-	close(fd);
-	return ntohs(a.sin_port);
 }
 
 static int listens(const struct fixture *f)

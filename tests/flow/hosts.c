@@ -2,6 +2,7 @@
  * hosts: see hosts.h. The forwarder is a process of its own, so that it goes on while the test waits.
  */
 #include "hosts.h"
+#include "free_port.h"
 #include "papers.h"
 #include "test.h"
 #include <arpa/inet.h>
@@ -32,26 +33,6 @@ static const char *const state_files[] = { "lock", "epoch", "key", "cookie", "ab
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
-}
-
-/*
- * Nobody's, and none that the kernel gives to those who connect: who dials such a port while nobody listens there may get it
- * as its own, and talk to itself.
- */
-static unsigned free_port(void)
-{
-	static unsigned next;
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int rc = -1;
-	next = next ? next : 20000 + (unsigned)getpid() * 16 % 12000;
-	while (rc < 0) {
-		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		next = next < 31999 ? next + 1 : 20000;
-		a.sin_port = htons((uint16_t)next);
-		rc = bind(fd, (struct sockaddr *)&a, sizeof a);
-		close(fd);
-	}
-	return next;
 }
 
 #ifdef BROOD_TLS
