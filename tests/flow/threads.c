@@ -66,7 +66,7 @@ static void *raise_kids(void *data)
 {
 	struct nursery *n = data;
 	uintptr_t wrong = 0;
-	uint64_t end = now_ms() + PATIENCE_MS;
+	uint64_t end = now_ms() + 3 * PATIENCE_MS; /* they are many */
 	pthread_barrier_wait(n->begin);
 	if (brood_connect(&n->b, NULL, NULL) < 0)
 		return (void *)1;
