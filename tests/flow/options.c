@@ -156,6 +156,8 @@ static void test_limits(void **state)
 	expect_output("123 123 0 0", PLAIN("limits"),
 		      .limits = BROOD_LIMITS({ RLIMIT_NOFILE, 123 }, { RLIMIT_CORE, 0 }));
 	plain_begin(&f, BROOD_ARGV("sh", "-c", "while :; do :; done"), .limits = BROOD_LIMITS({ RLIMIT_CPU, 1 }));
+	for (uint64_t end = now_ms() + 3 * PATIENCE_MS; !f.d.n[BROOD_EVENT_CLOSE] && now_ms() < end;)
+		(void)brood_process(f.b, 1000); /* others want to compute, too */
 	family_closes(&f);
 	assert_int_equal(f.d.exit.cause, BROOD_SIGNALED);
 	assert_true(f.d.exit.user_us + f.d.exit.system_us > 100000); /* the kernel counts it by samples */
@@ -191,7 +193,7 @@ static void test_text_of_a_timeout(void **state)
 	plain_begin(&f, BROOD_ARGV("sleep", "1000"), .timeout_ms = 60);
 	family_closes(&f);
 	assert_string_equal(f.d.exit_text, "killed by signal 15 (Terminated) after its timeout of 60 ms");
-	assert_in_range(f.d.exit.wall_ms, 59, 5000);
+	assert_in_range(f.d.exit.wall_ms, 59, 20000);
 	family_end(&f);
 }
 
