@@ -27,6 +27,14 @@ uint64_t handle_now(void)
 	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
+uint64_t handle_awake(struct brood *h)
+{
+	uint64_t now = handle_now(), passed = now - h->looked_at;
+	h->awake += passed < HANDLE_AWAKE_MS ? passed : HANDLE_AWAKE_MS;
+	h->looked_at = now;
+	return h->awake;
+}
+
 #define SOONER_MS 50u
 
 static void watch(struct brood *h, struct source *s)

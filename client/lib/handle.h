@@ -73,9 +73,9 @@ struct remote {
 	struct event_list confirms;              /* to be told when their items were consumed, by sequence */
 	int want_drain;                          /* -EAGAIN was said */
 	uint64_t seen_acked, seen_at;            /* watch: how far it was, and when that was new */
-	uint64_t gap_next, gap_at;               /* watch: from where on items were missing, and when that was new */
-	uint64_t sent, received;                 /* messages */
-	struct brood_peer *peer;                 /* gets its events; NULL: none (any more) */
+	uint64_t gap_next, gap_at; /* watch: from where on items were missing, and when that was new (handle_awake()) */
+	uint64_t sent, received;   /* messages */
+	struct brood_peer *peer;   /* gets its events; NULL: none (any more) */
 	LIST_HEAD(, request) requests;
 	UT_hash_handle hh;
 };
@@ -231,7 +231,8 @@ struct link {
 	int autostart, started;
 	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */
-	uint64_t give_up;      /* when trying ends */
+	uint64_t answer_by;    /* CONNECTING, GREETING: when this connection is given up, as of handle_awake() */
+	uint64_t give_up;      /* when trying ends; the same */
 	int greeted;           /* there was somebody at the address before ... */
 	int deserted;          /* ... and the last time nobody was */
 	int resuming;          /* there was a connection, and there shall be one again ... */
@@ -272,8 +273,9 @@ struct brood {
 	int flushed;                /* by exit(3) */
 	int (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
 	int epoll_fd, wake_fd, timer_fd;
-	uint64_t timer_due; /* what timer_fd is set to; UINT64_MAX: nothing */
-	int foreign;        /* somebody else's loop waits for epoll_fd */
+	uint64_t timer_due;        /* what timer_fd is set to; UINT64_MAX: nothing */
+	uint64_t awake, looked_at; /* handle_awake(), as of so much of handle_now() */
+	int foreign;               /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
 	struct timer watch;  /* of streams that stand still */
 	struct timer sooner; /* sources that are not watched yet are tried again */
@@ -340,6 +342,13 @@ int handle_new_bare(struct brood **ret);
 
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);
+
+/*
+ * Milliseconds that this handle saw pass, for patience with others: while the machine slept, or this process was stopped,
+ * nobody could answer it. From one look to the next HANDLE_AWAKE_MS count at most, so who waits looks more often than that.
+ */
+#define HANDLE_AWAKE_MS 1000u
+uint64_t handle_awake(struct brood *);
 
 /*
  * Watch a source for these events instead of those before; 0: not any more, as it must be before its descriptor is closed.

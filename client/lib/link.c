@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
+#define LOOK_MS 500u     /* so often it is looked how much of that has passed */
 #define CHILD_IDS 64     /* ids asked for at once */
 #define BACK_OFF_MS 5u   /* before the first try to get back, doubled from one to the next ... */
 #define BACK_OFF_MOST_MS 1000u
@@ -42,6 +43,25 @@
 #define SLAB_SIZE (2 * SLAB_HELPING)
 
 static void dial_again(struct timer *);
+
+static int is_patient(struct brood *h)
+{
+	return handle_awake(h) < h->link.give_up;
+}
+
+/* Its timer rings at `until` (as of handle_awake()), or earlier. */
+static void look_again(struct brood *h, uint64_t until)
+{
+	uint64_t now = handle_awake(h), left = until > now ? until - now : 0;
+	timer_arm(&h->timers, &h->link.timer, handle_now() + (left < LOOK_MS ? left : LOOK_MS));
+}
+
+/* Somebody is there, and has so long to answer. */
+static void await_answer(struct brood *h)
+{
+	h->link.answer_by = handle_awake(h) + PATIENCE_MS;
+	look_again(h, h->link.answer_by);
+}
 
 /* ---- where the broker is ----------------------------------------------------------------------------------------- */
 
@@ -293,7 +313,7 @@ static void greet(struct brood *h, int in_fd, int out_fd)
 		fail(h, "memory", "out of memory for TLS", -ENOMEM);
 		return;
 	}
-	timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
+	await_answer(h);
 	if (!l->inherited)
 		say_hello(h, CHILD_IDS);
 }
@@ -352,15 +372,15 @@ static void dial_failed(struct brood *h, int code)
 	struct link *l = &h->link;
 	int absent = code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET;
 	l->deserted = code == -ENOENT || code == -ECONNREFUSED;
-	if (code == -EAGAIN && handle_now() < l->give_up) {
+	if (code == -EAGAIN && is_patient(h)) {
 		try_later(h, 5);
-	} else if (absent && l->autostart && handle_now() < l->give_up) {
+	} else if (absent && l->autostart && is_patient(h)) {
 		int rc = l->started || l->starter.fd >= 0 ? 0 : start_private_broker(h);
 		if (rc < 0)
 			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
 		else
 			try_later(h, 3);
-	} else if ((l->resuming || l->greeted) && handle_now() < l->give_up) {
+	} else if ((l->resuming || l->greeted) && is_patient(h)) {
 		try_to_get_back(h);
 	} else {
 		const char *name = l->resuming ? "broker.lost" : "broker.absent";
@@ -379,7 +399,7 @@ static void greet_if_trusted(struct brood *h)
 		code = trust_socket(l->address + strlen("unix:"), l->source.fd, why, sizeof(why));
 	if (code == 0) {
 		greet(h, l->source.fd, l->source.fd);
-	} else if (l->resuming && handle_now() < l->give_up) {
+	} else if (l->resuming && is_patient(h)) {
 		disconnect(h);
 		try_to_get_back(h);
 	} else {
@@ -445,7 +465,7 @@ static void connect_to(struct brood *h, const struct address *a)
 	handle_watch(h, &l->source, pending ? EPOLLOUT : EPOLLIN);
 	if (pending) {
 		l->state = LINK_CONNECTING;
-		timer_arm(&h->timers, &l->timer, handle_now() + PATIENCE_MS);
+		await_answer(h);
 	} else {
 		greet_if_trusted(h);
 	}
@@ -463,7 +483,7 @@ static void resolve_now(struct brood *h, const struct address *a)
 	l->state = LINK_RESOLVING;
 	l->resolver.fd = l->tls_api->resolve_fd(l->resolving);
 	handle_watch(h, &l->resolver, EPOLLIN);
-	timer_arm(&h->timers, &l->timer, l->give_up);
+	look_again(h, l->give_up);
 }
 
 static void resolver_ready(struct source *s, unsigned events)
@@ -529,7 +549,7 @@ static long lock_holder(const struct link *l)
 static void lost_patience(struct brood *h)
 {
 	struct fault f;
-	if (h->link.resuming && handle_now() < h->link.give_up) {
+	if (h->link.resuming && is_patient(h)) {
 		disconnect(h);
 		try_to_get_back(h);
 		return;
@@ -544,16 +564,26 @@ static void lost_patience(struct brood *h)
 	link_fail(h, &f);
 }
 
+static void look_for_answer(struct brood *h)
+{
+	if (handle_awake(h) < h->link.answer_by)
+		look_again(h, h->link.answer_by);
+	else
+		lost_patience(h);
+}
+
 static void dial_again(struct timer *t)
 {
 	struct link *l = (struct link *)(void *)((char *)t - offsetof(struct link, timer));
 	struct brood *h = handle_of(l);
 	if (l->state == LINK_DIALING)
 		dial_now(h);
+	else if (l->state == LINK_RESOLVING && is_patient(h))
+		look_again(h, l->give_up);
 	else if (l->state == LINK_RESOLVING)
 		fail(h, "broker.absent", "the resolver does not answer for the host of the broker", -ETIMEDOUT);
 	else if (l->state == LINK_CONNECTING || l->state == LINK_GREETING)
-		lost_patience(h);
+		look_for_answer(h);
 }
 
 static void connect_finished(struct brood *h)
@@ -576,7 +606,7 @@ void link_need(struct brood *h)
 	struct link *l = &h->link;
 	if (l->state != LINK_IDLE)
 		return;
-	l->give_up = handle_now() + PATIENCE_MS;
+	l->give_up = handle_awake(h) + PATIENCE_MS;
 	l->back_off = BACK_OFF_MS;
 	if (!l->inherited) {
 		l->state = LINK_DIALING;
@@ -686,18 +716,18 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
  * The broker has my id in its care, and would know me again. But for who accepts and then closes, each time, the patience
  * ends as for who does not accept.
  */
-static int may_come_back(const struct brood *h)
+static int may_come_back(struct brood *h)
 {
 	const struct link *l = &h->link;
-	int too_late = l->resuming && handle_now() >= l->give_up;
+	int too_late = l->resuming && !is_patient(h);
 	return l->id && l->ticket_size && *l->address && !h->stopping && !too_late && !(h->flags & BROOD_NO_RECONNECT);
 }
 
 /* It ended before it knew me: it was about to leave, or died. Another may come, or be started. */
-static int may_greet_again(const struct brood *h)
+static int may_greet_again(struct brood *h)
 {
 	const struct link *l = &h->link;
-	return l->state == LINK_GREETING && !l->inherited && handle_now() < l->give_up &&
+	return l->state == LINK_GREETING && !l->inherited && is_patient(h) &&
 	       (l->autostart || !(h->flags & BROOD_NO_RECONNECT));
 }
 
@@ -710,7 +740,7 @@ static void get_back(struct brood *h)
 	int was_up = l->state == LINK_UP && !unheard;
 	disconnect(h);
 	if (!l->resuming) {
-		l->give_up = handle_now() + l->reconnect_ms;
+		l->give_up = handle_awake(h) + l->reconnect_ms;
 		l->back_off = BACK_OFF_MS;
 	}
 	l->resuming = 1;
@@ -728,6 +758,14 @@ static void get_back(struct brood *h)
 		try_to_get_back(h);
 }
 
+/* It may be otherwise the next time: there is room then, or I am not stopped in the middle of my HELLO. */
+static int is_about_this_try(struct brood *h, const char *error)
+{
+	if (strcmp(error, "hello.timeout") == 0)
+		return h->link.resuming || may_greet_again(h);
+	return h->link.resuming && (strcmp(error, "broker.full") == 0 || strncmp(error, "limit.", 6) == 0);
+}
+
 static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 {
 	const Brood__Goodbye *bye = (const Brood__Goodbye *)m;
@@ -741,8 +779,8 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 			h->link.up->stopping(h);
 		return;
 	}
-	if (h->link.resuming && (strcmp(bye->error, "broker.full") == 0 || strncmp(bye->error, "limit.", 6) == 0))
-		return; /* it closes the connection, and perhaps has room the next time */
+	if (is_about_this_try(h, bye->error))
+		return; /* it closes the connection */
 	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s", bye->text);
 	link_fail(h, &f);
 }

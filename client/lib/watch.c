@@ -12,10 +12,13 @@
 /* 1 if it has to be looked at again, 2 if soon. */
 static int look_at(struct remote *r, uint64_t now)
 {
+	if (r->gap_at && r->gap_next != r->in.next)
+		r->gap_at = 0;
+	int again = r->gap_at ? 2 : 1;
 	if (!outflow_unacknowledged(&r->out))
-		return 0;
+		return r->gap_at ? 2 : 0;
 	if (r->hold == REMOTE_UNBORN)
-		return 1;
+		return again;
 	if (r->hold) {
 		pump_retry(r->h, r);
 		return 2;
@@ -28,7 +31,7 @@ static int look_at(struct remote *r, uint64_t now)
 		r->asked = 0; /* whether or not that was asked before */
 		remote_ask(r);
 	}
-	return 1;
+	return again;
 }
 
 static void look(struct timer *t)
@@ -37,6 +40,7 @@ static void look(struct timer *t)
 	uint64_t now = handle_now();
 	struct remote *r;
 	int again = 0;
+	(void)handle_awake(h); /* for who misses something */
 	for (r = h->by_id; r; r = r->hh.next) {
 		int rc = look_at(r, now);
 		again = rc > again ? rc : again;
@@ -65,10 +69,11 @@ int watch_gap(struct remote *r, uint64_t sequence)
 		r->gap_at = 0;
 		return 0;
 	}
-	now = handle_now();
+	now = handle_awake(r->h);
 	if (!r->gap_at || r->gap_next != r->in.next) { /* it may be on its way: a GO to its sender, then the items */
 		r->gap_at = now;
 		r->gap_next = r->in.next;
+		watch_soon(r->h);
 	}
 	return now - r->gap_at >= LOOK_MS;
 }

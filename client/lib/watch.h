@@ -3,7 +3,8 @@
  *
  * While anything is under way: who is held sends one message a second all the same, and who heard nothing for 10 s asks.
  * The other side finds out with the question whether something before it is missing, which would be a defect of brood:
- * if it is still missing with another question 10 s later, both programs are told, and the stream begins anew.
+ * if it is still missing with another question 10 s later, both programs are told, and the stream begins anew. These 10 s
+ * it has to be awake for: a machine that slept, or a process that was stopped, saw none of what came meanwhile.
  */
 #ifndef BROOD_WATCH_H
 #define BROOD_WATCH_H

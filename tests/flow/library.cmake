@@ -22,6 +22,7 @@ target_sources(flow_far PRIVATE hosts.c)
 library_flow(names)
 library_flow(hostile)
 library_flow(resume)
+set_target_properties(flow_resume PROPERTIES ENABLE_EXPORTS ON) # its clock is the library's
 library_flow(returned)
 library_flow(confirm)
 library_flow(fifo)

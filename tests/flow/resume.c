@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The next broker over the dead one's state, as a service manager would start it. */
@@ -523,6 +525,172 @@ static void test_a_limit_on_the_way_back(void **state)
 	family_end(&f);
 }
 
+/* ---- asleep ------------------------------------------------------------------------------------------------------ */
+
+static int64_t slept_ms;
+
+/* What the library asks for periods of time; the tests themselves ask another clock. */
+__attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ret);
+	if (id == CLOCK_BOOTTIME)
+		ret->tv_sec += slept_ms / 1000;
+	return rc;
+}
+
+/* The machine was suspended, or this process stopped. Then it works for a moment. */
+static int sleep_and_wake(brood *b, int ms)
+{
+	slept_ms += ms;
+	for (int i = 0; i < 5; i++) {
+		int rc = brood_process(b, 0);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* A broker that is none, and somebody who wants to know the error of a handle that goes there. */
+struct false_broker {
+	char path[96], address[104];
+	int listener, fd;
+	brood *b;
+	struct raw_frame f;
+};
+
+static void false_begin(struct false_broker *x, const struct fixture *fixture)
+{
+	snprintf(x->path, sizeof x->path, "%s/silent", fixture->directory);
+	snprintf(x->address, sizeof x->address, "unix:%s", x->path);
+	x->listener = raw_listen(x->path);
+	assert_int_equal(brood_connect(&x->b, x->address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+	assert_int_equal(brood_sync(x->b, 0), -EAGAIN);
+}
+
+static void false_end(struct false_broker *x)
+{
+	close(x->fd);
+	close(x->listener);
+	brood_close(x->b);
+	assert_int_equal(unlink(x->path), 0);
+	slept_ms = 0;
+}
+
+static void false_accepts(struct false_broker *x)
+{
+	until_polled(x->b, (x->fd = raw_accept(x->listener, 0)) >= 0);
+	false_hears(x->b, x->fd, FRAME_HELLO, &x->f);
+}
+
+/* Time asleep was not time to answer: who is there when it wakes up, or comes, is greeted. */
+static void test_asleep_while_greeting(void **state)
+{
+	static struct false_broker x;
+	false_begin(&x, *state);
+	false_accepts(&x);
+	assert_int_equal(sleep_and_wake(x.b, 60000), 0);
+	close(x.fd);
+	false_accepts(&x);
+	assert_int_equal(sleep_and_wake(x.b, 60000), 0);
+	close(x.fd);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	false_end(&x);
+}
+
+/* Nor is it for who came back to a broker and waits for its answer. */
+static void test_asleep_on_the_way_back(void **state)
+{
+	static struct false_broker x;
+	false_begin(&x, *state);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	close(x.fd);
+	false_accepts(&x);
+	assert_int_equal(sleep_and_wake(x.b, 600000), 0);
+	close(x.fd);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_register(x.b, "here"), 0);
+	false_hears(x.b, x.fd, FRAME_REGISTER, &x.f);
+	false_end(&x);
+}
+
+/* But who looks now and then only does not wait for ever. */
+static void test_patience_ends_asleep_or_not(void **state)
+{
+	static struct false_broker x;
+	int naps = 0;
+	false_begin(&x, *state);
+	false_accepts(&x);
+	for (; brood_sync(x.b, 0) == -EAGAIN; naps++)
+		assert_int_equal(sleep_and_wake(x.b, 60000), 0);
+	assert_in_range(naps, 3, 12);
+	assert_string_equal(brood_last_error(x.b)->name, "broker.absent");
+	false_end(&x);
+}
+
+/* It was stopped between connecting and HELLO, and the broker heard nothing of it for too long. */
+static void test_hello_came_too_late(void **state)
+{
+	static struct false_broker x;
+	Brood__Goodbye bye = BROOD__GOODBYE__INIT;
+	bye.parting = BROOD__PARTING__PARTING_REFUSED;
+	bye.code = -ETIMEDOUT;
+	bye.error = "hello.timeout";
+	bye.text = "no HELLO";
+	false_begin(&x, *state);
+	false_accepts(&x);
+	assert_int_equal(raw_send_pb(x.fd, FRAME_GOODBYE, &bye.base), 0);
+	close(x.fd);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	close(x.fd);
+	false_accepts(&x);
+	assert_int_equal(raw_send_pb(x.fd, FRAME_GOODBYE, &bye.base), 0);
+	close(x.fd);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	false_end(&x);
+}
+
+static int counts(const brood_event *e)
+{
+	int *n = e->data;
+	n[e->type == BROOD_EVENT_ERROR] += e->type == BROOD_EVENT_MESSAGE || strcmp(e->error->name, "stream.gap") == 0;
+	return 0;
+}
+
+/* Somebody asks, and has sent all before the third item. What another one says behind that tells when it was heard. */
+static void false_probes(struct false_broker *x, const int *told, uint64_t n)
+{
+	const struct frame probe = { .kind = FRAME_PROBE, .source = FALSE_EPOCH | 7, .sequence = 3 };
+	const struct item it = { .kind = ITEM_MESSAGE };
+	assert_int_equal(raw_send(x->fd, &probe, NULL, 0), 0);
+	assert_int_equal(raw_send_item(x->fd, FALSE_EPOCH | 8, FALSE_EPOCH | 1, n, &it, ""), 0);
+	until_polled(x->b, told[0] == (int)n);
+}
+
+/* What is missing before and after it slept may be on its way; what is after ten seconds of its own is not. */
+static void test_nothing_is_missing_because_of_sleep(void **state)
+{
+	static struct false_broker x;
+	const struct brood_handlers on = { .size = sizeof on, .message = counts, .error = counts };
+	int told[2] = { 0, 0 };
+	false_begin(&x, *state);
+	assert_int_equal(brood_on(brood_self(x.b), &on, told), 0);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	false_probes(&x, told, 1);
+	assert_int_equal(sleep_and_wake(x.b, 60000), 0);
+	false_probes(&x, told, 2);
+	assert_int_equal(told[1], 0);
+	for (int i = 0; i < 12; i++)
+		assert_int_equal(sleep_and_wake(x.b, 1000), 0);
+	assert_int_equal(told[1], 0);
+	false_probes(&x, told, 3);
+	assert_int_equal(told[1], 1);
+	false_end(&x);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -544,6 +712,11 @@ int main(int argc, char **argv)
 		ON_UNIX(test_closed_on_the_way_back),
 		ON_UNIX(test_closed_while_greeting),
 		ON_UNIX(test_a_limit_on_the_way_back),
+		ON_UNIX(test_asleep_while_greeting),
+		ON_UNIX(test_asleep_on_the_way_back),
+		ON_UNIX(test_patience_ends_asleep_or_not),
+		ON_UNIX(test_hello_came_too_late),
+		ON_UNIX(test_nothing_is_missing_because_of_sleep),
 	};
 	return RUN("resume", tests);
 }
