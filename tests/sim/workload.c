@@ -36,7 +36,7 @@ struct known {            /* a peer */
 	int owned, is_name, is_child;
 	int borrowed; /* the parent, or one that joined: known until CLOSE without being owned */
 	int spawned, ready, disconnected, exited, closed, away, paused;
-	int untold; /* it was away when it was found, and the event for that may still come */
+	int untold; /* it was just found, and an AWAY or BACK of before may still come */
 	uint64_t resume_at;
 	int pid;
 };
@@ -91,7 +91,8 @@ static struct known *know(struct app *a, brood_peer *p, int to)
 		.peer = p,
 		.target = target_new(a->actor, to),
 	};
-	k->away = k->untold = i.state == BROOD_IS_AWAY;
+	k->away = i.state == BROOD_IS_AWAY;
+	k->untold = 1;
 	return k;
 }
 
@@ -405,7 +406,7 @@ static int on_back(const brood_event *e)
 	struct app *a = e->data;
 	struct known *k = known_of(a, e->peer);
 	trace("back", k ? (uint64_t)k->target : 0, 0, 0);
-	if (k && !k->away)
+	if (k && !k->away && !k->untold)
 		broken("BACK without AWAY");
 	if (k)
 		k->away = 0;
@@ -804,6 +805,8 @@ static void turn(struct app *a)
 		next = pause < next ? pause : next;
 	}
 	wait_for_work(a, next);
+	for (int i = 0; i < PEERS_MOST; i++)
+		a->peers[i].untold = 0;
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
