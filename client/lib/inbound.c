@@ -185,6 +185,8 @@ static void take_refused(struct remote *r, const struct item *it)
 {
 	ProtobufCMessage *failure;
 	struct fault f;
+	if (r->mine && it->correlation > r->out.reached)
+		return; /* of a stream that was reported as a whole */
 	if (r->out.refused == r->out.with_fds || it->correlation == 0 || it->correlation > r->out.reached) {
 		broken(r);
 		return;

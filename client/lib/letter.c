@@ -150,6 +150,18 @@ static int answer_failure(struct letter *m, int code, const char *name, const ch
 	return answer(m, &(struct item){ .kind = ITEM_FAILURE }, &b);
 }
 
+static int say_refused(struct letter *m, const struct body *why)
+{
+	struct item it = { .kind = ITEM_REFUSED, .correlation = m->hold.sequence };
+	struct outflow_refusal *f = malloc(sizeof(*f));
+	int rc = f ? remote_put(m->remote, &it, why) : -ENOMEM;
+	if (rc == 0)
+		outflow_refuses(&m->remote->out, f, it.correlation);
+	else
+		free(f);
+	return rc;
+}
+
 int letter_refuse(struct letter *m, const struct fault *why)
 {
 	const struct brood_error *e = &why->error;
@@ -159,7 +171,7 @@ int letter_refuse(struct letter *m, const struct fault *why)
 	if (m->msg.wants_reply)
 		rc = answer_failure(m, e->code, e->name, e->text);
 	else
-		rc = remote_put(m->remote, &(struct item){ .kind = ITEM_REFUSED, .correlation = m->hold.sequence }, &b);
+		rc = say_refused(m, &b);
 	letter_drop(m);
 	return rc;
 }

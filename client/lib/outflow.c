@@ -90,6 +90,7 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	o->last_name = "";
 	TAILQ_INIT(&o->blocks);
 	STAILQ_INIT(&o->parcels);
+	STAILQ_INIT(&o->refusals);
 }
 
 struct parcel *outflow_take_parcel(struct outflow *o)
@@ -102,6 +103,15 @@ struct parcel *outflow_take_parcel(struct outflow *o)
 	return p;
 }
 
+static void drop_refusals(struct outflow *o, uint64_t upto)
+{
+	struct outflow_refusal *f;
+	while ((f = STAILQ_FIRST(&o->refusals)) && f->said_by <= upto) {
+		STAILQ_REMOVE_HEAD(&o->refusals, next);
+		free(f);
+	}
+}
+
 void outflow_deinit(struct outflow *o)
 {
 	struct outflow_block *b;
@@ -109,6 +119,7 @@ void outflow_deinit(struct outflow *o)
 		return;
 	while (o->n_fds)
 		parcel_free(outflow_take_parcel(o));
+	drop_refusals(o, UINT64_MAX);
 	while ((b = TAILQ_FIRST(&o->blocks))) {
 		TAILQ_REMOVE(&o->blocks, b, next);
 		pool_give(o->pool, b);
@@ -341,9 +352,40 @@ static uint32_t frame_bytes(const uint8_t *head)
 	return (uint32_t)frame_size(le32toh(length));
 }
 
-static void head_complete(uint8_t *head, const struct outflow_route *r)
+void outflow_refuses(struct outflow *o, struct outflow_refusal *f, uint64_t item)
 {
-	uint64_t source = 0, destination = htole64(r->destination), acknowledge = htole64(r->acknowledge);
+	f->item = item;
+	f->said_by = o->next - 1;
+	STAILQ_INSERT_TAIL(&o->refusals, f, next);
+}
+
+uint64_t outflow_may_acknowledge(const struct outflow *o, uint64_t consumed, uint64_t last)
+{
+	const struct outflow_refusal *f;
+	STAILQ_FOREACH (f, &o->refusals, next)
+		if (f->said_by > last)
+			return f->item <= consumed ? f->item - 1 : consumed;
+	return consumed;
+}
+
+static uint64_t frame_first(const uint8_t *head)
+{
+	uint64_t first;
+	memcpy(&first, head + 32, sizeof(first));
+	return le64toh(first);
+}
+
+/* Sequence of the last item of the frame that ends at `end`. */
+static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
+{
+	return end == b->used ? b->last : frame_first(b->bytes + end) - 1;
+}
+
+static void head_complete(const struct outflow *o, uint8_t *head, uint64_t last, const struct outflow_route *r)
+{
+	uint64_t consumed = outflow_may_acknowledge(o, r->acknowledge, last);
+
+	uint64_t source = 0, destination = htole64(r->destination), acknowledge = htole64(consumed);
 	uint32_t stream = htole32(r->stream);
 	memcpy(head + 8, &source, 8);
 	memcpy(head + 16, &destination, 8);
@@ -352,24 +394,18 @@ static void head_complete(uint8_t *head, const struct outflow_route *r)
 }
 
 /* Frames of one block from `from` on, as far as `most` goes, but at least one; none with descriptors. Bytes. */
-static uint32_t block_gather(struct outflow_block *b, uint32_t from, size_t most, const struct outflow_route *r)
+static uint32_t block_gather(const struct outflow *o, struct outflow_block *b, uint32_t from, size_t most,
+			     const struct outflow_route *r)
 {
 	uint32_t to = from;
 	while (to < b->used) {
 		uint32_t n = frame_bytes(b->bytes + to);
 		if ((to > from && to - from + n > most) || b->bytes[to + FRAME_FLAGS_AT] & FRAME_FDS)
 			break;
-		head_complete(b->bytes + to, r);
+		head_complete(o, b->bytes + to, frame_last(b, to + n), r);
 		to += n;
 	}
 	return to - from;
-}
-
-static uint64_t frame_first(const uint8_t *head)
-{
-	uint64_t first;
-	memcpy(&first, head + 32, sizeof(first));
-	return le64toh(first);
 }
 
 uint64_t outflow_cursor(const struct outflow *o)
@@ -411,7 +447,7 @@ static int gather_one(struct outflow *o, const struct outflow_route *r, struct i
 	uint8_t *head = o->at->bytes + o->at_offset;
 	if (!may_be_under_way(o, o->at, o->at_offset))
 		return 0;
-	head_complete(head, r);
+	head_complete(o, head, frame_first(head), r);
 	*iov = (struct iovec){ head, frame_bytes(head) };
 	return 1;
 }
@@ -431,7 +467,7 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 			(uint8_t)~FRAME_FDS; /* consumed since the cursor was set back to it */
 	}
 	while (b && pieces < n && total < most && may_be_under_way(o, b, from)) {
-		uint32_t bytes = block_gather(b, from, most - total, r);
+		uint32_t bytes = block_gather(o, b, from, most - total, r);
 		if (bytes) {
 			iov[pieces].iov_base = b->bytes + from;
 			iov[pieces++].iov_len = bytes;
@@ -443,12 +479,6 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 		from = 0;
 	}
 	return pieces;
-}
-
-/* Sequence of the last item of the frame that ends at `end`. */
-static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
-{
-	return end == b->used ? b->last : frame_first(b->bytes + end) - 1;
 }
 
 /* The cursor passes one frame, of which `bytes` were taken; the rest is shown. Bytes of the frame. */
@@ -521,6 +551,7 @@ int outflow_acknowledge(struct outflow *o, uint64_t sequence)
 	if (sequence > o->reached)
 		return -EPROTO;
 	o->acked = sequence;
+	drop_refusals(o, sequence);
 	if (o->n_fds)
 		free_parcels(o);
 	while ((b = TAILQ_FIRST(&o->blocks)) && b->last <= sequence) {

@@ -47,6 +47,12 @@ void outflow_pool_deinit(struct outflow_pool *);
 #define OUTFLOW_MESSAGES 65536u /* most items unacknowledged */
 #define OUTFLOW_FDS 128u        /* and most descriptors; answers may exceed it */
 
+/* An item of the other direction that was not taken, and the one here that says so. */
+struct outflow_refusal {
+	STAILQ_ENTRY(outflow_refusal) next;
+	uint64_t item, said_by;
+};
+
 struct outflow {
 	struct outflow_pool *pool;
 	struct outflow_blocks blocks;
@@ -69,7 +75,8 @@ struct outflow {
 	int spells_types;                 /* its receiver forgets: no numbers, a name with each item */
 	struct parcel_list parcels;       /* of unacknowledged items, by sequence */
 	unsigned n_fds;                   /* in them */
-	uint64_t with_fds, refused;       /* items that ever had some; of those the receiver did not take so many */
+	STAILQ_HEAD(, outflow_refusal) refusals; /* of which the other side may not have heard, in order */
+	uint64_t with_fds, refused; /* items that ever had some; of those the receiver did not take so many */
 };
 
 void outflow_init(struct outflow *, struct outflow_pool *, size_t window);
@@ -165,8 +172,17 @@ static inline size_t outflow_pending(const struct outflow *o)
 struct outflow_route { /* what the heads need to know */
 	uint64_t destination;
 	uint32_t stream;
-	uint64_t acknowledge;
+	uint64_t acknowledge; /* ... as far as outflow_may_acknowledge() */
 };
+
+/* The item appended last refuses this one: the node is the outflow's from now on. */
+void outflow_refuses(struct outflow *, struct outflow_refusal *, uint64_t item);
+
+/*
+ * How much of what was consumed may be acknowledged in a frame whose last item is `last`, or behind it. An item that was
+ * refused is acknowledged with its REFUSED, or behind that: who hears of one has heard of the other, whatever comes then.
+ */
+uint64_t outflow_may_acknowledge(const struct outflow *, uint64_t consumed, uint64_t last);
 
 /* Close the open frame, complete the heads and show up to n pieces and about `most` bytes, whole frames. Pieces filled.
  */

@@ -126,11 +126,12 @@ struct batch {
 
 static void gather_bare(struct batch *b, struct share *s, unsigned kind, const struct outflow_route *route)
 {
+	const struct outflow *out = &s->remote->out;
 	struct frame f = { .kind = (uint8_t)kind,
 			   .destination = route->destination,
 			   .stream = route->stream,
-			   .acknowledge = route->acknowledge };
-	f.sequence = kind == FRAME_PROBE ? outflow_cursor(&s->remote->out) : 0;
+			   .acknowledge = outflow_may_acknowledge(out, route->acknowledge, outflow_cursor(out) - 1) };
+	f.sequence = kind == FRAME_PROBE ? outflow_cursor(out) : 0;
 	frame_write_head(b->bare[b->n_bare], &f);
 	b->iov[b->pieces++] = (struct iovec){ b->bare[b->n_bare], FRAME_HEAD };
 	s->bare = ++b->n_bare;

@@ -66,9 +66,11 @@ static void recall(struct remote *r)
 
 void remote_remember(struct remote *r)
 {
+	/* What it may not have heard that it was refused is not consumed: it reports that. */
+	uint64_t consumed = outflow_may_acknowledge(&r->out, inflow_consumed(&r->in), r->out.acked);
 	struct tombstone stone = { .id = r->id,
 				   .next = r->in.next,
-				   .consumed = r->forgotten ? r->consumed : inflow_consumed(&r->in),
+				   .consumed = r->forgotten ? r->consumed : consumed,
 				   .its = r->its,
 				   .mine = r->mine };
 	if (r->resolved && !r->ended && (r->in.next > 1 || r->out.next > 1 || r->forgotten))

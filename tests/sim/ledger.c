@@ -142,26 +142,10 @@ int ledger_is_leaving(int pid)
 	return 0;
 }
 
-/*
- * Messages with descriptors to somebody who was told to be gone. If he refused one, which he had to, as none go to another node,
- * that he did may have gone with him.
- */
-static unsigned refusals_lost(int actor)
-{
-	unsigned n = 0;
-	for (unsigned i = 0; i < n_entries && ledger.parted; i++) {
-		const struct entry *e = &entries[i];
-		const struct target *t = targets[e->target];
-		n += t->from == actor && e->fds && e->accepted && !e->is_request && !e->deliveries &&
-		     e->index < t->parted;
-	}
-	return n;
-}
-
 static int all_is_known(int actor)
 {
 	const struct actor *a = &ledger.actors[actor];
-	return a->missing <= a->reported || a->missing <= a->reported + refusals_lost(actor);
+	return a->missing <= a->reported;
 }
 
 /* It need not arrive although one behind it did. */

@@ -313,6 +313,57 @@ static void descriptors_are_bounded_too(void **state)
 	assert_true(outflow_has_recovered(&e->out));
 }
 
+/* Only frames that have the item `said`, or come behind it, acknowledge 7 and more. */
+static void check_heads(struct ends *e, uint64_t consumed, uint64_t said)
+{
+	const struct outflow_route route = { .destination = 1, .acknowledge = consumed };
+	struct iovec iov[64], rest;
+	size_t total = 0;
+	int n = outflow_gather(&e->out, &route, iov, 64, 32u << 20);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		uint8_t *at = iov[i].iov_base, *end = at + iov[i].iov_len;
+		for (struct frame f; at < end; at += frame_size(f.length)) {
+			struct item it;
+			assert_int_equal(frame_parse(at, (size_t)(end - at), FRAME_MAX, &f), 1);
+			const uint8_t *item = f.body;
+			while (item_next(&item, f.body + f.length, &it) == 1)
+				f.sequence++;
+			assert_int_equal(f.acknowledge, f.sequence > said ? consumed : 6);
+		}
+		total += iov[i].iov_len;
+	}
+	outflow_advance(&e->out, total, &rest);
+}
+
+/* Item 7 of the other direction was refused: nothing that may come without that says that 7 was consumed. */
+static void a_refusal_comes_with_its_acknowledgement(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .length = 50000 }, no = { .kind = ITEM_REFUSED, .correlation = 7 };
+	struct outflow_refusal *f = malloc(sizeof(*f));
+	assert_non_null(f);
+	for (int i = 0; i < 8; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	assert_non_null(outflow_append(&e->out, &no));
+	outflow_refuses(&e->out, f, 7);
+	uint64_t said = e->out.next - 1;
+	for (int i = 0; i < 8; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	assert_int_equal(outflow_may_acknowledge(&e->out, 9, outflow_cursor(&e->out) - 1), 6);
+	assert_int_equal(outflow_may_acknowledge(&e->out, 5, outflow_cursor(&e->out) - 1), 5);
+	for (int i = 0; i < 2; i++) {
+		check_heads(e, 9, said);
+		assert_int_equal(outflow_may_acknowledge(&e->out, 9, outflow_cursor(&e->out) - 1), 9);
+		outflow_rewind(&e->out); /* it may have been lost with all that was behind it */
+		assert_int_equal(outflow_may_acknowledge(&e->out, 9, outflow_cursor(&e->out) - 1), 6);
+	}
+	assert_int_equal(outflow_acknowledge(&e->out, said - 1), 1);
+	assert_int_equal(outflow_may_acknowledge(&e->out, 9, e->out.acked), 6);
+	assert_int_equal(outflow_acknowledge(&e->out, said), 1);
+	assert_int_equal(outflow_may_acknowledge(&e->out, 9, e->out.acked), 9);
+}
+
 static void many_small_ones_are_bounded_by_number(void **state)
 {
 	struct ends *e = *state;
@@ -528,6 +579,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(joining_keeps_all_bounds, begin, end),
 		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
 		cmocka_unit_test_setup_teardown(descriptors_are_bounded_too, begin, end),
+		cmocka_unit_test_setup_teardown(a_refusal_comes_with_its_acknowledgement, begin, end),
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
 		cmocka_unit_test_setup_teardown(cursor_is_what_is_sent_next, begin, end),
