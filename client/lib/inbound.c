@@ -611,11 +611,12 @@ static void on_hold(struct brood *h, const struct frame *f)
 	watch_soon(h);
 	if (r->hold == REMOTE_AWAY)
 		r->gap_at = 0; /* what is missing may have been lost with its connection, and it will be told so */
-	if (r->hold == REMOTE_AWAY && r->peer && !r->peer->away && !is_expected(r->peer)) {
-		r->peer->away = 1;
-		event_post(h, r->peer, BROOD_EVENT_AWAY, NULL);
-		if (r->peer->inside)
-			r->peer->inside->away(r->peer, 1);
+	struct brood_peer *p = peer_of(r);
+	if (r->hold == REMOTE_AWAY && p && !p->away && !is_expected(p)) {
+		p->away = 1;
+		event_post(h, p, BROOD_EVENT_AWAY, NULL);
+		if (p->inside)
+			p->inside->away(p, 1);
 	}
 }
 
@@ -640,7 +641,7 @@ static void on_go(struct brood *h, const struct frame *f)
 	if (!r)
 		return;
 	begin_again(r);
-	if (r->peer && r->peer->away)
+	if (peer_of(r) && r->peer->away)
 		came_back(r->peer);
 }
 

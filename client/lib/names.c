@@ -243,11 +243,21 @@ int names_join(struct brood_peer *p, uint64_t id)
 	return 0;
 }
 
+/* It was known, and was away before this one turned to it. */
+static void tell_if_away(struct brood_peer *p)
+{
+	if (p->away || peer_of(p->remote) != p || p->remote->hold != REMOTE_AWAY)
+		return;
+	p->away = 1;
+	event_post(p->h, p, BROOD_EVENT_AWAY, NULL);
+}
+
 int names_turn_to(struct brood_peer *p, uint64_t id)
 {
 	if (names_join(p, id) < 0)
 		return -ENOMEM;
 	make_ready(p);
+	tell_if_away(p);
 	return 0;
 }
 
@@ -260,6 +270,7 @@ static int leave_holder(struct brood_peer *p)
 	struct fault why;
 	fault_set(&why, "name.lost", "%s has another holder, or none", p->name);
 	parting_disconnect(p, &why);
+	p->away = 0;
 	struct remote *old = p->remote;
 	remote_ref(old);
 	peer_turn_to(p, fresh);
@@ -415,7 +426,10 @@ static struct brood_peer *find_process(struct brood *h, uint64_t id)
 		return r->peer;
 	if (!r)
 		return names_stranger(h, id);
-	return peer_new(h, PEER_PROCESS, r);
+	struct brood_peer *p = peer_new(h, PEER_PROCESS, r);
+	if (p)
+		p->away = r->hold == REMOTE_AWAY;
+	return p;
 }
 
 static struct brood_peer *find_name(struct brood *h, const char *name)

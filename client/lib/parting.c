@@ -101,6 +101,7 @@ static void name_free_again(struct brood_peer *p)
 {
 	struct remote *fresh = remote_new(p->h);
 	p->absent = 1;
+	p->away = 0;
 	if (!fresh) {
 		parting_close(p);
 		return;

@@ -691,6 +691,64 @@ static void test_nothing_is_missing_because_of_sleep(void **state)
 	false_end(&x);
 }
 
+/* ---- a broker that says what it likes --------------------------------------------------------------------------- */
+
+static void false_names(struct false_broker *x, uint64_t holder)
+{
+	Brood__Name m = BROOD__NAME__INIT;
+	m.name = "one";
+	m.id = holder;
+	assert_int_equal(raw_send_pb(x->fd, FRAME_NAME, &m.base), 0);
+}
+
+static void false_says(struct false_broker *x, unsigned kind, uint64_t of)
+{
+	const struct frame f = { .kind = (uint8_t)kind, .flags = FRAME_AWAY * (kind == FRAME_HOLD), .source = of };
+	assert_int_equal(raw_send(x->fd, &f, NULL, 0), 0);
+}
+
+static int writes_state(const brood_event *e)
+{
+	char *order = e->data;
+	const char *letter = e->type == BROOD_EVENT_READY        ? "R"
+			     : e->type == BROOD_EVENT_AWAY       ? "a"
+			     : e->type == BROOD_EVENT_BACK       ? "b"
+			     : e->type == BROOD_EVENT_DISCONNECT ? "D"
+								 : "?";
+	strcat(order, letter);
+	return 0;
+}
+
+/* Whether who had a name before is away is not said of the name; who has it now may have been away before it had. */
+static void test_who_is_away(void **state)
+{
+	static struct false_broker x;
+	const uint64_t a = FALSE_EPOCH | 7, b = FALSE_EPOCH | 8;
+	const struct brood_handlers on = { .size = sizeof on, .any = writes_state };
+	char order[64] = "";
+	brood_peer *one;
+	false_begin(&x, *state);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_find(x.b, &one, "one", BROOD_FIND(.on = &on, .data = order)), 0);
+	false_names(&x, a);
+	false_says(&x, FRAME_HOLD, a);
+	until(x.b, strcmp(order, "Ra") == 0);
+	false_names(&x, b);
+	until(x.b, strcmp(order, "RaDR") == 0);
+	assert_int_equal(info_of(one).state, BROOD_IS_READY);
+	false_says(&x, FRAME_GO, a);
+	false_says(&x, FRAME_HOLD, a);
+	false_says(&x, FRAME_HOLD, b);
+	false_says(&x, FRAME_GO, b);
+	until(x.b, strlen(order) == 6);
+	assert_string_equal(order, "RaDRab");
+	false_names(&x, a);
+	until(x.b, strcmp(order, "RaDRabDRa") == 0);
+	false_says(&x, FRAME_GO, a);
+	until(x.b, strcmp(order, "RaDRabDRab") == 0);
+	false_end(&x);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -717,6 +775,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_patience_ends_asleep_or_not),
 		ON_UNIX(test_hello_came_too_late),
 		ON_UNIX(test_nothing_is_missing_because_of_sleep),
+		ON_UNIX(test_who_is_away),
 	};
 	return RUN("resume", tests);
 }

@@ -461,6 +461,8 @@ static int on_disconnect(const brood_event *e)
 	if (k->disconnected)
 		broken("DISCONNECT twice");
 	k->disconnected = 1;
+	if (k->is_name) /* its next holder is another one */
+		k->away = 0;
 	target_parted(k->target);
 	int to = target_to(k->target);
 	if (e->error && !k->is_name && to >= 0 && !actor_is_over(to) && !ledger.excused &&
