@@ -183,6 +183,7 @@ static void stop_somebody(void)
 	}
 	if (!p)
 		return;
+	ledger.silent |= is_broker(p);
 	uint64_t until = world.now + world_below(most);
 	trace("stopped", (uint64_t)p->task->pid, until, 0);
 	process_stop(p, until);
@@ -268,6 +269,7 @@ static void deafen(void)
 	struct process *p = broker_of(some_node());
 	if (!p)
 		return;
+	ledger.silent = 1;
 	uint64_t until = world.now + world_below(6 * SECOND);
 	trace("deaf", (uint64_t)p->task->pid, until, 0);
 	process_stop(p, until);

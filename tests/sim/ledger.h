@@ -44,6 +44,7 @@ struct ledger {
 	int n_actors;
 	int cut; /* connections break in this run: what was written may be lost with its writer */
 	int parted; /* a node was taken out of a configuration, so those who are on different ones may be told to be gone */
+	int silent;  /* a broker was stopped, so who connects may find nobody who answers */
 	int excused; /* somebody was away so long that he may have been given up */
 	int unheard; /* the broker may not have heard a goodbye, and wait for who lives on with another handle */
 };

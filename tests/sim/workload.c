@@ -423,7 +423,10 @@ static void handle_error(struct app *a, const struct brood_error *error)
 		return;
 	actor->failed = 1;
 	a->over = 1;
-	if (strcmp(error->name, "parent.unknown") == 0 || (!actor->ready && strcmp(error->name, "broker.absent") == 0))
+	int silent = strstr(error->text, "does not answer") != NULL;
+	if (strcmp(error->name, "parent.unknown") == 0)
+		return;
+	if (!actor->ready && strcmp(error->name, "broker.absent") == 0 && (ledger.silent || !silent))
 		return;
 	if (!actor->ready && strcmp(error->name, "broker.full") == 0 && workload.full)
 		return;
