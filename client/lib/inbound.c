@@ -596,10 +596,10 @@ static void routed(struct brood *h, const struct frame *f)
 
 /* ---- control frames ---------------------------------------------------------------------------------------------- */
 
-/* A child that connects by its ticket is not away before it came the first time. */
-static int is_expected(const struct brood_peer *p)
+/* A child that connects by its ticket is not away before it came the first time, and nobody is who parted with me. */
+static int may_be_away(const struct brood_peer *p)
 {
-	return p->kind == PEER_CHILD && !p->ready;
+	return !p->disconnected && (p->kind != PEER_CHILD || p->ready);
 }
 
 static void on_hold(struct brood *h, const struct frame *f)
@@ -612,7 +612,7 @@ static void on_hold(struct brood *h, const struct frame *f)
 	if (r->hold == REMOTE_AWAY)
 		r->gap_at = 0; /* what is missing may have been lost with its connection, and it will be told so */
 	struct brood_peer *p = peer_of(r);
-	if (r->hold == REMOTE_AWAY && p && !p->away && !is_expected(p)) {
+	if (r->hold == REMOTE_AWAY && p && !p->away && may_be_away(p)) {
 		p->away = 1;
 		event_post(h, p, BROOD_EVENT_AWAY, NULL);
 		if (p->inside)

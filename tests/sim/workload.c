@@ -366,6 +366,7 @@ static int on_ready(const brood_event *e)
 		broken("READY of a child before SPAWN");
 	if (k->closed)
 		broken("READY after CLOSE");
+	trace("ready", (uint64_t)k->target, 0, 0);
 	k->ready = 1;
 	k->disconnected = 0;
 	return 0;
@@ -394,6 +395,8 @@ static int on_away(const brood_event *e)
 	trace("away", k ? (uint64_t)k->target : 0, 0, 0);
 	if (k && k->away && !k->untold)
 		broken("AWAY twice");
+	if (k && k->disconnected && !k->is_child)
+		broken("AWAY behind DISCONNECT");
 	if (k)
 		k->untold = 0;
 	if (k)
@@ -461,6 +464,7 @@ static int on_disconnect(const brood_event *e)
 	trace_text("disconnect", e->error ? e->error->text : "");
 	if (!k)
 		return 0;
+	trace("disconnect.of", (uint64_t)k->target, (uint64_t)k->is_name, (uint64_t)k->paused);
 	if (k->disconnected)
 		broken("DISCONNECT twice");
 	k->disconnected = 1;
