@@ -719,11 +719,13 @@ static int writes_state(const brood_event *e)
 	return 0;
 }
 
-/* Whether who had a name before is away is not said of the name; who has it now may have been away before it had. */
+/* Whether who had a name before is away is not said of the name; who has it now may have been away before it had. Who
+ * parted is not away. */
 static void test_who_is_away(void **state)
 {
 	static struct false_broker x;
 	const uint64_t a = FALSE_EPOCH | 7, b = FALSE_EPOCH | 8;
+	const struct item fin = { .kind = ITEM_FIN };
 	const struct brood_handlers on = { .size = sizeof on, .any = writes_state };
 	char order[64] = "";
 	brood_peer *one;
@@ -746,6 +748,12 @@ static void test_who_is_away(void **state)
 	until(x.b, strcmp(order, "RaDRabDRa") == 0);
 	false_says(&x, FRAME_GO, a);
 	until(x.b, strcmp(order, "RaDRabDRab") == 0);
+	assert_int_equal(raw_send_item(x.fd, a, FALSE_EPOCH | 1, 1, &fin, ""), 0);
+	until(x.b, strcmp(order, "RaDRabDRabD") == 0);
+	false_says(&x, FRAME_HOLD, a);
+	false_names(&x, b);
+	until(x.b, strlen(order) > 11);
+	assert_string_equal(order, "RaDRabDRabDR");
 	false_end(&x);
 }
 
