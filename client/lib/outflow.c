@@ -381,11 +381,17 @@ static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
 	return end == b->used ? b->last : frame_first(b->bytes + end) - 1;
 }
 
-static void head_complete(const struct outflow *o, uint8_t *head, uint64_t last, const struct outflow_route *r)
+/* What a frame of this block that ends at `end` acknowledges. */
+static uint64_t acknowledged_by(const struct outflow *o, const struct outflow_block *b, uint32_t end, uint64_t consumed)
 {
-	uint64_t consumed = outflow_may_acknowledge(o, r->acknowledge, last);
+	if (STAILQ_EMPTY(&o->refusals))
+		return consumed;
+	return outflow_may_acknowledge(o, consumed, frame_last(b, end));
+}
 
-	uint64_t source = 0, destination = htole64(r->destination), acknowledge = htole64(consumed);
+static void head_complete(uint8_t *head, const struct outflow_route *r, uint64_t acknowledged)
+{
+	uint64_t source = 0, destination = htole64(r->destination), acknowledge = htole64(acknowledged);
 	uint32_t stream = htole32(r->stream);
 	memcpy(head + 8, &source, 8);
 	memcpy(head + 16, &destination, 8);
@@ -402,7 +408,7 @@ static uint32_t block_gather(const struct outflow *o, struct outflow_block *b, u
 		uint32_t n = frame_bytes(b->bytes + to);
 		if ((to > from && to - from + n > most) || b->bytes[to + FRAME_FLAGS_AT] & FRAME_FDS)
 			break;
-		head_complete(o, b->bytes + to, frame_last(b, to + n), r);
+		head_complete(b->bytes + to, r, acknowledged_by(o, b, to + n, r->acknowledge));
 		to += n;
 	}
 	return to - from;
@@ -447,7 +453,7 @@ static int gather_one(struct outflow *o, const struct outflow_route *r, struct i
 	uint8_t *head = o->at->bytes + o->at_offset;
 	if (!may_be_under_way(o, o->at, o->at_offset))
 		return 0;
-	head_complete(o, head, frame_first(head), r);
+	head_complete(head, r, outflow_may_acknowledge(o, r->acknowledge, frame_first(head)));
 	*iov = (struct iovec){ head, frame_bytes(head) };
 	return 1;
 }
