@@ -178,6 +178,7 @@ static struct event_base *make_base(void)
 	if (!config)
 		return NULL;
 	if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME) == 0 &&
 	    event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0)
 		base = event_base_new_with_config(config);
 	event_config_free(config);

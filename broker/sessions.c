@@ -97,14 +97,18 @@ static int32_t hello_left(const struct session *s)
 	return (int32_t)(s->since_ms + s->all->limits->hello_ms - (uint32_t)clock_ms());
 }
 
+/* Only while somebody is new: a wait that has an end costs the kernel a timer each time, and us a look at the clock. */
 static void arm_hello_timer(struct sessions *all)
 {
 	struct session *first = TAILQ_FIRST(&all->fresh);
 	int32_t left = first ? hello_left(first) : 0, ms = left > 0 ? left : 1;
 	struct timeval t = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+	int armed = event_pending(&all->hello_timer, EV_TIMEOUT, NULL);
 
-	if (first && !event_pending(&all->hello_timer, EV_TIMEOUT, NULL))
+	if (first && !armed)
 		(void)event_add(&all->hello_timer, &t);
+	else if (!first && armed)
+		event_del(&all->hello_timer);
 }
 
 /* Sessions in `fresh` are in the order in which they came. */
