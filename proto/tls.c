@@ -2,8 +2,8 @@
  * tls: see tls.h. Connections; contexts are in tls_context.c, certificates in tls_verify.c.
  *
  * OpenSSL never touches the descriptor. It reads from and writes to two areas of the context, and this file moves them:
- * one recv() of many records, one send() of up to four. So a write of many small frames becomes records of 16 KiB, and a
- * helping of them costs one system call, as it does without TLS.
+ * one recv() of many records, one send() of up to four. So a write of many small frames becomes records of
+ * 16 KiB, and a helping of them costs one system call, as it does without TLS.
  *
  * The surprising rule makes loops simple: a recv() takes no more than what the caller's pieces can hold when it is
  * decrypted (a record is always longer than what is in it), and all of it is decrypted at once. So nothing decrypted ever
@@ -177,6 +177,13 @@ static int cut(struct tls *t, int error)
 	return finish(t, error);
 }
 
+/* An error that somebody else left would be taken for ours. To clear an empty queue costs as much as to look ten times. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 /*
  * Reading.
  */
@@ -259,15 +266,21 @@ static void ran_dry(struct tls *t)
 		fail(t);
 }
 
+/* In the area, or in the rest of a record that was larger than its piece. To ask OpenSSL itself costs as much as a record. */
+static int is_more(const struct tls *t)
+{
+	return t->context->in < t->context->in_end || SSL_pending(t->ssl) > 0;
+}
+
 /* Decrypt all that is in the area. Bytes. */
 static size_t decrypt(struct tls *t, struct iovec *iov, int n)
 {
-	size_t sum = 0, at = 0, got = 1;
+	size_t sum = 0, at = 0, got;
 
 	if (shake(t) != 1)
 		return 0;
-	ERR_clear_error();
-	while (n > 0 && got > 0) {
+	forget_errors();
+	while (n > 0 && is_more(t)) {
 		if (at == iov->iov_len) {
 			iov++, n--, at = 0;
 			continue;
@@ -280,7 +293,7 @@ static size_t decrypt(struct tls *t, struct iovec *iov, int n)
 		sum += got;
 	}
 	/* Never seen: what is left would be forgotten, so it must not be left. */
-	if (n == 0 && (t->context->in < t->context->in_end || SSL_pending(t->ssl) > 0))
+	if (n == 0 && is_more(t))
 		finish(t, -EPROTO);
 	return sum;
 }
@@ -365,7 +378,7 @@ static ssize_t encrypt(struct tls *t, struct cursor *c)
 	size_t sum = 0, n, done;
 	const uint8_t *bytes;
 
-	ERR_clear_error();
+	forget_errors();
 	while (sum < TLS_FLIGHT && (bytes = gather(c, t->context->record, &n))) {
 		if (SSL_write_ex(t->ssl, bytes, n, &done) != 1)
 			return fail(t);
