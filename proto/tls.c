@@ -2,7 +2,7 @@
  * tls: see tls.h. Connections; contexts are in tls_context.c, certificates in tls_verify.c.
  *
  * OpenSSL never touches the descriptor. It reads from and writes to two areas of the context, and this file moves them:
- * one recv() of many records, one send() of up to four. So a write of many small frames becomes records of
+ * one recv() of many records, one send() of up to four and a rest. So a write of many small frames becomes records of
  * 16 KiB, and a helping of them costs one system call, as it does without TLS.
  *
  * The surprising rule makes loops simple: a recv() takes no more than what the caller's pieces can hold when it is
@@ -372,14 +372,14 @@ static const uint8_t *gather(struct cursor *c, uint8_t *record, size_t *n)
 	return record;
 }
 
-/* Records of at most TLS_FLIGHT bytes, encrypted into the area. Bytes, or negative. */
-static ssize_t encrypt(struct tls *t, struct cursor *c)
+/* Records of `most` bytes, or of what there is, encrypted into the area. Bytes, or negative. */
+static ssize_t encrypt(struct tls *t, struct cursor *c, size_t most)
 {
 	size_t sum = 0, n, done;
 	const uint8_t *bytes;
 
 	forget_errors();
-	while (sum < TLS_FLIGHT && (bytes = gather(c, t->context->record, &n))) {
+	while (sum < most && (bytes = gather(c, t->context->record, &n))) {
 		if (SSL_write_ex(t->ssl, bytes, n, &done) != 1)
 			return fail(t);
 		sum += n;
@@ -391,6 +391,7 @@ static ssize_t secure_write(struct channel *c, struct iovec *iov, int n, const s
 {
 	struct tls *t = c->state;
 	struct cursor cursor = { iov, n, 0 };
+	size_t left = room_of(iov, n);
 	ssize_t sum = 0, some = 1;
 	int r;
 
@@ -402,11 +403,12 @@ static ssize_t secure_write(struct channel *c, struct iovec *iov, int n, const s
 	if (r != 1 || t->kept)
 		return -EAGAIN;
 	while (some > 0 && !t->kept) {
-		some = encrypt(t, &cursor);
+		some = encrypt(t, &cursor, left < TLS_FLIGHT + TLS_RECORD ? left : TLS_FLIGHT);
 		r = flush(t);
 		if (some < 0 || r < 0)
 			return some < 0 ? some : r;
 		sum += some;
+		left -= (size_t)some;
 	}
 	return sum;
 }

@@ -9,9 +9,9 @@
 #include "tls_verify.h"
 
 #define TLS_IN_ROOM SLAB_HELPING
-#define TLS_FLIGHT (4u * TLS_RECORD) /* plain bytes that are encrypted before they are sent */
+#define TLS_FLIGHT (4u * TLS_RECORD) /* plain bytes that are encrypted before they are sent; a short rest goes along */
 #define TLS_OUT_ROOM                                                                                                   \
-	(TLS_FLIGHT + 4u * 256u + TLS_RECORD) /* with what goes around them, and answers of OpenSSL's own */
+	(TLS_FLIGHT + 6u * 256u + 2u * TLS_RECORD) /* with what goes around them, and answers of OpenSSL's own */
 
 struct tls_context {
 	SSL_CTX *ssl;

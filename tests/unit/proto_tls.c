@@ -581,6 +581,38 @@ static void test_small_frames_are_gathered(void **state)
 	pair_end(&p);
 }
 
+/* What one call of send() takes is one packet here: flights of 64 KiB, and what is left behind the last goes along with it. */
+static void test_a_short_rest_goes_along(void **state)
+{
+	static const struct {
+		size_t bytes, first, packets;
+	} sizes[] = {
+		{ 65536, 65536, 1 }, { 65616, 65616, 1 }, { 81919, 81919, 1 }, { 81920, 65536, 2 }, { 131152, 65536, 2 }
+	};
+	static uint8_t bytes[131152], packet[2 * 65536];
+	struct iovec iov = { bytes, 0 };
+	struct pair p;
+	int buffer = 1024 * 1024;
+
+	(void)state;
+	pair_good_over(&p, SOCK_SEQPACKET);
+	turns(&p);
+	(void)setsockopt(p.client.out_fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		ssize_t first;
+		size_t packets = 1;
+
+		iov.iov_len = sizes[i].bytes;
+		assert_int_equal(channel_write(&p.client, &iov, 1), sizes[i].bytes);
+		first = recv(p.server.in_fd, packet, sizeof packet, 0);
+		assert_in_range(first, sizes[i].first + 4 * 22, sizes[i].first + 5 * 22);
+		while (recv(p.server.in_fd, packet, sizeof packet, 0) > 0)
+			packets++;
+		assert_int_equal(packets, sizes[i].packets);
+	}
+	pair_end(&p);
+}
+
 /* As when the rest of a frame is read behind its beginning: OpenSSL has the second part, and the area is empty. */
 static void test_a_record_in_two_pieces(void **state)
 {
@@ -899,6 +931,7 @@ int main(void)
 		cmocka_unit_test(test_files_that_cannot_be),
 		cmocka_unit_test(test_users),
 		cmocka_unit_test(test_small_frames_are_gathered),
+		cmocka_unit_test(test_a_short_rest_goes_along),
 		cmocka_unit_test(test_a_record_in_two_pieces),
 		cmocka_unit_test(test_large_frames_and_full_sockets),
 		cmocka_unit_test(test_nothing_waits_behind_the_socket),
