@@ -36,7 +36,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WRITE_MOST (1024u * 1024u)    /* of what was kept, at a time: less would keep it longer, and be copied more */
+#define WRITE_MOST 65536u             /* of what was kept, or one call, at a time: 1 MiB took a millisecond */
 #define REQUESTS_MOST (1024u * 1024u) /* unread bytes above which it may send no requests */
 #define FDS_SHARE 2u                  /* one in so many of the broker's descriptors may wait to be passed on */
 #define CROWD 32u                     /* so many may be reported ready again and again; more are not watched */
