@@ -15,8 +15,8 @@
 #define LARGE FRAME_MAX     /* ... and in one for items above SMALL_ITEM */
 #define SMALL_ITEM (16u * 1024u)
 #define FRAME_USUAL (16u * 1024u) /* longer frames only for longer items: what a read cuts is copied */
-#define MARK_MOST (128u * 1024u)
-_Static_assert(MARK_MOST / (ITEM_HEAD + 8) < OUTFLOW_MESSAGES / 4, "bytes alone tell when to mark");
+#define MARK_MOST (512u * 1024u)
+#define MARK_ITEMS (OUTFLOW_MESSAGES / 4)
 #define SPARE_MAX (6u * 1024u * 1024u)
 
 void outflow_pool_init(struct outflow_pool *p, size_t most)
@@ -261,9 +261,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 /*
  * How far items may join the open frame unseen: to its usual length, to the end of the block, to the window's end, and
- * short of the next mark. Acknowledgements only make more room, so it holds until the frame is closed. The count of
- * items needs no look for marks, which are never farther apart than MARK_MOST bytes; for the window each counts as its
- * least size.
+ * short of the next mark. Acknowledgements only make more room, so it holds until the frame is closed. Where items are
+ * counted each is taken for the least that one can be.
  */
 static void allow_joining(struct outflow *o)
 {
@@ -272,6 +271,7 @@ static void allow_joining(struct outflow *o)
 	n = least(n, b->size - b->used);
 	n = least(n, left_of(o->window, o->written - o->freed));
 	n = least(n, left_of(o->mark, o->written - o->marked_position + 1));
+	n = least(n, left_of(MARK_ITEMS, b->last - o->marked + 1) * (ITEM_HEAD + 8));
 	n = least(n, left_of(OUTFLOW_MESSAGES, outflow_unacknowledged(o)) * (ITEM_HEAD + 8));
 	o->join_end = o->written + n;
 }
@@ -308,7 +308,7 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 	b->used += (uint32_t)size;
 	o->written += size;
 	b->last = o->next++;
-	if (o->written - o->marked_position >= o->mark || b->last - o->marked >= OUTFLOW_MESSAGES / 4)
+	if (o->written - o->marked_position >= o->mark || b->last - o->marked >= MARK_ITEMS)
 		(void)outflow_mark(o);
 	allow_joining(o);
 	return body;

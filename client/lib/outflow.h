@@ -10,7 +10,7 @@
  * kept beside the blocks until the item was consumed, so that they too can be sent again.
  *
  * The window bounds what is retained. One message always fits an empty window. Every quarter of it, and every
- * 128 KiB, a frame asks for an acknowledgement (FRAME_ACK_NOW), so a full window always has an answer under way.
+ * 512 KiB, a frame asks for an acknowledgement (FRAME_ACK_NOW), so a full window always has an answer under way.
  */
 #ifndef BROOD_OUTFLOW_H
 #define BROOD_OUTFLOW_H

@@ -12,9 +12,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define WATCH_MS 10000u        /* until it is looked whether what was sent arrived */
-#define PIECES 64              /* iovecs per write ... */
-#define HELPING (256u * 1024u) /* ... and bytes */
+#define WATCH_MS 10000u         /* until it is looked whether what was sent arrived */
+#define PIECES 64               /* iovecs per write ... */
+#define HELPING (1024u * 1024u) /* ... and bytes */
 
 void pump_unwatch(struct brood *h)
 {

@@ -16,8 +16,9 @@
 #include <string.h>
 
 #define GATHER_MAX (128u * 1024u) /* bytes that gather before they are pushed out all the same */
-#define EASY (1024u * 1024u)      /* bytes under way that still lie in the processors' caches ... */
-#define EASE_MS 2                 /* ... and how long a sender that may block waits for them to be no more */
+#define EASY (2048u * 1024u)      /* bytes under way that still lie in the processors' caches ... */
+#define EASIER (1536u * 1024u)    /* ... below which a sender that may block goes on: soon, so that nobody sleeps ... */
+#define EASE_MS 2                 /* ... and for which it waits no longer than this */
 
 static int why_not(struct brood_peer *p)
 {
@@ -111,7 +112,7 @@ static int is_easy(void *peer)
 {
 	const struct brood_peer *p = peer;
 	const struct outflow *out = &p->remote->out;
-	return !may_send(p) || out->written - out->freed <= EASY / 2;
+	return !may_send(p) || out->written - out->freed <= EASIER;
 }
 
 /*
