@@ -92,6 +92,7 @@ def nothing_left():
 def main(tests):
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background has it ignored
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     failures = 0
     for test in tests:

@@ -134,14 +134,20 @@ def pipe_bytes(pid):
     return n
 
 
+def asked(worker):
+    """Of how many others the broker passed something on."""
+    return sum(p["pid"] != worker and p["frames_in"] > 0 for p in json.loads(status("ps", "--json")[1]))
+
+
 def room():
     with Broker(), tempfile.TemporaryDirectory() as d:
         w = Worker("gate", "sh", "-c", GATE, d + "/f", options=["--room", "3"])
         answers = []
         threads = []
+        before = asked(w.pid)  # `brood ps` itself
         for i in range(10):
             threads.append(asking("gate", b"%03d" % i, answers))
-            time.sleep(0.05)
+            until(lambda: asked(w.pid) - before == i + 1, "the broker has passed it on")
         until(lambda: lines_in(d + "/f.got") == 1, "the first is read")
         until(lambda: pipe_bytes(w.filter()) == 8, "two more are given")
         time.sleep(0.3)
