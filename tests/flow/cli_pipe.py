@@ -1,4 +1,5 @@
 """cli_pipe: `brood pipe` carries lines and records both ways, whatever the scripts at its ends do. cli_pipe.py BROOD [TEST]"""
+import errno
 import json
 import os
 import select
@@ -8,8 +9,9 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 
-from cli_case import BROOD, Broker, equal, main, state, status, until
+from cli_case import BROOD, PATIENCE, Broker, equal, main, state, status, until
 
 
 class Place:
@@ -200,15 +202,26 @@ def records():
         equal((0, sums(0, 5)), sink.end())
 
 
+def opened(path):
+    """For writing, without waiting in write(2). There is no reader between mkfifo and its open()."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as e:
+            assert e.errno == errno.ENXIO and time.monotonic() < end, e
+        time.sleep(0.01)
+
+
 def slow_reader():
     """Nobody reads: writers stand still, the command does not grow, and nothing is lost."""
     with Place() as at:
         sink = Pipe("--name", "sink", "--out", at("out"), paths=[at("out")])
         source = Pipe("sink", "--in", at("in"), paths=[at("in")])
         line = b"z" * 9999 + b"\n"
-        fd = os.open(at("in"), os.O_WRONLY | os.O_NONBLOCK)
+        fd = opened(at("in"))
         written, still = 0, 0
-        while still < 200:  # it is full for good
+        while still < 400:  # it is full for good
             try:
                 written += os.write(fd, line[written % len(line):])
                 still = 0
