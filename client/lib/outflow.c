@@ -90,7 +90,7 @@ void outflow_init(struct outflow *o, struct outflow_pool *pool, size_t window)
 	o->last_name = "";
 	TAILQ_INIT(&o->blocks);
 	STAILQ_INIT(&o->parcels);
-	STAILQ_INIT(&o->refusals);
+	TAILQ_INIT(&o->refusals);
 }
 
 struct parcel *outflow_take_parcel(struct outflow *o)
@@ -106,8 +106,8 @@ struct parcel *outflow_take_parcel(struct outflow *o)
 static void drop_refusals(struct outflow *o, uint64_t upto)
 {
 	struct outflow_refusal *f;
-	while ((f = STAILQ_FIRST(&o->refusals)) && f->said_by <= upto) {
-		STAILQ_REMOVE_HEAD(&o->refusals, next);
+	while ((f = TAILQ_FIRST(&o->refusals)) && f->said_by <= upto) {
+		TAILQ_REMOVE(&o->refusals, f, entry);
 		free(f);
 	}
 }
@@ -356,13 +356,13 @@ void outflow_refuses(struct outflow *o, struct outflow_refusal *f, uint64_t item
 {
 	f->item = item;
 	f->said_by = o->next - 1;
-	STAILQ_INSERT_TAIL(&o->refusals, f, next);
+	TAILQ_INSERT_TAIL(&o->refusals, f, entry);
 }
 
 uint64_t outflow_may_acknowledge(const struct outflow *o, uint64_t consumed, uint64_t last)
 {
 	const struct outflow_refusal *f;
-	STAILQ_FOREACH (f, &o->refusals, next)
+	TAILQ_FOREACH (f, &o->refusals, entry)
 		if (f->said_by > last)
 			return f->item <= consumed ? f->item - 1 : consumed;
 	return consumed;
@@ -384,7 +384,7 @@ static uint64_t frame_last(const struct outflow_block *b, uint32_t end)
 /* What a frame of this block that ends at `end` acknowledges. */
 static uint64_t acknowledged_by(const struct outflow *o, const struct outflow_block *b, uint32_t end, uint64_t consumed)
 {
-	if (STAILQ_EMPTY(&o->refusals))
+	if (TAILQ_EMPTY(&o->refusals))
 		return consumed;
 	return outflow_may_acknowledge(o, consumed, frame_last(b, end));
 }
@@ -442,10 +442,20 @@ const struct parcel *outflow_parcel(const struct outflow *o)
 	return NULL;
 }
 
-/* At most a window is under way at once; more than that only as one message that is longer than the window. */
+/* What it refuses is not acknowledged before this was sent: to wait for the other side's acknowledgement could be for ever. */
+static int leads_to_refusal(const struct outflow *o, const struct outflow_block *b, uint32_t offset)
+{
+	const struct outflow_refusal *f = TAILQ_LAST(&o->refusals, outflow_refusals);
+	return f && offset < b->used && frame_first(b->bytes + offset) <= f->said_by;
+}
+
+/*
+ * At most a window is under way at once; more than that only as one message that is longer than the window, or to say that
+ * something was refused.
+ */
 static int may_be_under_way(const struct outflow *o, const struct outflow_block *b, uint32_t offset)
 {
-	return b->position + offset <= o->settled + o->window;
+	return b->position + offset <= o->settled + o->window || leads_to_refusal(o, b, offset);
 }
 
 static int gather_one(struct outflow *o, const struct outflow_route *r, struct iovec *iov)

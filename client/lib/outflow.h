@@ -49,9 +49,10 @@ void outflow_pool_deinit(struct outflow_pool *);
 
 /* An item of the other direction that was not taken, and the one here that says so. */
 struct outflow_refusal {
-	STAILQ_ENTRY(outflow_refusal) next;
+	TAILQ_ENTRY(outflow_refusal) entry;
 	uint64_t item, said_by;
 };
+TAILQ_HEAD(outflow_refusals, outflow_refusal);
 
 struct outflow {
 	struct outflow_pool *pool;
@@ -75,8 +76,8 @@ struct outflow {
 	int spells_types;                 /* its receiver forgets: no numbers, a name with each item */
 	struct parcel_list parcels;       /* of unacknowledged items, by sequence */
 	unsigned n_fds;                   /* in them */
-	STAILQ_HEAD(, outflow_refusal) refusals; /* of which the other side may not have heard, in order */
-	uint64_t with_fds, refused; /* items that ever had some; of those the receiver did not take so many */
+	struct outflow_refusals refusals; /* of which the other side may not have heard, in order */
+	uint64_t with_fds, refused;       /* items that ever had some; of those the receiver did not take so many */
 };
 
 void outflow_init(struct outflow *, struct outflow_pool *, size_t window);

@@ -364,6 +364,45 @@ static void a_refusal_comes_with_its_acknowledgement(void **state)
 	assert_int_equal(outflow_may_acknowledge(&e->out, 9, e->out.acked), 9);
 }
 
+static void send_what_may_be_under_way(struct ends *e)
+{
+	for (size_t before = 0; before != outflow_pending(&e->out);) {
+		struct outflow_route route = { .destination = 1 };
+		struct iovec iov[64], rest;
+		size_t total = 0;
+		int n = outflow_gather(&e->out, &route, iov, 64, 1);
+		before = outflow_pending(&e->out);
+		for (int i = 0; i < n; i++)
+			total += iov[i].iov_len;
+		if (total)
+			outflow_advance(&e->out, total, &rest);
+	}
+}
+
+/* The other side may be waiting for it, as what it refuses is not acknowledged before. */
+static void a_refusal_waits_for_no_window(void **state)
+{
+	struct ends *e = *state;
+	struct item it = { .kind = ITEM_MESSAGE, .length = 50000 }, no = { .kind = ITEM_REFUSED, .correlation = 7 };
+	struct outflow_refusal *f = malloc(sizeof(*f));
+	assert_non_null(f);
+	outflow_deinit(&e->out);
+	outflow_init(&e->out, &e->pool, 65536);
+	for (int i = 0; i < 20; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	send_what_may_be_under_way(e);
+	assert_true(outflow_pending(&e->out) > 0);
+	assert_non_null(outflow_append(&e->out, &no));
+	outflow_refuses(&e->out, f, 7);
+	uint64_t said = e->out.next - 1;
+	for (int i = 0; i < 20; i++)
+		assert_non_null(outflow_append(&e->out, &it));
+	send_what_may_be_under_way(e);
+	assert_true(outflow_cursor(&e->out) > said);
+	assert_true(outflow_pending(&e->out) > 0); /* and no more than that */
+	assert_int_equal(outflow_may_acknowledge(&e->out, 9, outflow_cursor(&e->out) - 1), 9);
+}
+
 static void many_small_ones_are_bounded_by_number(void **state)
 {
 	struct ends *e = *state;
@@ -580,6 +619,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(window_holds_and_recovers, begin, end),
 		cmocka_unit_test_setup_teardown(descriptors_are_bounded_too, begin, end),
 		cmocka_unit_test_setup_teardown(a_refusal_comes_with_its_acknowledgement, begin, end),
+		cmocka_unit_test_setup_teardown(a_refusal_waits_for_no_window, begin, end),
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
 		cmocka_unit_test_setup_teardown(cursor_is_what_is_sent_next, begin, end),
