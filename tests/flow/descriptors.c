@@ -443,15 +443,11 @@ static void test_receiver_stopped(void **state)
 /* In the broker, for whomsoever. */
 static uint64_t bytes_waiting(brood *b)
 {
-	brood_peer *broker;
-	brood_msg *m;
-	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.GetStatus", NULL, 0), PATIENCE_MS, &m), 0);
+	brood_msg *m = ask_broker(b, "brood.control.GetStatus");
 	const Brood__Control__Status *status = brood_msg_pb(m, &brood__control__status__descriptor);
 	assert_non_null(status);
 	uint64_t waiting = status->queued;
 	brood_msg_release(m);
-	brood_release(broker);
 	return waiting;
 }
 

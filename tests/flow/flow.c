@@ -199,6 +199,16 @@ uint64_t ask_number(brood_peer *to, const char *type)
 	return n;
 }
 
+brood_msg *ask_broker(brood *b, const char *type)
+{
+	brood_peer *broker;
+	brood_msg *m;
+	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
+	assert_int_equal(brood_call(broker, BROOD_MSG(type, NULL, 0), PATIENCE_MS, &m), 0);
+	brood_release(broker);
+	return m;
+}
+
 /* ---- other processes --------------------------------------------------------------------------------------------- */
 
 int process_state(pid_t pid)

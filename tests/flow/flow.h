@@ -138,6 +138,8 @@ void say(brood_peer *, const char *type, const char *text);
 
 /* Ask the child for a number: brood_call() with this type must succeed with a decimal number. */
 uint64_t ask_number(brood_peer *, const char *type);
+/* The answer of @broker to a request without a body, to be released. */
+brood_msg *ask_broker(brood *, const char *type);
 
 /* ---- other processes --------------------------------------------------------------------------------------------- */
 

@@ -275,16 +275,12 @@ static void test_bad_arguments(void **state)
 /* Frames that the broker has routed so far. */
 static uint64_t frames_routed(struct family *f)
 {
-	brood_peer *broker;
-	brood_msg *m;
-	assert_int_equal(brood_find(f->b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.GetStatus", NULL, 0), PATIENCE_MS, &m), 0);
+	brood_msg *m = ask_broker(f->b, "brood.control.GetStatus");
 	Brood__Control__Status *s = brood__control__status__unpack(NULL, m->length, m->body);
 	assert_non_null(s);
 	uint64_t frames = s->frames;
 	brood__control__status__free_unpacked(s, NULL);
 	brood_msg_release(m);
-	brood_release(broker);
 	return frames;
 }
 

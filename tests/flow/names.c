@@ -426,16 +426,6 @@ static void test_parent_of_a_joiner_goes(void **state)
 
 /* ---- the broker -------------------------------------------------------------------------------------------------- */
 
-static brood_msg *ask_broker(brood *b, const char *type)
-{
-	brood_peer *broker;
-	brood_msg *m;
-	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG(type, NULL, 0), PATIENCE_MS, &m), 0);
-	brood_release(broker);
-	return m;
-}
-
 static const Brood__Control__Process *process_with_pid(const Brood__Control__Listing *l, pid_t pid)
 {
 	for (size_t i = 0; i < l->n_process; i++)

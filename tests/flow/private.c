@@ -81,18 +81,14 @@ struct seen {
 };
 
 /* What the broker says of itself. */
-static struct seen ask_broker(brood *b)
+static struct seen see_broker(brood *b)
 {
-	brood_peer *broker;
-	brood_msg *m;
-	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.GetStatus", NULL, 0), PATIENCE_MS, &m), 0);
+	brood_msg *m = ask_broker(b, "brood.control.GetStatus");
 	Brood__Control__Status *s = brood__control__status__unpack(NULL, m->length, m->body);
 	assert_non_null(s);
 	struct seen seen = { (pid_t)s->pid, s->processes, s->private_ };
 	brood__control__status__free_unpacked(s, NULL);
 	brood_msg_release(m);
-	brood_release(broker);
 	return seen;
 }
 
@@ -116,14 +112,14 @@ static void test_comes_and_leaves(void **state)
 		assert_int_equal(brood_spawn(f.b, &f.kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &f.d)),
 				 0);
 		assert_int_equal(ask_number(f.kid, "count"), 0);
-		struct seen seen = ask_broker(f.b);
+		struct seen seen = see_broker(f.b);
 		assert_true(seen.is_private);
 		assert_int_equal(seen.processes, 2);
 		assert_int_equal(seen.pid, lock_holder(x));
 		assert_int_not_equal(seen.pid, last);
 		for (uint64_t end = now_ms() + 300; now_ms() < end;) /* it is not idle as long as somebody is there */
 			poll_once(f.b);
-		assert_int_equal(ask_broker(f.b).pid, seen.pid);
+		assert_int_equal(see_broker(f.b).pid, seen.pid);
 		last = seen.pid;
 		family_end(&f);
 		await_end(x, last);
@@ -151,7 +147,7 @@ static void test_many_at_once(void **state)
 		close(outs[i]);
 	}
 	family_connect(&f);
-	struct seen seen = ask_broker(f.b);
+	struct seen seen = see_broker(f.b);
 	assert_int_equal(seen.processes, PROGRAMS + 1);
 	assert_int_equal(seen.pid, lock_holder(x));
 	until_polled(f.b, count_brokers(x) == 1); /* those that came too late have left */
@@ -174,7 +170,7 @@ static void test_come_while_it_leaves(void **state)
 	for (int i = 0; i < 100; i++) {
 		struct family f = { 0 };
 		family_connect(&f);
-		struct seen seen = ask_broker(f.b);
+		struct seen seen = see_broker(f.b);
 		brokers += seen.pid != last;
 		last = seen.pid;
 		family_end(&f);
@@ -338,7 +334,7 @@ static void test_killed(void **state)
 	recorder_begin(&r, x, 0);
 	assert_int_equal(brood_spawn(r.f.b, &kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &keeper)), 0);
 	until(r.f.b, r.f.d.n[BROOD_EVENT_READY] == 1 && keeper.n[BROOD_EVENT_READY] == 1);
-	pid_t broker = ask_broker(r.f.b).pid;
+	pid_t broker = see_broker(r.f.b).pid;
 	for (int i = 0; i < REQUESTS; i++) /* half of them are there and kept, the others are under way */
 		assert_true(brood_request(kid, BROOD_MSG("keep", NULL, 0), -1, diary_write, &answers) > 0);
 	assert_int_equal(ask_number(kid, "open"), REQUESTS);
@@ -350,7 +346,7 @@ static void test_killed(void **state)
 	assert_int_equal(kill(broker, SIGKILL), 0);
 	until(r.f.b, r.f.me.n[BROOD_EVENT_AWAY] == 1);
 	until(r.f.b, r.f.me.n[BROOD_EVENT_BACK] == 1);
-	pid_t next = ask_broker(r.f.b).pid;
+	pid_t next = see_broker(r.f.b).pid;
 	assert_int_not_equal(next, broker);
 	assert_int_equal(ask_number(kid, "open"), 2 * REQUESTS);
 	assert_int_equal(answers.n[BROOD_EVENT_REPLY], 0);
