@@ -476,12 +476,8 @@ int outflow_gather(struct outflow *o, const struct outflow_route *r, struct iove
 	size_t total = 0;
 	if (o->open)
 		frame_close(o);
-	if (frame_with_fds(o)) {
-		if (outflow_parcel(o))
-			return gather_one(o, r, iov);
-		frame_with_fds(o)[FRAME_FLAGS_AT] &=
-			(uint8_t)~FRAME_FDS; /* consumed since the cursor was set back to it */
-	}
+	if (frame_with_fds(o))
+		return gather_one(o, r, iov);
 	while (b && pieces < n && total < most && may_be_under_way(o, b, from)) {
 		uint32_t bytes = block_gather(o, b, from, most - total, r);
 		if (bytes) {
@@ -542,7 +538,8 @@ static uint64_t frame_last_or_open(const struct outflow *o, const struct outflow
 	return o->open == b && end == o->open_offset ? o->open_first - 1 : frame_last(b, end);
 }
 
-/* Frames of the first block that were consumed are not under way any more, though their memory is not free yet. */
+/* Frames of the first block that were consumed are not under way any more, though their memory is not free yet; and if the
+ * cursor was set back to one, it need not be sent again. */
 static void settle(struct outflow *o)
 {
 	const struct outflow_block *b = TAILQ_FIRST(&o->blocks);
@@ -557,6 +554,8 @@ static void settle(struct outflow *o)
 	}
 	if (b)
 		o->settled = b->position + at;
+	if (b && o->at == b && o->at_offset < at)
+		o->at_offset = at;
 }
 
 int outflow_acknowledge(struct outflow *o, uint64_t sequence)

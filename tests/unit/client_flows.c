@@ -464,6 +464,26 @@ static void cursor_is_what_is_sent_next(void **state)
 	assert_int_equal(outflow_cursor(&e->out), e->out.next);
 }
 
+/* The cursor was set back, and then the acknowledgement came: what the other side has is left out. */
+static void what_was_consumed_is_not_sent_again(void **state)
+{
+	struct ends *e = *state;
+	for (int i = 0; i < 3; i++) {
+		struct item it = { .kind = ITEM_MESSAGE, .fds = 1 };
+		struct parcel *parcel;
+		assert_int_equal(parcel_dup((const int[]){ 0 }, 1, &parcel), 0);
+		assert_non_null(outflow_append_parcel(&e->out, &it, parcel));
+		transmit(e, 1u << 20);
+	}
+	outflow_rewind(&e->out);
+	assert_int_equal(outflow_cursor(&e->out), 1);
+	assert_int_equal(outflow_acknowledge(&e->out, 2), 1);
+	assert_int_equal(outflow_cursor(&e->out), 3);
+	assert_non_null(outflow_parcel(&e->out));
+	assert_int_equal(outflow_acknowledge(&e->out, 3), 1);
+	assert_int_equal(outflow_cursor(&e->out), 4);
+}
+
 static void one_message_always_fits_an_empty_window(void **state)
 {
 	struct ends *e = *state;
@@ -623,6 +643,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_small_ones_are_bounded_by_number, begin, end),
 		cmocka_unit_test_setup_teardown(full_window_has_asked, begin, end),
 		cmocka_unit_test_setup_teardown(cursor_is_what_is_sent_next, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_consumed_is_not_sent_again, begin, end),
 		cmocka_unit_test_setup_teardown(one_message_always_fits_an_empty_window, begin, end),
 		cmocka_unit_test_setup_teardown(long_message_respects_the_window_under_way, begin, end),
 		cmocka_unit_test_setup_teardown(a_window_within_one_block, begin, end),
