@@ -2,8 +2,9 @@
  * loop: see loop.h. A turn has an end, in this order: waiting events, what was read before, wait, descriptors, frames,
  * timers, events, and then one write of all that was gathered.
  *
- * The epoll descriptor is what programs put into loops of their own. A timer descriptor in it is kept only for those
- * (`foreign`), and set only when the next deadline comes earlier than what it is set to.
+ * The epoll descriptor is what programs put into loops of their own (`foreign`), so timers ring in it. The timer descriptor
+ * is set only when the next deadline comes earlier than what it is set to. Our own waits need it too: a wait with a limit
+ * costs the kernel a timer each time, which is one or two microseconds of every round trip.
  */
 #include "loop.h"
 #include "child.h"
@@ -87,7 +88,7 @@ void loop_deinit(struct brood *h)
 void loop_timer_changed(struct brood *h)
 {
 	uint64_t due = timers_next(&h->timers);
-	if (!h->foreign || due >= h->timer_due)
+	if (due >= h->timer_due)
 		return;
 	struct itimerspec at = { .it_value = { .tv_sec = (time_t)(due / 1000),
 					       .tv_nsec = (long)(due % 1000) * 1000000 + 1 } };
@@ -131,20 +132,12 @@ static int read_and_run(struct brood *h)
 	return link_read(h) ? inbound_run(h) : 0;
 }
 
-static int wait_for(struct brood *h, int timeout_ms)
-{
-	uint64_t due = timers_next(&h->timers);
-	if (timeout_ms == 0 || due == UINT64_MAX)
-		return timeout_ms;
-	uint64_t now = handle_now(), left = due > now ? due - now : 0;
-	int until = left > INT_MAX ? INT_MAX : (int)left;
-	return timeout_ms < 0 || until < timeout_ms ? until : timeout_ms;
-}
-
 static void run_sources(struct brood *h, int timeout_ms)
 {
 	struct epoll_event events[EVENTS];
-	int n = epoll_wait(h->epoll_fd, events, EVENTS, wait_for(h, timeout_ms));
+	if (timeout_ms != 0)
+		loop_timer_changed(h);
+	int n = epoll_wait(h->epoll_fd, events, EVENTS, timeout_ms);
 	for (int i = 0; i < n; i++) {
 		struct source *s = events[i].data.ptr;
 		if (s->fd >= 0)
@@ -229,7 +222,8 @@ int loop_turn(struct brood *h, int timeout_ms, int dispatch)
 	if (h->stopping)
 		follow_broker(h);
 	pump_run(h);
-	loop_timer_changed(h);
+	if (h->foreign)
+		loop_timer_changed(h);
 	return 0;
 }
 
