@@ -83,6 +83,7 @@ size_t item_extension_size(const struct item *it);
 uint8_t *item_write(uint8_t *to, const struct item *it);
 
 struct item_plain { /* a whole message, request or reply without extension */
+	uint64_t head;
 	unsigned kind, type;
 	uint32_t length;
 	uint64_t correlation, deadline;
@@ -107,13 +108,24 @@ static inline size_t item_plain(const uint8_t *at, size_t left, struct item_plai
 	if (length > ITEM_BODY_MAX || size > left || type > ITEM_TYPES ||
 	    get64(at + size - 8) >> (8 * (length & 7u)) != 0)
 		return 0;
-	*ret = (struct item_plain){ .kind = kind, .type = type, .length = length, .body = at + ITEM_HEAD };
+	*ret = (struct item_plain){
+		.head = head, .kind = kind, .type = type, .length = length, .body = at + ITEM_HEAD
+	};
 	if (kind != ITEM_MESSAGE) {
 		ret->correlation = get64(at + ITEM_HEAD);
 		ret->deadline = get64(at + ITEM_HEAD + 8);
 		ret->body += ITEM_CALL;
 	}
 	return size;
+}
+
+/*
+ * 1 if the item at `at` is again a plain message with this head, and this size, as item_plain() said: most come in rows of
+ * one type and length. Where the next one begins is then known before this one was read, so the processor need not wait.
+ */
+static inline int item_is_again(const uint8_t *at, size_t left, uint64_t head, size_t size)
+{
+	return left >= size && get64(at) == head && get64(at + size - 8) >> (8 * (head & 7u)) == 0;
 }
 
 /* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */

@@ -347,8 +347,11 @@ struct run {
 	struct brood *h;
 	struct remote *remote;
 	struct brood_peer *peer;
-	brood_fn *fn; /* takes messages; NULL: nobody does */
-	void *data;   /* of its table */
+	brood_fn *fn;  /* takes messages; NULL: nobody does */
+	void *data;    /* of its table */
+	uint64_t head; /* of the plain message before, and its size; SIZE_MAX: it was something else ... */
+	size_t size;
+	struct letter *letter; /* ... and what it came in */
 };
 
 static inline brood_fn *message_handler(const struct brood_peer *table)
@@ -379,21 +382,45 @@ static inline void run_letter(const struct run *run, struct brood_event *e, stru
 	event_call_message(run->h, run->fn, e, m);
 }
 
-static inline int run_one(const struct run *run, struct brood_event *e)
+static inline void run_past(const struct run *run, size_t size)
+{
+	run->h->cursor.at += size;
+	run->h->cursor.sequence++;
+	run->remote->in.next++;
+}
+
+/* Another message like the one before, in the same letter: but for where it is, all of it was said. */
+static inline int run_again(const struct run *run, struct brood_event *e)
+{
+	struct brood *h = run->h;
+	const uint8_t *at = h->cursor.at;
+	struct letter *m = h->current;
+	if (!item_is_again(at, (size_t)(h->cursor.end - at), run->head, run->size) || !m || m != run->letter ||
+	    !m->msg.type) /* blank: the program did more with it than look at it */
+		return 0;
+	(void)letter_take_spare(h, run->remote, h->cursor.sequence);
+	run_past(run, run->size);
+	m->msg.body = m->msg.text = (const char *)at + ITEM_HEAD;
+	run_letter(run, e, m, ITEM_MESSAGE);
+	return 1;
+}
+
+static inline int run_one(struct run *run, struct brood_event *e)
 {
 	struct brood *h = run->h;
 	struct cursor *c = &h->cursor;
-	struct remote *r = run->remote;
 	struct item_plain it;
 	struct letter *m;
 	size_t size = item_plain(c->at, (size_t)(c->end - c->at), &it);
-	const char *type = size ? inflow_bound_type(&r->in, it.type) : NULL;
+	const char *type = size ? inflow_bound_type(&run->remote->in, it.type) : NULL;
 	int left = type && it.kind == ITEM_REQUEST ? time_left(h, it.deadline) : -1;
-	if (!type || left == 0 || (it.kind != ITEM_REPLY && !run->fn) || !(m = letter_take_spare(h, r, c->sequence)))
+	if (!type || left == 0 || (it.kind != ITEM_REPLY && !run->fn) ||
+	    !(m = letter_take_spare(h, run->remote, c->sequence)))
 		return 0;
-	c->at += size;
-	c->sequence++;
-	r->in.next++;
+	run->head = it.head;
+	run->size = it.kind == ITEM_MESSAGE ? size : SIZE_MAX;
+	run->letter = m;
+	run_past(run, size);
 	m->correlation = it.correlation;
 	m->deadline = it.deadline;
 	m->msg.type = type;
@@ -415,12 +442,15 @@ static unsigned run_messages(struct brood *h)
 	    h->cursor.sequence != r->in.next)
 		return 0;
 	const struct brood_peer *table = event_table(r->peer);
-	const struct run run = {
-		.h = h, .remote = r, .peer = r->peer, .fn = message_handler(table), .data = table ? table->data : NULL
-	};
+	struct run run = { .h = h,
+			   .remote = r,
+			   .peer = r->peer,
+			   .fn = message_handler(table),
+			   .data = table ? table->data : NULL,
+			   .size = SIZE_MAX };
 	h->stirred = 0;
 	struct brood_event e = { .type = BROOD_EVENT_MESSAGE, .handle = h, .peer = r->peer };
-	while (run_goes_on(&run) && run_one(&run, &e))
+	while (run_goes_on(&run) && (run_again(&run, &e) || run_one(&run, &e)))
 		n++;
 	return n;
 }

@@ -5,6 +5,7 @@
 #include "brood.pb-c.h"
 #include "control.pb-c.h"
 #include "flow.h"
+#include <brood/pb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,54 @@ static void test_small_bodies_together(void **state)
 		assert_int_equal(brood_send(f.kid, BROOD_MSG("", "123456789", i % 10, .flags = BROOD_MORE)), 0);
 	until(f.b, diary_messages(&f.d) == 1000);
 	assert_int_equal(f.d.bytes, 4500);
+	family_end(&f);
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
+
+static int32_t last; /* of the row that came */
+
+/* Some are looked at, some kept, some taken apart. */
+static int check_row(const brood_event *e)
+{
+	const Brood__Failure *failure;
+	if (!e->msg)
+		return 0;
+	assert_string_equal(e->msg->type, "brood.Failure");
+	assert_ptr_equal(e->msg->from, e->peer);
+	assert_int_equal(e->msg->wants_reply, 0);
+	assert_int_equal(e->msg->timeout_ms, -1);
+	last++;
+	if (last % 3 == 0)
+		assert_non_null(failure = brood_msg_pb(e->msg, &brood__failure__descriptor));
+	if (last % 3 == 0)
+		assert_int_equal(failure->code, -last);
+	if (last % 7 == 0)
+		brood_msg_release(brood_msg_keep(e->msg));
+	Brood__Failure again = BROOD__FAILURE__INIT;
+	again.code = -last;
+	uint8_t body[64];
+	assert_int_equal(brood__failure__pack(&again, body), e->msg->length);
+	assert_memory_equal(e->msg->body, body, e->msg->length);
+	assert_int_equal(e->msg->text[e->msg->length], 0);
+	return 0;
+}
+
+/* Most are of one type and length; what the program does with one does not change the next. */
+static void test_rows(void **state)
+{
+	struct family f = { .d.also = check_row };
+	(void)state;
+	last = 0;
+	family_begin(&f, KID("echo"));
+	for (int32_t i = 1; i <= 1000; i++) {
+		Brood__Failure failure = BROOD__FAILURE__INIT;
+		uint8_t body[64];
+		failure.code = -i;
+		size_t length = brood__failure__pack(&failure, body);
+		assert_int_equal(brood_send(f.kid, BROOD_MSG("brood.Failure", body, length, .flags = BROOD_MORE)), 0);
+	}
+	until(f.b, diary_messages(&f.d) == 1000);
 	family_end(&f);
 }
 
@@ -682,6 +731,7 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_types),
 		ON_HOSTS(test_small_bodies),
 		ON_HOSTS(test_small_bodies_together),
+		ON_HOSTS(test_rows),
 		ON_ALL(test_long_bodies),
 		ON_ALL(test_four_of_8_mib),
 		ON_ALL(test_8_mib_to_a_quiet_receiver),

@@ -185,6 +185,29 @@ static void items_follow_each_other(void **state)
 	assert_ptr_equal(at, end);
 }
 
+static void the_same_again(void **state)
+{
+	struct item one = message(3);
+	struct item_plain plain = { 0 };
+	size_t size = write_item(bytes, &one);
+	uint8_t *again = bytes + size;
+
+	(void)state;
+	write_item(again, &one);
+	assert_int_equal(item_plain(bytes, sizeof(bytes), &plain), size);
+	assert_true(item_is_again(again, size, plain.head, size));
+	assert_false(item_is_again(again, size - 1, plain.head, size));
+	assert_false(item_is_again(again, sizeof(bytes), plain.head, SIZE_MAX));
+	again[size - 1] = 1; /* padding */
+	assert_false(item_is_again(again, size, plain.head, size));
+	one.type = 1;
+	write_item(again, &one);
+	assert_false(item_is_again(again, size, plain.head, size));
+	one = message(4);
+	write_item(again, &one);
+	assert_false(item_is_again(again, size, plain.head, size));
+}
+
 static void fragments_say_the_total_once(void **state)
 {
 	struct item first = { .kind = ITEM_MESSAGE, .more = 1, .length = 100, .total = 250 };
@@ -333,6 +356,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_whole),
 		cmocka_unit_test(the_longest_extension_is_read),
 		cmocka_unit_test(items_follow_each_other),
+		cmocka_unit_test(the_same_again),
 		cmocka_unit_test(fragments_say_the_total_once),
 		cmocka_unit_test(cut_items_are_malformed),
 		cmocka_unit_test(lengths_are_not_believed),
