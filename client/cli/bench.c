@@ -25,13 +25,14 @@ static const char help[] =
 	"Measure speed with a broker of its own: round-trip, one-way, pool, spawn. Beside each\n"
 	"stands its floor, measured in the same rounds: a minimal relay between the same\n"
 	"processes, or posix_spawn(). RATIO is brood's speed as a part of the floor's.\n"
-	"Values are medians of the rounds.\n"
+	"Values are medians of the rounds. For round trips, processes are held where they are:\n"
+	"all contenders of a round in the same places, each round in others.\n"
 	"\n"
 	"  --via TRANSPORT  how the processes reach the broker, and the relay: unix (default),\n"
 	"                   fifo, tcp, tls; or link: the children are on another host, and\n"
 	"                   its broker is linked with ours over TLS on the loopback device\n"
 	"  --seconds S      length of one measurement (default: 0.5)\n"
-	"  --rounds N       rounds, 1 to 99 (default: 5)\n"
+	"  --rounds N       rounds, 1 to 99 (default: 8)\n"
 	"  --only NAME,...  rows by name, such as one-way.64, or kinds, such as pool\n"
 	"  --json           one object per row, one row per line\n"
 	"\n"
@@ -133,6 +134,7 @@ static int run_rounds(struct bench *m, const struct plan *plan, struct result *r
 	for (long round = 0; round < plan->rounds && rc == 0; round++) {
 		if (isatty(STDERR_FILENO))
 			fprintf(stderr, "\rround %ld of %ld ", round + 1, plan->rounds);
+		m->round = (unsigned)round;
 		for (size_t i = 0; i < n && rc == 0; i++)
 			rc = run_row(m, &results[i]);
 	}
@@ -186,7 +188,7 @@ int cli_bench(struct cli *cli, int argc, char **argv)
 		{ "role", required_argument, NULL, 'R' }, /* for our own children */
 		CLI_OPTIONS_END,
 	};
-	struct plan plan = { .rounds = 5, .seconds = .5 };
+	struct plan plan = { .rounds = 8, .seconds = .5 };
 	const char *role = NULL;
 	int c, rc, via = VIA_UNIX;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -3,8 +3,9 @@
  *
  * The floor sends the same number of bytes through the relay and waits for as many. There are two of it, because a
  * process that waits in read() is woken up later than one that waits in poll(). The processor time is that of all
- * processes that take part, for one exchange.
+ * processes that take part, for one exchange. They take turns, so where each of them runs is held still (bench_place.h).
  */
+#include "bench_place.h"
 #include "bench_rows.h"
 #include "raw.h"
 #include "timings.h"
@@ -22,6 +23,7 @@ static int measure(struct bench *m, const struct row *row, const struct middle *
 {
 	struct timings t = { 0 };
 	int rc = 0;
+	bench_place(m, middle);
 	for (int i = 0; i < WARM_UP && rc == 0; i++)
 		rc = once(with, row);
 	uint64_t now = timings_now(), end = now + m->span_ns, cpu = bench_cpu(m, middle);
@@ -32,6 +34,7 @@ static int measure(struct bench *m, const struct row *row, const struct middle *
 		if (rc == 0)
 			rc = timings_add(&t, now - begin);
 	}
+	bench_unplace(m, middle);
 	timings_quantiles(&t, ret->values);
 	ret->values[4] = t.n ? (double)(bench_cpu(m, middle) - cpu) / 1000 / (double)t.n : 0;
 	timings_deinit(&t);

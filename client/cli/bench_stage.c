@@ -149,6 +149,8 @@ int bench_init(struct bench *m, double seconds, enum via via)
 	m->span_ns = (uint64_t)(seconds * 1e9);
 	if (n < 0 || !m->payload)
 		return n < 0 ? -errno : -ENOMEM;
+	if (sched_getaffinity(0, sizeof m->processors, &m->processors) < 0)
+		return -errno;
 	int rc = start_brokers(m, via);
 	if (rc < 0)
 		return rc;

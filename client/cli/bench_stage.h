@@ -11,6 +11,7 @@
 #include "bench_link.h"
 #include "testbed.h"
 #include <brood.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -43,6 +44,8 @@ struct bench {
 	char far_place[TESTBED_PATH];   /* and the workers', which may be the same */
 	unsigned char *payload;         /* BENCH_ROOM bytes */
 	uint64_t span_ns;               /* one measurement lasts so long */
+	cpu_set_t processors;           /* those that we may use */
+	unsigned round;                 /* the one under way, from 0 */
 };
 
 struct sample {
