@@ -565,7 +565,8 @@ static void take_goodbye(struct link *link, const struct frame *f)
 	if (!body)
 		return;
 	if (body->parting == BROOD__PARTING__PARTING_REFUSED) {
-		if (link->node)
+		link->doubled = strcmp(body->error, "link.double") == 0;
+		if (link->node && !link->doubled)
 			note_refusal(link->node, body);
 		session_close(link->session);
 	}
@@ -722,11 +723,23 @@ static int is_sound(struct link *link, const Brood__Link *body)
 	return 0;
 }
 
+/* Both ends dial, and ours will be the one that stays: to take theirs until then would be a node that is there, gone and back. */
+static int ours_will_stay(const struct link *link)
+{
+	const struct node *node = link->node;
+
+	return node->dialed && node->dialed != link && !link_new_one_stays(link->links->node, node->name, 1, 0, 1);
+}
+
 /* 1 if this one is to be the connection to its node; the one that was is closed then. */
 static int is_the_one(struct link *link)
 {
 	struct link *old = link->node->link;
 
+	if (!old && ours_will_stay(link)) {
+		(void)REFUSE(link, "link.double", "another connection between these nodes is being made");
+		return 0;
+	}
 	if (!old)
 		return 1;
 	if (!link_new_one_stays(link->links->node, link->node->name, old->dialed, link->dialed,

@@ -547,6 +547,8 @@ void links_parted(struct links *links, struct session *s, const char *why)
 	if (was_up) {
 		inquiries_unreachable(node);
 		try_later(node);
+	} else if (node->link || link->doubled) {
+		try_later(node); /* there is another connection, or will be */
 	} else {
 		failed(node, text);
 	}

@@ -38,6 +38,7 @@ struct link {
 	struct node *node;     /* NULL: it has not said which */
 	int dialed;            /* by us */
 	int up;                /* frames of processes pass */
+	int doubled;           /* the other end has another connection with us, or makes one */
 	uint64_t heard_ms;     /* when it was seen last that something came */
 	uint32_t beat_ms;      /* it promised to say something as often */
 	uint32_t epoch, pid;   /* of its broker's run */

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
@@ -333,6 +335,81 @@ static void test_two_connections(void **state)
 	expect_refused(&first, "link.double");
 	expect_nothing_but_beats(&second);
 	wire_close(&second);
+}
+
+/* Where a broker finds the other one, which is us. */
+static int listen_as(const struct wire_broker *of, const char *name)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", of->dir, name);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+/* It has dialed us, and waits for our answer. */
+static void accept_from(struct wire *w, int fd)
+{
+	wire_take(w, accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	expect(w, FRAME_LINK);
+}
+
+static void dial_as(struct wire *w, const struct wire_broker *to, char *node)
+{
+	Brood__Link link = link_of(node);
+
+	wire_connect(w, to->socket);
+	wire_say(w, FRAME_LINK, &link.base, -1);
+}
+
+static void answer_as(struct wire *w, char *node)
+{
+	Brood__Link link = link_of(node);
+
+	wire_say(w, FRAME_LINK, &link.base, -1);
+	expect_nothing_but_beats(w);
+}
+
+/* Both dial at once: the one that stays is the only one that ever is, so nobody is there, gone and back. */
+static void test_both_dial(void **state)
+{
+	struct wire_broker own;
+	struct wire theirs, ours;
+	int beta, aaron;
+	char conf[112];
+	Brood__Link greeting = link_of("aaron");
+	const char *own_flags[] = { "--node", "alpha", "--config", conf, NULL };
+	FILE *to;
+
+	(void)state;
+	wire_broker_init(&own);
+	beta = listen_as(&own, "beta");
+	aaron = listen_as(&own, "aaron");
+	snprintf(conf, sizeof(conf), "%s/conf", own.dir);
+	assert_non_null(to = fopen(conf, "w"));
+	fprintf(to,
+		"[links]\nbeat = 100ms\n[peer \"beta\"]\nurl = unix:%s/beta\n[peer \"aaron\"]\nurl = unix:%s/aaron\n",
+		own.dir, own.dir);
+	assert_int_equal(fclose(to), 0);
+	wire_broker_start(&own, own_flags);
+	accept_from(&theirs, beta);
+	dial_as(&ours, &own, "beta");
+	expect_refused(&ours, "link.double");
+	answer_as(&theirs, "beta");
+	wire_close(&theirs);
+	accept_from(&theirs, aaron);
+	dial_as(&ours, &own, "aaron"); /* the lesser name's stays */
+	expect(&ours, FRAME_LINK);
+	expect_nothing_but_beats(&ours);
+	wire_say(&theirs, FRAME_LINK, &greeting.base, -1);
+	expect_refused(&theirs, "link.double");
+	wire_close(&ours);
+	close(beta);
+	close(aaron);
+	wire_broker_deinit(&own);
 }
 
 static void test_silence(void **state)
@@ -812,12 +889,24 @@ static void test_noise(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_greetings),    TEST(test_kinds),          TEST(test_two_connections),
-		TEST(test_silence),      TEST(test_translation),    TEST(test_who_may),
-		TEST(test_sources),      TEST(test_made_up_epochs), TEST(test_hold_go_gone),
-		TEST(test_ask),          TEST(test_cut_and_back),   TEST(test_host_was_restarted),
-		TEST(test_aliases_stay), TEST(test_watching_here),  TEST(test_watching_there),
-		TEST(test_children),     TEST(test_noise),
+		TEST(test_greetings),
+		TEST(test_kinds),
+		TEST(test_two_connections),
+		TEST(test_both_dial),
+		TEST(test_silence),
+		TEST(test_translation),
+		TEST(test_who_may),
+		TEST(test_sources),
+		TEST(test_made_up_epochs),
+		TEST(test_hold_go_gone),
+		TEST(test_ask),
+		TEST(test_cut_and_back),
+		TEST(test_host_was_restarted),
+		TEST(test_aliases_stay),
+		TEST(test_watching_here),
+		TEST(test_watching_there),
+		TEST(test_children),
+		TEST(test_noise),
 	};
 
 	cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
