@@ -153,18 +153,14 @@ static void test_host_is_not_there(void **state)
 /* What beta calls the process with this pid. */
 static uint64_t id_there(brood *b, pid_t pid)
 {
-	brood_peer *broker;
-	brood_msg *m;
+	brood_msg *m = ask_broker(b, "brood.control.List");
 	uint64_t id = 0;
-	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.List", NULL, 0), PATIENCE_MS, &m), 0);
 	const Brood__Control__Listing *list = brood_msg_pb(m, &brood__control__listing__descriptor);
 	assert_non_null(list);
 	for (size_t i = 0; i < list->n_process; i++)
 		if (list->process[i]->pid == (uint32_t)pid && list->process[i]->id)
 			id = list->process[i]->id;
 	brood_msg_release(m);
-	brood_release(broker);
 	assert_true(id != 0);
 	return id;
 }

@@ -190,10 +190,16 @@ void say(brood_peer *to, const char *type, const char *text)
 	assert_int_equal(brood_send(to, BROOD_MSG(type, text, strlen(text))), 0);
 }
 
-uint64_t ask_number(brood_peer *to, const char *type)
+brood_msg *ask_peer(brood_peer *to, const char *type)
 {
 	brood_msg *m;
 	assert_int_equal(brood_call(to, BROOD_MSG(type, NULL, 0), PATIENCE_MS, &m), 0);
+	return m;
+}
+
+uint64_t ask_number(brood_peer *to, const char *type)
+{
+	brood_msg *m = ask_peer(to, type);
 	uint64_t n = strtoull(m->text, NULL, 10);
 	brood_msg_release(m);
 	return n;
@@ -202,9 +208,8 @@ uint64_t ask_number(brood_peer *to, const char *type)
 brood_msg *ask_broker(brood *b, const char *type)
 {
 	brood_peer *broker;
-	brood_msg *m;
 	assert_int_equal(brood_find(b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG(type, NULL, 0), PATIENCE_MS, &m), 0);
+	brood_msg *m = ask_peer(broker, type);
 	brood_release(broker);
 	return m;
 }

@@ -138,7 +138,8 @@ void say(brood_peer *, const char *type, const char *text);
 
 /* Ask the child for a number: brood_call() with this type must succeed with a decimal number. */
 uint64_t ask_number(brood_peer *, const char *type);
-/* The answer of @broker to a request without a body, to be released. */
+/* The answer to a request of this type without a body, to be released: the call must succeed. And that of @broker. */
+brood_msg *ask_peer(brood_peer *, const char *type);
 brood_msg *ask_broker(brood *, const char *type);
 
 /* ---- other processes --------------------------------------------------------------------------------------------- */

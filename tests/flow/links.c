@@ -396,18 +396,17 @@ static void test_addresses(void **state)
 
 static void test_broker(void **state)
 {
-	brood_msg *m;
 	(void)state;
 	hosts_start(&hosts);
 	begin_service(BETA, "resize");
 	begin_asker(ALPHA, "beta/@broker");
-	assert_int_equal(brood_call(asker.other, BROOD_MSG("brood.control.GetStatus", NULL, 0), PATIENCE_MS, &m), 0);
+	brood_msg *m = ask_peer(asker.other, "brood.control.GetStatus");
 	const Brood__Control__Status *status = brood_msg_pb(m, &brood__control__status__descriptor);
 	assert_non_null(status);
 	assert_string_equal(status->node, "beta");
 	assert_int_equal(status->processes, 1);
 	brood_msg_release(m);
-	assert_int_equal(brood_call(asker.other, BROOD_MSG("brood.control.List", NULL, 0), PATIENCE_MS, &m), 0);
+	m = ask_peer(asker.other, "brood.control.List");
 	const Brood__Control__Listing *listing = brood_msg_pb(m, &brood__control__listing__descriptor);
 	assert_non_null(listing);
 	assert_int_equal(listing->n_process, 1);
@@ -417,11 +416,8 @@ static void test_broker(void **state)
 
 static int list_nodes(Brood__Control__Node *to, unsigned most)
 {
-	brood_peer *broker;
-	brood_msg *m;
+	brood_msg *m = ask_broker(asker.b, "brood.control.ListNodes");
 	unsigned n = 0;
-	assert_int_equal(brood_find(asker.b, &broker, "@broker", NULL), 0);
-	assert_int_equal(brood_call(broker, BROOD_MSG("brood.control.ListNodes", NULL, 0), PATIENCE_MS, &m), 0);
 	const Brood__Control__Nodes *nodes = brood_msg_pb(m, &brood__control__nodes__descriptor);
 	assert_non_null(nodes);
 	for (; n < nodes->n_node && n < most; n++) {
@@ -433,7 +429,6 @@ static int list_nodes(Brood__Control__Node *to, unsigned most)
 	}
 	n = (unsigned)nodes->n_node;
 	brood_msg_release(m);
-	brood_release(broker);
 	return (int)n;
 }
 

@@ -336,11 +336,7 @@ static void test_replaced_while_greeting(void **state)
 	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
 	assert_int_equal(brood_register(b, "there"), 0);
 	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
-	brood_peer *me;
-	brood_msg *m;
-	assert_int_equal(brood_find(b, &me, "@broker", NULL), 0);
-	assert_int_equal(brood_call(me, BROOD_MSG("brood.control.List", "", 0), PATIENCE_MS, &m), 0);
-	brood_msg_release(m);
+	brood_msg_release(ask_broker(b, "brood.control.List"));
 	brood_close(b);
 	assert_int_equal(unlink(path), 0);
 }
