@@ -125,6 +125,16 @@ static void transmit(struct ends *e, size_t most)
 	e->wire_bytes += taken + rest.iov_len;
 }
 
+/* All that was gathered left at once. */
+static void pass_all(struct ends *e, const struct iovec *iov, int n)
+{
+	struct iovec rest;
+	size_t bytes = 0;
+	for (int i = 0; i < n; i++)
+		bytes += iov[i].iov_len;
+	outflow_advance(&e->out, bytes, &rest);
+}
+
 static void check_message(struct ends *e, const struct item *it)
 {
 	uint64_t i = ++e->got;
@@ -219,14 +229,13 @@ static void all_arrive_once_in_order(void **state)
 	assert_true(e->joined > all / 4);
 }
 
-/* What joins unseen keeps within window and number, and leaves no gap without a mark. */
 /* What all receivers hold together is bounded too; but each may have one message, and hears when there is room again. */
 static void handle_is_bounded(void **state)
 {
 	struct ends *e = *state;
 	struct outflow other;
 	struct outflow_route route = { .destination = 9 };
-	struct iovec iov[64], rest;
+	struct iovec iov[64];
 	outflow_init(&other, &e->pool, 1u << 20);
 	e->pool.most = 256u * 1024u;
 	for (uint64_t i = 1; append(e, i) == 0; i++)
@@ -237,13 +246,8 @@ static void handle_is_bounded(void **state)
 	struct item it = { .kind = ITEM_MESSAGE, .length = 100, .total = 100 };
 	assert_non_null(outflow_append(&other, &it));
 	assert_false(outflow_has_room(&other, 100));
-	while (outflow_pending(&e->out)) {
-		int n = outflow_gather(&e->out, &route, iov, 64, 1u << 20);
-		size_t bytes = 0;
-		for (int i = 0; i < n; i++)
-			bytes += iov[i].iov_len;
-		outflow_advance(&e->out, bytes, &rest);
-	}
+	while (outflow_pending(&e->out))
+		pass_all(e, iov, outflow_gather(&e->out, &route, iov, 64, 1u << 20));
 	assert_int_equal(outflow_acknowledge(&e->out, e->out.next - 1), 1);
 	assert_true(outflow_has_recovered(&e->out));
 	assert_true(outflow_has_room(&other, 100));
@@ -251,6 +255,7 @@ static void handle_is_bounded(void **state)
 	outflow_deinit(&other);
 }
 
+/* What joins unseen keeps within window and number, and leaves no gap without a mark. */
 static void joining_keeps_all_bounds(void **state)
 {
 	static const uint32_t lengths[] = { 0, 1, 64, 1000, 5000, 16384 };
@@ -317,8 +322,7 @@ static void descriptors_are_bounded_too(void **state)
 static void check_heads(struct ends *e, uint64_t consumed, uint64_t said)
 {
 	const struct outflow_route route = { .destination = 1, .acknowledge = consumed };
-	struct iovec iov[64], rest;
-	size_t total = 0;
+	struct iovec iov[64];
 	int n = outflow_gather(&e->out, &route, iov, 64, 32u << 20);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -331,9 +335,8 @@ static void check_heads(struct ends *e, uint64_t consumed, uint64_t said)
 				f.sequence++;
 			assert_int_equal(f.acknowledge, f.sequence > said ? consumed : 6);
 		}
-		total += iov[i].iov_len;
 	}
-	outflow_advance(&e->out, total, &rest);
+	pass_all(e, iov, n);
 }
 
 /* Item 7 of the other direction was refused: nothing that may come without that says that 7 was consumed. */
@@ -366,17 +369,11 @@ static void a_refusal_comes_with_its_acknowledgement(void **state)
 
 static void send_what_may_be_under_way(struct ends *e)
 {
-	for (size_t before = 0; before != outflow_pending(&e->out);) {
-		struct outflow_route route = { .destination = 1 };
-		struct iovec iov[64], rest;
-		size_t total = 0;
-		int n = outflow_gather(&e->out, &route, iov, 64, 1);
-		before = outflow_pending(&e->out);
-		for (int i = 0; i < n; i++)
-			total += iov[i].iov_len;
-		if (total)
-			outflow_advance(&e->out, total, &rest);
-	}
+	const struct outflow_route route = { .destination = 1 };
+	struct iovec iov[64];
+	int n;
+	while ((n = outflow_gather(&e->out, &route, iov, 64, 1)) > 0)
+		pass_all(e, iov, n);
 }
 
 /* The other side may be waiting for it, as what it refuses is not acknowledged before. */
