@@ -135,27 +135,27 @@ static int turn_round(const struct search *s, uint32_t **sources, uint32_t **beg
 static int find_stuck(struct search *s, const uint32_t *sources, const uint32_t *begin)
 {
 	unsigned char *seen = calloc(s->n, 1);
-	uint32_t *todo = malloc(s->n * sizeof *todo), n = 0;
-	for (uint32_t i = 0; seen && todo && i < s->n; i++)
+	uint32_t *reached = malloc(s->n * sizeof *reached), n = 0;
+	for (uint32_t i = 0; seen && reached && i < s->n; i++)
 		if (rules_done(&s->states[i])) {
 			seen[i] = 1;
-			todo[n++] = i;
+			reached[n++] = i;
 		}
-	for (uint32_t at = 0; seen && todo && at < n; at++)
-		for (uint32_t e = begin[todo[at]]; e < begin[todo[at] + 1]; e++)
+	for (uint32_t at = 0; seen && reached && at < n; at++)
+		for (uint32_t e = begin[reached[at]]; e < begin[reached[at] + 1]; e++)
 			if (!seen[sources[e]]) {
 				seen[sources[e]] = 1;
-				todo[n++] = sources[e];
+				reached[n++] = sources[e];
 			}
-	for (uint32_t i = 0; seen && todo && i < s->n && !s->wrong; i++)
+	for (uint32_t i = 0; seen && reached && i < s->n && !s->wrong; i++)
 		if (!seen[i]) {
 			s->wrong = "nothing fails any more, and yet it is never done";
 			s->last = i;
 			s->broke.what = NULL;
 		}
-	int rc = seen && todo ? 0 : -ENOMEM;
+	int rc = seen && reached ? 0 : -ENOMEM;
 	free(seen);
-	free(todo);
+	free(reached);
 	return rc;
 }
 
