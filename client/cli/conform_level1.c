@@ -29,13 +29,13 @@ static int has_name(const char *names, const char *name)
 	return at && (at == names || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0');
 }
 
-/* The holder of the client's name, 0: nobody who is connected. Negative: the broker does not say. */
-static int find_holder(struct trial *t, uint64_t *id)
+/* The holder of the client's name, 0: nobody who is connected; and how many are waited for. Negative: the broker does not say. */
+static int look(struct trial *t, uint64_t *id, unsigned *lost)
 {
 	Brood__Control__List request = BROOD__CONTROL__LIST__INIT;
 	brood_msg *msg = NULL;
 	const void *answer;
-	*id = 0;
+	*id = *lost = 0;
 	int rc, asked = 0;
 	do /* our own connection may end meanwhile, too: what was asked on it was not answered */
 		rc = session_ask_broker(t->b, "conform", &request.base, &brood__control__listing__descriptor, &msg,
@@ -44,11 +44,20 @@ static int find_holder(struct trial *t, uint64_t *id)
 	if (rc < 0)
 		return trial_fail(t, "the broker does not tell who is here");
 	const Brood__Control__Listing *list = answer;
-	for (size_t i = 0; i < list->n_process; i++)
-		if (has_name(list->process[i]->name, t->name) && strcmp(list->process[i]->state, "live") == 0)
+	for (size_t i = 0; i < list->n_process; i++) {
+		int live = strcmp(list->process[i]->state, "live") == 0;
+		if (live && has_name(list->process[i]->name, t->name))
 			*id = list->process[i]->id;
+		*lost += !live;
+	}
 	brood_msg_release(msg);
 	return 0;
+}
+
+static int find_holder(struct trial *t, uint64_t *id)
+{
+	unsigned lost;
+	return look(t, id, &lost);
 }
 
 /* Take what comes for a while. */
@@ -59,24 +68,32 @@ static void take_for(struct trial *t, int ms)
 		;
 }
 
-static int await_return(struct trial *t, uint64_t was)
+static int await_holder(struct trial *t, uint64_t *id, unsigned *lost)
 {
-	uint64_t id = 0;
 	int64_t end = trial_now_ms() + t->patience_ms;
-	while (id == 0 && !t->reason[0]) {
+	for (*id = 0; *id == 0 && !t->reason[0];) {
 		if (t->exited)
 			return trial_fail(t, "the client ended (%d) instead of coming back", t->code);
 		if (trial_now_ms() > end)
 			return trial_fail(t, "it did not come back and register its name again within %d s",
 					  t->patience_ms / 1000);
 		take_for(t, STEP_MS);
-		if (find_holder(t, &id) < 0)
+		if (look(t, id, lost) < 0)
 			return -1;
 	}
-	if (id != was && id != 0)
+	return t->reason[0] ? -1 : 0;
+}
+
+static int await_return(struct trial *t, uint64_t was)
+{
+	uint64_t id;
+	unsigned lost;
+	if (await_holder(t, &id, &lost) < 0)
+		return -1;
+	if (id != was)
 		return trial_fail(t, "it came back as %x.%u and was %x.%u", (unsigned)(id >> 32), (unsigned)id,
 				  (unsigned)(was >> 32), (unsigned)was);
-	return t->reason[0] ? -1 : 0;
+	return 0;
 }
 
 /* ---- an exchange that is disturbed ------------------------------------------------------------------------------- */
@@ -195,9 +212,15 @@ static int replace_broker(struct trial *t, uint64_t part, unsigned time)
 
 /* ---- the checks -------------------------------------------------------------------------------------------------- */
 
-static int check_register(struct trial *t)
+/* Nobody has seen it so far but the broker, which waits for who said the first HELLO unless the second one is his. */
+static int check_hello(struct trial *t)
 {
-	return trial_await(t, &t->ready, "the name was not registered");
+	uint64_t id;
+	unsigned lost;
+	tap_cut_answer(t->tap);
+	if (trial_await(t, &t->ready, "the name was not registered") < 0 || await_holder(t, &id, &lost) < 0)
+		return -1;
+	return lost ? trial_fail(t, "it came back as somebody else") : 0;
 }
 
 static int check_cut(struct trial *t)
@@ -303,7 +326,7 @@ static int check_stopping(struct trial *t)
 }
 
 const struct check conform_level1[] = {
-	{ "comes back: registers its name", check_register },
+	{ "comes back: the answer to its first HELLO is lost", check_hello },
 	{ "comes back: its connection is cut 12 times at some byte", check_cut },
 	{ "comes back: its connection is cut within fragments", check_cut_fragments },
 	{ "comes back: the broker is killed", check_kill },

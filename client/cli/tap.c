@@ -29,6 +29,7 @@ struct wire {
 	struct pipe from[ENDS];
 	uint64_t budget;  /* bytes until it is cut; UINT64_MAX: never */
 	int64_t close_ms; /* when it was cut: its other end closes then; 0: in use */
+	int mute;         /* it is cut when the broker says something, which is lost */
 };
 
 struct tap {
@@ -37,6 +38,7 @@ struct tap {
 	struct wire *wires[WIRES];
 	uint64_t next_budget; /* 0: none */
 	enum tap_cut how;
+	int next_mute; /* the next one is */
 	unsigned attempts, cuts;
 };
 
@@ -165,6 +167,8 @@ static void take_client(struct tap *t, int client)
 	w->fd[BROKER] = broker;
 	w->budget = t->next_budget ? t->next_budget : UINT64_MAX;
 	t->next_budget = 0;
+	w->mute = t->next_mute;
+	t->next_mute = 0;
 	watch(t, client, EPOLL_CTL_ADD, EPOLLIN);
 	watch(t, broker, EPOLL_CTL_ADD, EPOLLIN);
 }
@@ -178,6 +182,12 @@ void tap_cut(struct tap *t, uint64_t bytes, enum tap_cut how, uint64_t then)
 			t->wires[i]->budget = bytes;
 			t->next_budget = then;
 		}
+}
+
+void tap_cut_answer(struct tap *t)
+{
+	t->next_mute = 1;
+	t->how = TAP_BOTH;
 }
 
 static void cut(struct tap *t, struct wire *w)
@@ -235,6 +245,8 @@ static int empty(struct wire *w, int end)
 static int move(struct wire *w, int end)
 {
 	int came = fill(w, end);
+	if (came > 0 && end == BROKER && w->mute)
+		w->budget = 0;
 	return came < 0 ? -1 : came | empty(w, end);
 }
 

@@ -27,6 +27,9 @@ void tap_turn(struct tap *);
 /* Cut the connection that is there, or the next one, after so many bytes more; the one after it, if `then`, after so many. */
 void tap_cut(struct tap *, uint64_t bytes, enum tap_cut, uint64_t then);
 
+/* Cut the next connection, both ends, as soon as the broker says something on it; that is lost. */
+void tap_cut_answer(struct tap *);
+
 /* Times that somebody connected, also when no broker was there; times that a connection was cut. */
 unsigned tap_attempts(const struct tap *);
 unsigned tap_cuts(const struct tap *);

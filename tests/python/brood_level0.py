@@ -214,6 +214,7 @@ class Outflow:
         self.unmarked = 0  # bytes since the last that asked for an acknowledgement
         self.unmarked_items = 0
         self.types = {}
+        self.refusals = []  # (item of the other side that was refused, item of the log that says so), in order
         self.held = False
 
     def has_room(self, size):
@@ -243,8 +244,23 @@ class Outflow:
             more = at + FRAGMENT < len(body)
             self.add(Item(kind, 0, body[at:at + FRAGMENT], correlation, deadline, more=more, continued=True))
 
+    def refuse(self, sequence, failure):
+        self.put("REFUSED", None, failure, sequence)
+        self.refusals.append((sequence, self.acked + len(self.log)))
+
+    def may_acknowledge(self, consumed):
+        """As much of it as may be told behind what is under way: a refused item not before its REFUSED."""
+        for sequence, said_by in self.refusals:
+            if said_by > self.acked + self.sent:
+                return min(consumed, sequence - 1)
+        return consumed
+
+    def leads_to_refusal(self):
+        """The acknowledgement that would make room may wait for it."""
+        return self.refusals and self.acked + self.sent < self.refusals[-1][1]
+
     def may_go(self, data, needs_window):
-        if not needs_window or self.sent == 0:
+        if not needs_window or self.sent == 0 or self.leads_to_refusal():
             return True
         return self.sent_bytes + len(data) <= WINDOW and self.sent < WINDOW_ITEMS
 
@@ -282,6 +298,7 @@ class Outflow:
             self.sent_bytes -= size
             self.sent -= 1
         self.acked = sequence
+        self.refusals = [refusal for refusal in self.refusals if refusal[1] > sequence]
 
     def go(self):
         self.held = False
@@ -359,8 +376,8 @@ class Inflow:
         else:
             self.consumed = self.next - 1
 
-    def owes(self):
-        return self.told < 0 or (self.asked > self.told and self.consumed > self.told)
+    def owes(self, consumed):
+        return self.told < 0 or (self.asked > self.told and consumed > self.told)
 
 
 # ---- the client ------------------------------------------------------------------------------------------------------
@@ -529,15 +546,19 @@ class Client:
                 sequence, flags, body = made
                 self.write(Frame("DATA", flags, 0, destination, 0, sequence, self.acknowledge(destination), body))
         for source, inflow in self.inflows.items():
-            if inflow.owes() and source not in self.gone:
+            if inflow.owes(self.may_acknowledge(source)) and source not in self.gone:
                 self.write(Frame("ACK", destination=source, acknowledge=self.acknowledge(source)))
+
+    def may_acknowledge(self, source):
+        consumed = self.inflows[source].consumed
+        return self.out[source].may_acknowledge(consumed) if source in self.out else consumed
 
     def acknowledge(self, source):
         inflow = self.inflows.get(source)
         if inflow is None:
             return 0
-        inflow.told = inflow.consumed
-        return inflow.consumed
+        inflow.told = self.may_acknowledge(source)
+        return inflow.told
 
     # -- what a program does
 
@@ -599,7 +620,7 @@ def refuse(out, message):
     if message.kind == "REQUEST":
         out.put("FAILURE", None, failure.SerializeToString(), message.correlation)
     else:
-        out.put("REFUSED", None, failure.SerializeToString(), message.sequence)
+        out.refuse(message.sequence, failure.SerializeToString())
 
 
 def answer(client, message):

@@ -17,6 +17,11 @@ BACK_OFF = 0.005
 BACK_OFF_MOST = 1.0
 
 
+def new_nonce():
+    """0 is none."""
+    return random.SystemRandom().randrange(1, 1 << 64)
+
+
 class Client(brood_level0.Client):
     """A process. Its connection may end at any byte; turn() makes another one, and nobody else notices."""
 
@@ -24,6 +29,7 @@ class Client(brood_level0.Client):
 
     def __init__(self, address, title="brood_level1"):
         self.ticket = b""
+        self.nonce = new_nonce()
         self.back_off = BACK_OFF
         self.leaving = False
         self.wanted, self.watched = set(), set()
@@ -33,7 +39,7 @@ class Client(brood_level0.Client):
 
     def turn(self, timeout):
         super().turn(timeout)
-        if self.ended and self.ticket and not self.leaving and not self.stopping:
+        if self.ended and not self.leaving and not self.stopping:
             self.come_back()
 
     def come_back(self):
@@ -48,10 +54,14 @@ class Client(brood_level0.Client):
                 break
             except (ConnectionError, FileNotFoundError, BlockingIOError):
                 self.socket.close()  # nobody listens
-        self.hello(ticket=self.ticket)
+        self.hello()
         self.register_again()
         self.watch_again()
         self.continue_streams()
+
+    def hello(self):
+        """Who comes back shows his ticket; if HELLO_OK, which brings it, was lost, the nonce tells who said HELLO before."""
+        super().hello(**({"ticket": self.ticket} if self.ticket else {"nonce": self.nonce}))
 
     def grow_back_off(self):
         """Until HELLO_OK: to have been connected means nothing."""

@@ -95,13 +95,30 @@ class Hammering(Client):
 class New(Client):
     """Comes back as somebody else."""
 
-    def hello(self, **more):
-        more.pop("ticket", None)
-        super().hello(**more)
+    def hello(self):
+        if self.ticket:
+            self.ticket, self.nonce = b"", brood_level1.new_nonce()
+        super().hello()
 
     def take_hello_ok(self, frame):
         self.id = None
         super().take_hello_ok(frame)
+
+
+class Anonymous(Client):
+    """Says HELLO, which was not answered, again as somebody else."""
+
+    def hello(self):
+        self.nonce = brood_level1.new_nonce()
+        super().hello()
+
+
+class Quitting(Client):
+    """Does not come back before HELLO was answered."""
+
+    def come_back(self):
+        if self.ticket:
+            super().come_back()
 
 
 class Stubborn(Client):
@@ -130,7 +147,7 @@ def answer(client, message):
 FAULTS = {
     "losing": Losing, "renumbering": Renumbering, "doubling": Doubling, "forgetful": Forgetful,
     "unanswering": Unanswering, "nameless": Nameless, "blind": Blind, "hammering": Hammering, "new": New,
-    "stubborn": Stubborn, "impolite": Impolite, "none": Client,
+    "anonymous": Anonymous, "quitting": Quitting, "stubborn": Stubborn, "impolite": Impolite, "none": Client,
 }
 
 if __name__ == "__main__":

@@ -80,6 +80,36 @@ class Flow(unittest.TestCase):
             answer = client.request(peer, b"Ask", b"%d" % i)
             self.assertEqual((answer.kind, answer.type, answer.body), ("REPLY", b"Ask", b"%d" % i))
 
+    def test_a_refusal_comes_with_its_acknowledgement(self):
+        """Item 601 says that it has a descriptor, and comes without."""
+        client, _ = self.connect()
+        other, _ = self.connect()
+        out, heard, take_ack = client.outflow(other.id), [], client.take_ack
+        client.take_ack = lambda frame: (heard.append(frame), take_ack(frame))
+
+        def both_until(condition):
+            end = time.monotonic() + 20
+            while not condition() and time.monotonic() < end:
+                client.turn(0.001)
+                other.turn(0.001)
+            self.assertTrue(condition())
+
+        for i in range(600):
+            out.put("MESSAGE", None, bytes(1000))
+        client.pump()  # so it is alone in its frame
+        out.add(brood.Item("MESSAGE", 0, fds=1))
+        inflow, answers = other.inflow(client.id), other.outflow(client.id)
+        both_until(lambda: len(inflow.inbox) == 601)
+        answers.held = True
+        brood.answer_all(other, inflow)
+        both_until(lambda: heard and heard[-1].acknowledge == 600)  # all but the one whose REFUSED cannot go
+        answers.go()
+        both_until(lambda: out.acked == 601)
+        first = [frame.acknowledge for frame in heard].index(601)
+        brings = [any(item.kind == "REFUSED" for item in brood.decode_items(frame.body)) for frame in heard]
+        self.assertIn(True, brings[:first + 1])
+        self.assertGreater(first, 2)  # it was not all in one frame
+
     def test_the_broker_answers(self):
         client, peer = self.connect()
         answer = client.request(0, b"brood.control.List", b"")

@@ -164,7 +164,7 @@ class Streams(unittest.TestCase):
         self.assertGreaterEqual(sum(flags for _, flags in moved), 3)
         self.assertEqual(self.deliver(out, inflow), [])
         inflow.done(inflow.inbox[0])
-        self.assertTrue(inflow.owes())
+        self.assertTrue(inflow.owes(inflow.consumed))
         out.acknowledged(inflow.consumed)
         self.assertEqual(len(self.deliver(out, inflow)), 1)
 
@@ -205,6 +205,22 @@ class Streams(unittest.TestCase):
         items = brood.decode_items(out.next_frame()[2])
         self.assertEqual([(i.kind, i.correlation) for i in items], [("REFUSED", 10), ("FAILURE", 7)])
 
+    def test_a_refusal_waits_for_no_window(self):
+        out = brood.Outflow()
+        out.put("MESSAGE", None, bytes(2 * brood.WINDOW))
+        while out.next_frame():
+            pass
+        self.assertLessEqual(out.sent_bytes, brood.WINDOW)
+        out.refuse(7, b"")
+        self.assertEqual([out.may_acknowledge(6), out.may_acknowledge(9)], [6, 6])
+        out.put("MESSAGE", None, bytes(1000))
+        while out.next_frame():
+            pass
+        self.assertEqual(out.sent, len(out.log) - 1)
+        self.assertEqual(out.may_acknowledge(9), 9)
+        out.go()  # it may have been lost
+        self.assertEqual(out.may_acknowledge(9), 6)
+
     def test_gaps_are_ignored(self):
         inflow = brood.Inflow(B)
         item = brood.encode_item(brood.Item("MESSAGE", 0, b"x"))
@@ -218,13 +234,13 @@ class Streams(unittest.TestCase):
         item = brood.encode_item(brood.Item("MESSAGE", 0, b"x"))
         frame = brood.Frame("DATA", brood.ACK_NOW, B, A, 0, 1, 0, item)
         inflow.take_frame(frame)
-        self.assertFalse(inflow.owes())
+        self.assertFalse(inflow.owes(inflow.consumed))
         inflow.done(inflow.inbox[0])
-        self.assertTrue(inflow.owes())
+        self.assertTrue(inflow.owes(inflow.consumed))
         inflow.told = inflow.consumed
-        self.assertFalse(inflow.owes())
+        self.assertFalse(inflow.owes(inflow.consumed))
         inflow.take_frame(frame)
-        self.assertTrue(inflow.owes())
+        self.assertTrue(inflow.owes(inflow.consumed))
 
     def test_an_impossible_acknowledgement_is_ignored(self):
         out = brood.Outflow()
