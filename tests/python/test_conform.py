@@ -16,7 +16,7 @@ FOUND = {
     "losing": CUT,
     "renumbering": CUT,
     "doubling": CUT,
-    "forgetful": "came back instead of ",  # unless the first that comes again is the next one, by chance
+    "forgetful": "comes back: ",  # at the first gap, or when one came twice and was one too many
     "unanswering": "requests that were open were answered",
     "nameless": "the broker is killed: it did not come back and register its name",
     "blind": "it does not notice who holds a name",
