@@ -31,7 +31,7 @@ static void ends_close(struct birth *s)
 /* Over others no descriptor can be given to the broker. */
 static int over_unix(const struct brood *h)
 {
-	return h->link.address_kind == ADDRESS_UNIX;
+	return h->dialer.address_kind == ADDRESS_UNIX;
 }
 
 /* Mine is what the broker gets (or, where it cannot, only what BIRTH goes through). */
@@ -62,7 +62,7 @@ static int write_birth(struct child *c, int fd)
 	birth.id = c->kept ? c->kept->id : link_take_id(h, h->link.id, ticket);
 	birth.parent = c->kept ? c->kept->parent : h->link.id;
 	birth.node = h->link.node;
-	birth.address = h->link.address;
+	birth.address = h->dialer.address;
 	birth.ticket = (ProtobufCBinaryData){ TICKET_SIZE, ticket };
 	birth.name = (char *)(uintptr_t)(c->plan->name ? c->plan->name : "");
 	size_t length = protobuf_c_message_pack(&birth.base, frame + FRAME_HEAD);
@@ -176,7 +176,7 @@ static int check_user(const struct child *c)
 {
 	const struct brood_ids *ids = c->plan->ids;
 	int locked_out = c->channel && ids && ids->uid != geteuid() && ids->uid != 0;
-	return locked_out && c->peer->h->link.address_kind == ADDRESS_FIFO ? -EXDEV : 0;
+	return locked_out && c->peer->h->dialer.address_kind == ADDRESS_FIFO ? -EXDEV : 0;
 }
 
 int birth_start(struct child *c, struct birth *b, struct spawn_failure *why)

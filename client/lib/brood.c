@@ -56,7 +56,7 @@ static int make_relations(struct brood *h, const struct brood_options *o)
 	if (remote_resolve(h->broker->remote, FRAME_BROKER) < 0)
 		return -ENOMEM;
 	h->broker->remote->out.spells_types = 1; /* the next broker would not know the numbers */
-	if (h->link.inherited || o->parent) {
+	if (h->dialer.inherited || o->parent) {
 		h->parent = peer_with_remote(h, PEER_PARENT);
 		if (!h->parent)
 			return -ENOMEM;
@@ -102,7 +102,7 @@ static int make(struct brood **ret, const char *address, const struct brood_opti
 	if (rc == 0)
 		rc = timer_promise(&h->timers, &h->watch);
 	if (rc == 0)
-		rc = timer_promise(&h->timers, &h->link.timer);
+		rc = timer_promise(&h->timers, &h->dialer.timer);
 	if (rc == 0)
 		rc = loop_init(h);
 	if (rc < 0 || (rc = make_relations(h, o)) < 0 || (o->name && (rc = brood_register(h, o->name)) < 0)) {

@@ -1,8 +1,8 @@
 /*
  * handle: what a `brood` and its peers are made of. Only data: the modules that work on it are, from the bottom up,
  *
- *   outflow inflow tombstone timer spawn autostart fault   know nothing of a handle
- *   remote, out  a process as I talk to it          link, pump  my connection to the broker
+ *   outflow inflow tombstone timer spawn autostart place fault   know nothing of a handle
+ *   remote, out  a process as I talk to it          pump, dialer, link  my connection to the broker
  *   letter       one received message               peer     what programs hold: their life
  *   confirm      who hears that a message arrived   watch    streams that stand still
  *   pipe, stdio  a child's descriptors              event    what programs are told, in order
@@ -209,27 +209,22 @@ enum link_state {
 	LINK_DOWN     /* for good */
 };
 
-struct link {
-	struct source source;  /* what the broker writes comes here */
-	struct source outlet;  /* where I write, if that is another descriptor; watched while it is full */
+struct dialer {            /* how I get to the broker */
+	char address[128]; /* of the broker, as text */
+	enum address_kind address_kind;
+	int loopback;
+	char host[ADDRESS_HOST]; /* TLS: who must be there */
+	int inherited;           /* the channel came from my parent */
+	int given;               /* the program itself said where the broker is */
+	int fixed;               /* it did, or its environment: that stays the address */
+	int autostart, started;
+	struct source starter; /* pidfd of the private broker's first process */
 	struct source knocker; /* FIFOs: the rendezvous, until the broker has come */
 	struct knock knock;
-	enum link_state state;
-	struct channel channel;
-	struct slab slab;
-	int slab_made;
-	char address[128]; /* of the broker, as text */
-	int address_kind, loopback;
-	char host[ADDRESS_HOST];       /* TLS: who must be there */
 	const struct tls_api *tls_api; /* loaded at the first tls:// */
 	struct tls_context *tls;       /* NULL: not needed so far */
 	struct source resolver;        /* RESOLVING: when that is done */
 	struct resolve *resolving;
-	int inherited; /* the channel came from my parent */
-	int given;     /* the program itself said where the broker is */
-	int fixed;     /* it did, or its environment: that stays the address */
-	int autostart, started;
-	char *token_file, *parent_name;
 	struct timer timer;    /* next try, or patience with a silent broker */
 	uint64_t answer_by;    /* CONNECTING, GREETING: when this connection is given up, as of handle_awake() */
 	uint64_t give_up;      /* when trying ends; the same */
@@ -238,7 +233,17 @@ struct link {
 	int resuming;          /* there was a connection, and there shall be one again ... */
 	unsigned back_off;     /* ... tried again after so many ms */
 	unsigned reconnect_ms; /* how long that goes on */
-	struct source starter; /* pidfd of the private broker's first process */
+	const struct dialer_up *up;
+};
+
+struct link {                 /* what is said there */
+	struct source source; /* what the broker writes comes here; the dialer's until there is a channel */
+	struct source outlet; /* where I write, if that is another descriptor; watched while it is full */
+	enum link_state state;
+	struct channel channel;
+	struct slab slab;
+	int slab_made;
+	char *token_file, *parent_name;
 	uint8_t ticket[TICKET_SIZE];
 	size_t ticket_size;
 	uint64_t nonce;      /* said with HELLO until I have an id: a broker that heard me before knows me by it */
@@ -289,6 +294,7 @@ struct brood {
 	int closing, gather;
 	int over; /* brood_close() tells what is still to be told: calls are refused */
 	unsigned delivered;
+	struct dialer dialer;
 	struct link link;
 	struct cursor cursor;
 	struct letter *current; /* memory for the next message, or NULL while a handler sees it */

@@ -1,6 +1,6 @@
 /*
- * link: my connection to the broker. Finds it (inherited channel, address, private broker that is started if need be),
- * says hello, reads frames and hands them up, writes control frames and what the dirty remotes have to transmit.
+ * link: my connection to the broker, as what is said on it: hello, frames that are read and handed up, goodbye; and whether
+ * it is sought again when it ends. How it is made is the dialer's, writing is the pump's.
  */
 #ifndef BROOD_LINK_H
 #define BROOD_LINK_H

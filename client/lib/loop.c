@@ -437,7 +437,7 @@ int brood_sync(brood *h, int timeout_ms)
 		return rc;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
 	int dispatch = !h->in_callback && !h->blocking;
-	if (h->link.given)
+	if (h->dialer.given)
 		link_need(h);
 	ask_all(h);
 	while (!settled(h) && !h->closing) {

@@ -536,9 +536,9 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *user, const
 	rc = timer_promise(&k->h->timers, &k->lease);
 	if (rc < 0)
 		return rc;
-	k->h->link.greeted = 1; /* the nursery knows that there is a broker: it comes back */
+	k->h->dialer.greeted = 1; /* the nursery knows that there is a broker: it comes back */
 	rc = brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
-	k->h->link.give_up = handle_now() + k->h->link.reconnect_ms;
+	k->h->dialer.give_up = handle_now() + k->h->dialer.reconnect_ms;
 	return rc;
 }
 

@@ -270,7 +270,7 @@ static int on_event(const brood_event *e)
 		return take_request(n, e->msg);
 	case BROOD_EVENT_READY:
 		if (e->peer == brood_self(n->h))
-			snprintf(n->address, sizeof(n->address), "%s", n->h->link.address);
+			snprintf(n->address, sizeof(n->address), "%s", n->h->dialer.address);
 		break;
 	case BROOD_EVENT_ERROR:
 		if (e->peer == brood_self(n->h))

@@ -1,0 +1,83 @@
+/*
+ * place: see place.h.
+ */
+#include "place.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* BROOD_FD=number:inode names it. It is renumbered so that nobody takes it twice. */
+int place_inherited(void)
+{
+	const char *text = getenv("BROOD_FD");
+	char *end;
+	struct stat s;
+	if (!text)
+		return -1;
+	long number = strtol(text, &end, 10);
+	if (end == text || *end != ':' || number < 0 || number > 1 << 20)
+		return -1;
+	unsigned long long inode = strtoull(end + 1, &end, 10);
+	if (*end || fstat((int)number, &s) < 0 || s.st_ino != inode || !(S_ISSOCK(s.st_mode) || S_ISFIFO(s.st_mode)))
+		return -1;
+	int fd = fcntl((int)number, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -1;
+	close((int)number);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return fd;
+}
+
+enum place place_find(const char *address, char *to, size_t n)
+{
+	char directory[96];
+	struct stat s;
+	if (!address)
+		address = getenv("BROOD_ADDRESS");
+	if (address && *address) {
+		snprintf(to, n, "%s", address);
+		return PLACE_FIXED;
+	}
+	if (stat("/run/brood", &s) == 0) {
+		snprintf(to, n, "unix:/run/brood/sock");
+		return PLACE_SYSTEM;
+	}
+	*to = '\0';
+	if (address_private_directory(directory, sizeof(directory)))
+		snprintf(to, n, "unix:%s/sock", directory);
+	return PLACE_PRIVATE;
+}
+
+static size_t read_file(const char *path, void *to, size_t n, int flags)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	if (fd < 0)
+		return 0;
+	ssize_t got = read(fd, to, n);
+	close(fd);
+	return got > 0 ? (size_t)got : 0;
+}
+
+size_t place_cookie(const char *file, uint8_t *to, size_t n)
+{
+	char path[160], directory[96];
+	if (!file && !address_private_directory(directory, sizeof(directory)))
+		return 0;
+	if (!file)
+		snprintf(path, sizeof(path), "%s/cookie", directory);
+	return read_file(file ? file : path, to, n, O_NOFOLLOW);
+}
+
+long place_holder(const char *address, enum address_kind kind)
+{
+	char path[160], text[24] = "";
+	int n = (int)strlen(address) - (int)strlen("unix:");
+	n -= kind == ADDRESS_FIFO ? 0 : (int)strlen("/sock");
+	if (n <= 0)
+		return 0;
+	snprintf(path, sizeof(path), "%.*s/lock", n, address + strlen("unix:"));
+	return read_file(path, text, sizeof(text) - 1, 0) ? strtol(text, NULL, 10) : 0;
+}
