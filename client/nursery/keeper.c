@@ -538,7 +538,7 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *user, const
 		return rc;
 	k->h->dialer.greeted = 1; /* the nursery knows that there is a broker: it comes back */
 	rc = brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
-	k->h->dialer.give_up = handle_now() + k->h->dialer.reconnect_ms;
+	k->h->dialer.give_up = handle_awake(k->h) + k->h->dialer.reconnect_ms;
 	return rc;
 }
 
