@@ -149,9 +149,12 @@ int bench_init(struct bench *m, double seconds, enum via via)
 	m->span_ns = (uint64_t)(seconds * 1e9);
 	if (n < 0 || !m->payload)
 		return n < 0 ? -errno : -ENOMEM;
-	if (sched_getaffinity(0, sizeof m->processors, &m->processors) < 0)
-		return -errno;
-	int rc = start_brokers(m, via);
+	int rc = sched_getaffinity(0, sizeof m->processors, &m->processors) < 0 ? -errno : 0;
+	if (rc < 0) {
+		fprintf(stderr, "brood bench: cannot tell which processors there are: %s\n", strerror(-rc));
+		return rc;
+	}
+	rc = start_brokers(m, via);
 	if (rc < 0)
 		return rc;
 	rc = start_relays(m);

@@ -395,7 +395,7 @@ static inline int run_again(const struct run *run, struct brood_event *e)
 	struct brood *h = run->h;
 	const uint8_t *at = h->cursor.at;
 	struct letter *m = h->current;
-	if (!item_is_again(at, (size_t)(h->cursor.end - at), run->head, run->size) || !m || m != run->letter ||
+	if (!item_is_again(at, (size_t)(h->cursor.end - at), run->head, run->size) || m != run->letter ||
 	    !m->msg.type) /* blank: the program did more with it than look at it */
 		return 0;
 	(void)letter_take_spare(h, run->remote, h->cursor.sequence);

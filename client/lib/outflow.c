@@ -423,9 +423,9 @@ uint64_t outflow_cursor(const struct outflow *o)
 }
 
 /* The frame at the cursor, if it brings descriptors. */
-static uint8_t *frame_with_fds(const struct outflow *o)
+static const uint8_t *frame_with_fds(const struct outflow *o)
 {
-	uint8_t *head = o->at ? o->at->bytes + o->at_offset : NULL;
+	const uint8_t *head = o->at ? o->at->bytes + o->at_offset : NULL;
 	return head && head[FRAME_FLAGS_AT] & FRAME_FDS ? head : NULL;
 }
 

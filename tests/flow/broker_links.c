@@ -4,6 +4,7 @@
  */
 #include "guard.h"
 #include "message.h"
+#include "raw.h"
 #include "wire.h"
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
@@ -25,14 +25,14 @@ static struct wire_broker broker;
 static char file[112];
 static const char *flags[] = { "--node", "alpha", "--config", file, "--log-level", "debug", NULL };
 
-static void configure(const char *text)
+static void configure(const char *path, const char *text)
 {
-	FILE *to = fopen(file, "w");
+	FILE *to = fopen(path, "w");
 
 	assert_non_null(to);
 	assert_true(fputs(text, to) >= 0);
 	assert_int_equal(fclose(to), 0);
-	assert_int_equal(chmod(file, 0600), 0);
+	assert_int_equal(chmod(path, 0600), 0);
 }
 
 static int begin(void **state)
@@ -40,7 +40,7 @@ static int begin(void **state)
 	(void)state;
 	wire_broker_init(&broker);
 	snprintf(file, sizeof(file), "%s/conf", broker.dir);
-	configure("[links]\nbeat = 100ms\n[peer \"beta\"]\n[peer \"gamma\"]\n");
+	configure(file, "[links]\nbeat = 100ms\n[peer \"beta\"]\n[peer \"gamma\"]\n");
 	wire_broker_start(&broker, flags);
 	return 0;
 }
@@ -130,10 +130,15 @@ static Brood__Link link_of(char *node)
 	return link;
 }
 
+static void dial_as(struct wire *w, const struct wire_broker *to, const Brood__Link *link)
+{
+	wire_connect(w, to->socket);
+	wire_say(w, FRAME_LINK, &link->base, -1);
+}
+
 static void say_link(struct wire *w, const Brood__Link *link)
 {
-	wire_connect(w, broker.socket);
-	wire_say(w, FRAME_LINK, &link->base, -1);
+	dial_as(w, &broker, link);
 }
 
 /* A link that is up. */
@@ -337,16 +342,15 @@ static void test_two_connections(void **state)
 	wire_close(&second);
 }
 
-/* Where a broker finds the other one, which is us. */
-static int listen_as(const struct wire_broker *of, const char *name)
+/* Where alpha finds the other one, which is us. */
+static int listen_as(const struct wire_broker *alpha, const char *name)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[112];
+	int fd;
 
+	snprintf(path, sizeof(path), "%s/%s", alpha->dir, name);
+	fd = raw_listen(path);
 	assert_true(fd >= 0);
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", of->dir, name);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(fd, 4), 0);
 	return fd;
 }
 
@@ -357,59 +361,41 @@ static void accept_from(struct wire *w, int fd)
 	expect(w, FRAME_LINK);
 }
 
-static void dial_as(struct wire *w, const struct wire_broker *to, char *node)
-{
-	Brood__Link link = link_of(node);
-
-	wire_connect(w, to->socket);
-	wire_say(w, FRAME_LINK, &link.base, -1);
-}
-
-static void answer_as(struct wire *w, char *node)
-{
-	Brood__Link link = link_of(node);
-
-	wire_say(w, FRAME_LINK, &link.base, -1);
-	expect_nothing_but_beats(w);
-}
-
 /* Both dial at once: the one that stays is the only one that ever is, so nobody is there, gone and back. */
 static void test_both_dial(void **state)
 {
-	struct wire_broker own;
-	struct wire theirs, ours;
+	Brood__Link greater = link_of("beta"), lesser = link_of("aaron");
+	struct wire_broker alpha;
+	struct wire its, ours;
+	char conf[112], text[512];
+	const char *its_flags[] = { "--node", "alpha", "--config", conf, NULL };
 	int beta, aaron;
-	char conf[112];
-	Brood__Link greeting = link_of("aaron");
-	const char *own_flags[] = { "--node", "alpha", "--config", conf, NULL };
-	FILE *to;
 
 	(void)state;
-	wire_broker_init(&own);
-	beta = listen_as(&own, "beta");
-	aaron = listen_as(&own, "aaron");
-	snprintf(conf, sizeof(conf), "%s/conf", own.dir);
-	assert_non_null(to = fopen(conf, "w"));
-	fprintf(to,
-		"[links]\nbeat = 100ms\n[peer \"beta\"]\nurl = unix:%s/beta\n[peer \"aaron\"]\nurl = unix:%s/aaron\n",
-		own.dir, own.dir);
-	assert_int_equal(fclose(to), 0);
-	wire_broker_start(&own, own_flags);
-	accept_from(&theirs, beta);
-	dial_as(&ours, &own, "beta");
+	wire_broker_init(&alpha);
+	beta = listen_as(&alpha, "beta");
+	aaron = listen_as(&alpha, "aaron");
+	snprintf(conf, sizeof(conf), "%s/conf", alpha.dir);
+	snprintf(text, sizeof(text), "[peer \"beta\"]\nurl = unix:%s/beta\n[peer \"aaron\"]\nurl = unix:%s/aaron\n",
+		 alpha.dir, alpha.dir);
+	configure(conf, text);
+	wire_broker_start(&alpha, its_flags);
+	accept_from(&its, beta);
+	dial_as(&ours, &alpha, &greater);
 	expect_refused(&ours, "link.double");
-	answer_as(&theirs, "beta");
-	wire_close(&theirs);
-	accept_from(&theirs, aaron);
-	dial_as(&ours, &own, "aaron"); /* the lesser name's stays */
+	wire_say(&its, FRAME_LINK, &greater.base, -1);
+	expect_nothing_but_beats(&its);
+	wire_close(&its);
+	accept_from(&its, aaron);
+	dial_as(&ours, &alpha, &lesser);
 	expect(&ours, FRAME_LINK);
 	expect_nothing_but_beats(&ours);
-	wire_say(&theirs, FRAME_LINK, &greeting.base, -1);
-	expect_refused(&theirs, "link.double");
+	wire_say(&its, FRAME_LINK, &lesser.base, -1);
+	expect_refused(&its, "link.double");
 	wire_close(&ours);
 	close(beta);
 	close(aaron);
-	wire_broker_deinit(&own);
+	wire_broker_deinit(&alpha);
 }
 
 static void test_silence(void **state)

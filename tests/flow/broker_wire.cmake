@@ -25,6 +25,7 @@ target_include_directories(flow_broker_configured PRIVATE ${PROJECT_SOURCE_DIR}/
 brood_wire(broker_fifo)
 set_tests_properties(flow.broker_fifo PROPERTIES RESOURCE_LOCK pipes) # a user may have 64 MiB in pipes of their full size
 brood_wire(broker_links)
+target_sources(flow_broker_links PRIVATE raw.c)
 
 # Sanitizers have an allocator of their own, which cannot be counted this way.
 if(NOT BROOD_SANITIZE AND NOT BROOD_FUZZ)
