@@ -438,9 +438,7 @@ void dialer_init(struct brood *h, const char *address, const struct brood_option
 	d->inherited = h->link.source.fd >= 0;
 	if (d->inherited)
 		return;
-	enum place place = place_find(address, d->address, sizeof(d->address));
-	d->fixed = place == PLACE_FIXED;
-	d->autostart = place == PLACE_PRIVATE && !(h->flags & BROOD_NO_AUTOSTART);
+	d->autostart = place_find(address, d->address, sizeof(d->address)) && !(h->flags & BROOD_NO_AUTOSTART);
 }
 
 void dialer_deinit(struct brood *h)

@@ -216,7 +216,6 @@ struct dialer {            /* how I get to the broker */
 	char host[ADDRESS_HOST]; /* TLS: who must be there */
 	int inherited;           /* the channel came from my parent */
 	int given;               /* the program itself said where the broker is */
-	int fixed;               /* it did, or its environment: that stays the address */
 	int autostart, started;
 	struct source starter; /* pidfd of the private broker's first process */
 	struct source knocker; /* FIFOs: the rendezvous, until the broker has come */

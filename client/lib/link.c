@@ -209,9 +209,6 @@ static void take_hello_ok(struct brood *h, const ProtobufCMessage *m)
 	l->id = ok->id;
 	l->parent = ok->parent;
 	keep_text(l->node, sizeof(l->node), ok->node);
-	/* What the broker calls itself need not be reachable from here: it knows of no tunnel and no other mount. */
-	if (*ok->address && !h->dialer.fixed)
-		keep_text(h->dialer.address, sizeof(h->dialer.address), ok->address);
 	take_ticket(l, &ok->ticket);
 	if (ok->ids && ok->ids_key.len == TICKET_KEY) {
 		l->first_id = l->next_id = ok->first_id;

@@ -31,7 +31,7 @@ int place_inherited(void)
 	return fd;
 }
 
-enum place place_find(const char *address, char *to, size_t n)
+int place_find(const char *address, char *to, size_t n)
 {
 	char directory[96];
 	struct stat s;
@@ -39,16 +39,16 @@ enum place place_find(const char *address, char *to, size_t n)
 		address = getenv("BROOD_ADDRESS");
 	if (address && *address) {
 		snprintf(to, n, "%s", address);
-		return PLACE_FIXED;
+		return 0;
 	}
 	if (stat("/run/brood", &s) == 0) {
 		snprintf(to, n, "unix:/run/brood/sock");
-		return PLACE_SYSTEM;
+		return 0;
 	}
 	*to = '\0';
 	if (address_private_directory(directory, sizeof(directory)))
 		snprintf(to, n, "unix:%s/sock", directory);
-	return PLACE_PRIVATE;
+	return 1;
 }
 
 static size_t read_file(const char *path, void *to, size_t n, int flags)

@@ -40,6 +40,20 @@ static void test_closed_while_knocking(void **state)
 	assert_int_equal(kill(x->broker, SIGCONT), 0);
 }
 
+/* What knocking needs is given back when the broker answers: two pipes are all that a connection takes. */
+static void test_knocking_ends(void **state)
+{
+	brood *b;
+	(void)state;
+	assert_int_equal(brood_connect(&b, NULL, NULL), 0);
+	unsigned before = count_fds();
+	assert_int_equal(brood_register(b, "here"), 0);
+	assert_int_equal(count_fds(), before + 5);
+	assert_int_equal(brood_sync(b, PATIENCE_MS), 0);
+	assert_int_equal(count_fds(), before + 2);
+	brood_close(b);
+}
+
 static void expect_distrust(const char *address)
 {
 	brood *b;
@@ -80,10 +94,8 @@ static void test_nobody_there(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_FIFO(test_killed_while_knocking),
-		ON_FIFO(test_closed_while_knocking),
-		ON_FIFO(test_not_mine_alone),
-		ON_UNIX(test_nobody_there),
+		ON_FIFO(test_killed_while_knocking), ON_FIFO(test_closed_while_knocking), ON_FIFO(test_knocking_ends),
+		ON_FIFO(test_not_mine_alone),        ON_UNIX(test_nobody_there),
 	};
 	return RUN("fifo", tests);
 }

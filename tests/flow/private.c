@@ -181,6 +181,50 @@ static void test_come_while_it_leaves(void **state)
 	await_end(x, last);
 }
 
+/* A program in the broker's place, that fails once. */
+static void fails_once(const struct fixture *x, const char *broker)
+{
+	int fd = open(path_in(x->directory, "broodd"), O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	assert_true(dprintf(fd, "#!/bin/sh\ntest -e '%s/tried' && exec '%s' \"$@\"\n: >'%s/tried'\nexit 1\n",
+			    x->directory, broker, x->directory) > 0);
+	close(fd);
+	setenv("BROOD_BROKER", path_in(x->directory, "broodd"), 1);
+}
+
+static int has_children(void)
+{
+	siginfo_t info;
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* It could not start one, but another came, which left before it knew the program. Then it is tried once more. */
+static void test_started_after_a_failure(void **state)
+{
+	struct fixture *x = *state;
+	char *broker = strdup(getenv("BROOD_BROKER"));
+	struct family f = { 0 };
+	int fd = -1;
+	x->orphans = -1;
+	fails_once(x, broker);
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	until_polled(f.b, access(path_in(x->directory, "tried"), F_OK) == 0 && !has_children());
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	int listener = raw_listen(path_in(x->brood, "sock"));
+	until_polled(f.b, (fd = raw_accept(listener, 0)) >= 0);
+	assert_int_equal(unlink(path_in(x->brood, "sock")), 0);
+	close(listener);
+	close(fd);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	pid_t pid = see_broker(f.b).pid;
+	family_end(&f);
+	await_end(x, pid);
+	assert_int_equal(unlink(path_in(x->directory, "tried")), 0);
+	assert_int_equal(unlink(path_in(x->directory, "broodd")), 0);
+	setenv("BROOD_BROKER", broker, 1);
+	free(broker);
+}
+
 /* ---- none -------------------------------------------------------------------------------------------------------- */
 
 /* The connection fails with this error, which a child that should start is told too. */
@@ -426,10 +470,15 @@ static void test_terminated_under_load(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ALONE(test_comes_and_leaves),        ALONE(test_many_at_once),
-		ALONE(test_come_while_it_leaves),    ALONE(test_no_autostart),
-		ALONE(test_nobody_at_the_address),   ALONE(test_bad_address),
-		ALONE(test_nobody_answers),          ALONE(test_killed),
+		ALONE(test_comes_and_leaves),
+		ALONE(test_many_at_once),
+		ALONE(test_come_while_it_leaves),
+		ALONE(test_started_after_a_failure),
+		ALONE(test_no_autostart),
+		ALONE(test_nobody_at_the_address),
+		ALONE(test_bad_address),
+		ALONE(test_nobody_answers),
+		ALONE(test_killed),
 		ON_UNIX(test_terminated_under_load),
 	};
 	return RUN("private", tests);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
@@ -355,21 +356,27 @@ static void false_hears(brood *b, int fd, unsigned kind, struct raw_frame *f)
 	} while (f->head.kind != kind);
 }
 
-/* The handle connects, and is let in. */
-static int false_greets(brood *b, int listener, struct raw_frame *f)
+static void false_welcomes(int fd)
 {
 	uint8_t key[32] = { 1 }, ticket[64] = { 2 };
 	Brood__HelloOk ok = BROOD__HELLO_OK__INIT;
-	int fd = -1;
-	until_polled(b, (fd = raw_accept(listener, 0)) >= 0);
-	false_hears(b, fd, FRAME_HELLO, f);
 	ok.id = FALSE_EPOCH | 1;
 	ok.node = "false";
+	ok.address = "unix:/nowhere/sock"; /* for children: itself it comes back to where it connected */
 	ok.ticket = (ProtobufCBinaryData){ sizeof ticket, ticket };
 	ok.first_id = FALSE_EPOCH | 100;
 	ok.ids = 64;
 	ok.ids_key = (ProtobufCBinaryData){ sizeof key, key };
 	assert_int_equal(raw_send_pb(fd, FRAME_HELLO_OK, &ok.base), 0);
+}
+
+/* The handle connects, and is let in. */
+static int false_greets(brood *b, int listener, struct raw_frame *f)
+{
+	int fd = -1;
+	until_polled(b, (fd = raw_accept(listener, 0)) >= 0);
+	false_hears(b, fd, FRAME_HELLO, f);
+	false_welcomes(fd);
 	return fd;
 }
 
@@ -525,10 +532,14 @@ static void test_a_limit_on_the_way_back(void **state)
 
 static int64_t slept_ms;
 
+static const struct timespec *stopped; /* NULL: the clock goes */
+
 /* What the library asks for periods of time; the tests themselves ask another clock. */
 __attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *ret)
 {
 	int rc = (int)syscall(SYS_clock_gettime, id, ret);
+	if (id == CLOCK_BOOTTIME && stopped)
+		*ret = *stopped;
 	if (id == CLOCK_BOOTTIME)
 		ret->tv_sec += slept_ms / 1000;
 	return rc;
@@ -554,13 +565,24 @@ struct false_broker {
 	struct raw_frame f;
 };
 
-static void false_begin(struct false_broker *x, const struct fixture *fixture)
+static void false_listens(struct false_broker *x, const struct fixture *fixture)
 {
 	snprintf(x->path, sizeof x->path, "%s/silent", fixture->directory);
 	snprintf(x->address, sizeof x->address, "unix:%s", x->path);
 	x->listener = raw_listen(x->path);
-	assert_int_equal(brood_connect(&x->b, x->address, BROOD_OPTIONS(.flush_ms = 50)), 0);
+}
+
+static void false_begin_for(struct false_broker *x, const struct fixture *fixture, unsigned reconnect_ms)
+{
+	false_listens(x, fixture);
+	assert_int_equal(brood_connect(&x->b, x->address, BROOD_OPTIONS(.flush_ms = 50, .reconnect_ms = reconnect_ms)),
+			 0);
 	assert_int_equal(brood_sync(x->b, 0), -EAGAIN);
+}
+
+static void false_begin(struct false_broker *x, const struct fixture *fixture)
+{
+	false_begin_for(x, fixture, 0);
 }
 
 static void false_end(struct false_broker *x)
@@ -625,6 +647,24 @@ static void test_patience_ends_asleep_or_not(void **state)
 	false_end(&x);
 }
 
+/* Each loss is met with the whole patience, though those before took all of it together. */
+static void test_patience_begins_anew(void **state)
+{
+	static struct false_broker x;
+	false_begin_for(&x, *state, 20000);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	for (int i = 0; i < 8; i++) {
+		close(x.fd);
+		false_accepts(&x);
+		for (int naps = 0; naps < 3; naps++) /* it waits for an answer, and looks each time */
+			assert_int_equal(sleep_and_wake(x.b, 1000), 0);
+		false_welcomes(x.fd);
+		assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	}
+	false_end(&x);
+}
+
 /* It was stopped between connecting and HELLO, and the broker heard nothing of it for too long. */
 static void test_hello_came_too_late(void **state)
 {
@@ -684,6 +724,59 @@ static void test_nothing_is_missing_because_of_sleep(void **state)
 	assert_int_equal(told[1], 0);
 	false_probes(&x, told, 3);
 	assert_int_equal(told[1], 1);
+	false_end(&x);
+}
+
+/* ---- a channel that leads nowhere --------------------------------------------------------------------------------- */
+
+/* As a parent says it, that then closes the other end: no broker got it. */
+static void false_birth(const struct false_broker *x)
+{
+	Brood__Birth birth = BROOD__BIRTH__INIT;
+	uint8_t ticket[64] = { 2 };
+	char text[48];
+	struct stat s;
+	int ends[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(fstat(ends[1], &s), 0);
+	snprintf(text, sizeof text, "%d:%llu", ends[1], (unsigned long long)s.st_ino);
+	setenv("BROOD_FD", text, 1);
+	birth.id = FALSE_EPOCH | 1;
+	birth.parent = FALSE_EPOCH | 2;
+	birth.node = "false";
+	birth.address = (char *)(uintptr_t)x->address;
+	birth.ticket = (ProtobufCBinaryData){ sizeof ticket, ticket };
+	assert_int_equal(raw_send_pb(ends[0], FRAME_BIRTH, &birth.base), 0);
+	close(ends[0]);
+}
+
+/* Nothing was lost, so it does not wait before it connects, and is not told AWAY: every start over TCP is one of these.
+ * While its clock stands no wait of its ends. Later it comes back to where it was sent. */
+static void test_born_without_a_way(void **state)
+{
+	static struct false_broker x;
+	struct timespec now;
+	struct diary d = { 0 };
+	false_listens(&x, *state);
+	false_birth(&x);
+	assert_int_equal(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+	stopped = &now;
+	assert_int_equal(brood_connect(&x.b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &d, .flush_ms = 50)), 0);
+	unsetenv("BROOD_FD");
+	assert_int_equal(brood_sync(x.b, 0), -EAGAIN);
+	for (int i = 0; i < 20; i++)
+		assert_true(brood_process(x.b, 0) >= 0);
+	x.fd = raw_accept(x.listener, 0);
+	stopped = NULL;
+	assert_true(x.fd >= 0);
+	false_hears(x.b, x.fd, FRAME_HELLO, &x.f);
+	false_welcomes(x.fd);
+	false_hears(x.b, x.fd, FRAME_DATA, &x.f); /* READY, to its parent */
+	assert_int_equal(d.n[BROOD_EVENT_AWAY], 0);
+	close(x.fd);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	until(x.b, d.n[BROOD_EVENT_BACK] == 1);
+	assert_int_equal(d.n[BROOD_EVENT_AWAY], 1);
 	false_end(&x);
 }
 
@@ -777,8 +870,10 @@ int main(int argc, char **argv)
 		ON_UNIX(test_asleep_while_greeting),
 		ON_UNIX(test_asleep_on_the_way_back),
 		ON_UNIX(test_patience_ends_asleep_or_not),
+		ON_UNIX(test_patience_begins_anew),
 		ON_UNIX(test_hello_came_too_late),
 		ON_UNIX(test_nothing_is_missing_because_of_sleep),
+		ON_UNIX(test_born_without_a_way),
 		ON_UNIX(test_who_is_away),
 	};
 	return RUN("resume", tests);
