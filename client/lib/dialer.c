@@ -479,7 +479,7 @@ static void begin_patience(struct brood *h, unsigned ms)
 void dialer_begin(struct brood *h)
 {
 	struct link *l = &h->link;
-	begin_patience(h, PATIENCE_MS);
+	begin_patience(h, h->dialer.greeted ? h->dialer.reconnect_ms : PATIENCE_MS);
 	if (!h->dialer.inherited) {
 		l->state = LINK_DIALING;
 		dial_now(h);

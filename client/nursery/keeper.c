@@ -537,9 +537,7 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *user, const
 	if (rc < 0)
 		return rc;
 	k->h->dialer.greeted = 1; /* the nursery knows that there is a broker: it comes back */
-	rc = brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
-	k->h->dialer.give_up = handle_awake(k->h) + k->h->dialer.reconnect_ms;
-	return rc;
+	return brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
 }
 
 struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, struct order *order, const char *user,

@@ -17,6 +17,16 @@ library_flow(descriptors)
 set_tests_properties(flow.descriptors PROPERTIES RUN_SERIAL ON) # as flow.broker_descriptors
 library_flow(endings)
 library_flow(abroad)
+# One keeper, without a nursery, and with its clock in the test's hands.
+add_executable(flow_keeper keeper.c flow.c diary.c ${PROJECT_SOURCE_DIR}/client/nursery/keeper.c)
+target_link_libraries(flow_keeper PRIVATE brood_fixture brood_objects brood_proto brood_schema PkgConfig::PROTOBUF_C)
+target_include_directories(flow_keeper PRIVATE ${PROJECT_SOURCE_DIR}/client/nursery)
+target_compile_definitions(flow_keeper PRIVATE NURSERY_PROGRAM="$<TARGET_FILE:brood_nursery>")
+add_dependencies(flow_keeper broodd brood_nursery)
+add_test(NAME flow.keeper COMMAND flow_keeper)
+set_tests_properties(flow.keeper PROPERTIES LABELS flow TIMEOUT 300
+	ENVIRONMENT "BROOD_BROKER=$<TARGET_FILE:broodd>")
+target_compile_options(flow_keeper PRIVATE "SHELL:-iquote ${PROJECT_SOURCE_DIR}/client/lib")
 library_flow(far)
 target_sources(flow_far PRIVATE hosts.c)
 library_flow(names)

@@ -846,6 +846,47 @@ static void test_who_is_away(void **state)
 	false_end(&x);
 }
 
+static int answers_at_length(const brood_event *e)
+{
+	static const char long_text[40000];
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(brood_send(e->msg->from, BROOD_MSG("long", long_text, sizeof long_text)), 0);
+	return 0;
+}
+
+static int has_refused(const struct raw_frame *f)
+{
+	const uint8_t *at = f->head.body, *end = at + f->head.length;
+	struct item it;
+	while (item_next(&at, end, &it) == 1)
+		if (it.kind == ITEM_REFUSED)
+			return 1;
+	return 0;
+}
+
+/* A refused message is acknowledged with the word that it was refused, not by what is sent before: whoever lost the
+ * connection in between would take it for consumed. */
+static void test_refused_is_said_first(void **state)
+{
+	static struct false_broker x;
+	const struct brood_handlers on = { .size = sizeof on, .message = answers_at_length };
+	const struct item plain = { .kind = ITEM_MESSAGE }, without_its_fd = { .kind = ITEM_MESSAGE, .fds = 1 };
+	int refused = 0;
+	false_begin(&x, *state);
+	assert_int_equal(brood_on(brood_self(x.b), &on, NULL), 0);
+	x.fd = false_greets(x.b, x.listener, &x.f);
+	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	assert_int_equal(raw_send_item(x.fd, FALSE_EPOCH | 7, FALSE_EPOCH | 1, 1, &plain, ""), 0);
+	assert_int_equal(raw_send_item(x.fd, FALSE_EPOCH | 7, FALSE_EPOCH | 1, 2, &without_its_fd, ""), 0);
+	for (int frames = 0; !refused; frames++) {
+		false_hears(x.b, x.fd, FRAME_DATA, &x.f);
+		refused = has_refused(&x.f);
+		assert_int_equal(x.f.head.acknowledge, refused ? 2 : 1);
+		assert_true(refused ? frames > 0 : frames < 3);
+	}
+	false_end(&x);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -875,6 +916,7 @@ int main(int argc, char **argv)
 		ON_UNIX(test_nothing_is_missing_because_of_sleep),
 		ON_UNIX(test_born_without_a_way),
 		ON_UNIX(test_who_is_away),
+		ON_UNIX(test_refused_is_said_first),
 	};
 	return RUN("resume", tests);
 }
