@@ -227,7 +227,7 @@ struct dialer {            /* how I get to the broker */
 	struct timer timer;    /* next try, or patience with a silent broker */
 	uint64_t answer_by;    /* CONNECTING, GREETING: when this connection is given up, as of handle_awake() */
 	uint64_t give_up;      /* when trying ends; the same */
-	int greeted;           /* there was somebody at the address before ... */
+	int greeted;           /* there was somebody at the address before, so that others may come there ... */
 	int deserted;          /* ... and the last time nobody was */
 	int resuming;          /* there was a connection, and there shall be one again ... */
 	unsigned back_off;     /* ... tried again after so many ms */

@@ -211,8 +211,8 @@ static void test_resolver_that_does_not_answer(void **state)
 	assert_string_equal(d.error, "broker.absent");
 	assert_int_equal(value_of(&asked), 1); /* once, not again and again */
 	set_answering(1);
-	until_polled(b, nobody_resolves() &&
-				open_descriptors() == idle); /* too late: it has failed, and connects no more */
+	/* Too late: it has failed, and connects no more. */
+	until_polled(b, nobody_resolves() && open_descriptors() == idle);
 	brood_close(b);
 	until_polled(NULL, nobody_asks());
 }
