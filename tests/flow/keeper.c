@@ -67,6 +67,7 @@ static void test_broker_does_not_come(void **state)
 	keeper_free(k);
 	until_by(f.d.n[BROOD_EVENT_REPLY] == 1, (poll_once(f.b), poll_once(nursery)));
 	assert_string_equal(f.d.error, "spawn.broker");
+	until_by(brood_sync(nursery, 0) == 0, (poll_once(f.b), poll_once(nursery)));
 	brood_close(nursery);
 	family_end(&f);
 }
