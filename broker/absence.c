@@ -135,6 +135,22 @@ static int drop(int pidfd, struct absence *a, int code)
 	return code;
 }
 
+/* As the process's own from now on. NULL without memory. */
+static struct absence *make(struct absences *all, struct process *p, int pidfd)
+{
+	struct estate *e = estate_get(p);
+	struct absence *a = e ? calloc(1, sizeof(*a)) : NULL;
+
+	if (a) {
+		*a = (struct absence){ .all = all, .process = p, .since_ms = clock_ms(), .pidfd = pidfd };
+		if (watch(a) == 0)
+			return e->absence = a;
+	}
+	free(a);
+	estate_tidy(p);
+	return NULL;
+}
+
 int absence_begin(struct absences *all, struct process *p, int pidfd)
 {
 	struct absence *a;
@@ -145,30 +161,27 @@ int absence_begin(struct absences *all, struct process *p, int pidfd)
 		return drop(pidfd, NULL, -ENOSPC);
 	if (pidfd >= 0 && all->seen >= all->limits->absent_seen)
 		pidfd = drop(pidfd, NULL, -ENOENT);
-	a = calloc(1, sizeof(*a));
+	a = make(all, p, pidfd);
 	if (!a)
 		return drop(pidfd, NULL, -ENOMEM);
-	*a = (struct absence){ .all = all, .process = p, .since_ms = clock_ms(), .pidfd = pidfd };
-	if (watch(a) < 0)
-		return drop(pidfd, a, -ENOMEM);
 	TAILQ_INSERT_TAIL(&all->list, a, entry);
 	all->n++;
 	all->seen += pidfd >= 0;
-	p->absence = a;
 	arm(all);
 	return 0;
 }
 
 void absence_end(struct absences *all, struct process *p)
 {
-	struct absence *a = p->absence;
+	struct absence *a = estate_of(p)->absence;
 
 	if (!a)
 		return;
 	TAILQ_REMOVE(&all->list, a, entry);
 	all->n--;
 	all->seen -= a->pidfd >= 0;
-	p->absence = NULL;
+	p->estate->absence = NULL;
+	estate_tidy(p);
 	if (a->pidfd >= 0)
 		event_del(&a->ended);
 	(void)drop(a->pidfd, a, 0);

@@ -722,14 +722,18 @@ static int take_items(struct exchange *x, const struct frame *f)
 
 static struct endpoint *endpoint_get(struct process *p, const struct frame *f)
 {
-	if (!p->endpoint) {
-		p->endpoint = calloc(1, sizeof(*p->endpoint));
-		if (!p->endpoint)
-			return NULL;
-		p->endpoint->next = f->kind == FRAME_DATA && f->sequence > 0 ? f->sequence : 1;
-		p->endpoint->out = f->acknowledge + 1;
+	struct estate *e = estate_get(p);
+
+	if (!e || e->endpoint)
+		return e ? e->endpoint : NULL;
+	e->endpoint = calloc(1, sizeof(*e->endpoint));
+	if (!e->endpoint) {
+		estate_tidy(p);
+		return NULL;
 	}
-	return p->endpoint;
+	e->endpoint->next = f->kind == FRAME_DATA && f->sequence > 0 ? f->sequence : 1;
+	e->endpoint->out = f->acknowledge + 1;
+	return e->endpoint;
 }
 
 int control_request(const struct control *control, struct process *from, const struct frame *f)
@@ -751,6 +755,9 @@ int control_request(const struct control *control, struct process *from, const s
 
 void control_forget(struct process *p)
 {
-	free(p->endpoint);
-	p->endpoint = NULL;
+	if (!p->estate)
+		return;
+	free(p->estate->endpoint);
+	p->estate->endpoint = NULL;
+	estate_tidy(p);
 }

@@ -62,7 +62,8 @@ static void describe_refusal(struct desk *desk, const struct process *p, const c
 		snprintf(text, n, "the name %s is held by %s", name, id_format(holder->id, id));
 	else if (r == -ENOSPC)
 		snprintf(text, n, "process %s has %u names, the most allowed (limits.names-per-process = %" PRIu32 ")",
-			 id_format(p->id, id), p->n_names, desk->registry->accounts->limits->names_per_process);
+			 id_format(p->id, id), estate_of(p)->n_names,
+			 desk->registry->accounts->limits->names_per_process);
 	else if (r == -EACCES && policy_shared(desk->registry->policy, name))
 		snprintf(text, n,
 			 "the name %s is for another user's processes, not those of user %" PRIu32 " ([name \"%s\"])",
@@ -244,7 +245,7 @@ static void refuse_watch(const struct desk *desk, struct session *s)
 
 	session_refuse(s, "limit.watches",
 		       "process %s watches %u names, the most allowed (limits.watches-per-process = %" PRIu32 ")",
-		       id_format(s->process->id, id), s->process->n_watches,
+		       id_format(s->process->id, id), estate_of(s->process)->n_watches,
 		       desk->registry->accounts->limits->watches_per_process);
 }
 
@@ -297,7 +298,7 @@ static void say_end(struct process *parent, uint64_t id, uint64_t last)
 /* Nothing more comes from it: the answer to DIED, which its parent said, or its keeper, behind its last words. */
 static void bury(struct desk *desk, struct process *p)
 {
-	struct process *teller = p->keeper ? p->keeper : p->parent;
+	struct process *keeper = estate_of(p)->keeper, *teller = keeper ? keeper : p->parent;
 	uint64_t id = p->id, teller_id = teller ? teller->id : 0, last = router_last(p, p->parent ? p->parent->id : 0);
 
 	life_end(desk->life, p, BROOD__WHY__WHY_EXITED, p->parent);
@@ -309,10 +310,11 @@ static void bury(struct desk *desk, struct process *p)
 /* After a restart of the broker a keeper may not have said yet that it is one. */
 static int may_say_died(const struct desk *desk, const struct process *teller, const struct process *p)
 {
+	const struct process *keeper = estate_of(p)->keeper;
 	int survived = p->id >> 32 < desk->router->first_epoch;
 
-	if (p->keeper)
-		return p->keeper == teller;
+	if (keeper)
+		return keeper == teller;
 	return p->parent == teller || (survived && p->parent && p->spawned && p->uid == teller->uid);
 }
 
@@ -342,7 +344,7 @@ static void died(struct desk *desk, struct session *s, const Brood__Died *said)
 	if (id != 0 && (!p || p->state == PROCESS_AWAITED))
 		departed_add(&desk->registry->departed, id,
 			     s->process->id); /* it may still have knocked, and be let in */
-	if (!p || (!p->parent && !p->keeper) || p->proxy) {
+	if (!p || (!p->parent && !estate_of(p)->keeper) || p->proxy) {
 		say_end(s->process, id, 0); /* it left before, or is nobody's child, or its own node says so */
 		return;
 	}
@@ -350,8 +352,10 @@ static void died(struct desk *desk, struct session *s, const Brood__Died *said)
 		session_refuse(s, "died.denied", "the process said to have died is somebody else's child");
 		return;
 	}
-	if (p->parent != s->process)
-		registry_keep(p, s->process);
+	if (p->parent != s->process && registry_keep(p, s->process) < 0) {
+		session_refuse(s, "broker.full", "the broker has no memory left");
+		return;
+	}
 	p->dying = 1;
 	if (p->sink)
 		session_exhaust(session_of(p->sink));

@@ -83,7 +83,7 @@ void inquiry_answer(struct inquiry *i, const char *node, uint64_t id, const char
 	told.id = id;
 	told.user = (char *)(uintptr_t)user;
 	if (id && user[0]) /* without memory it is told again with the next answer */
-		(void)users_list_add(&i->watcher->abroad, user, ABROAD_LIST_MOST);
+		(void)users_list_add(&i->watcher->estate->abroad, user, ABROAD_LIST_MOST);
 	note_put(i->watcher->sink, FRAME_NAME, &told.base);
 }
 
@@ -209,7 +209,7 @@ struct inquiry *inquiry_find(const struct process *watcher, const struct node *n
 {
 	struct inquiry *i;
 
-	LIST_FOREACH (i, &watcher->asks, of_watcher)
+	LIST_FOREACH (i, &estate_of(watcher)->asks, of_watcher)
 		if (i->node == node && strcmp(i->name, name) == 0)
 			return i;
 	return NULL;
@@ -223,16 +223,17 @@ static struct inquiry *make(struct inquiries *q, struct process *watcher, struct
 	if (!i)
 		return NULL;
 	i->topic = node ? NULL : topic_get(q, name);
-	if (!node && !i->topic) {
+	if ((!node && !i->topic) || !estate_get(watcher)) {
+		topic_free_if_unused(q, i->topic);
 		free(i);
 		return NULL;
 	}
 	i->watcher = watcher;
 	i->node = node;
 	strcpy(i->name, name);
-	LIST_INSERT_HEAD(&watcher->asks, i, of_watcher);
+	LIST_INSERT_HEAD(&watcher->estate->asks, i, of_watcher);
 	LIST_INSERT_HEAD(node ? place : &i->topic->asked, i, of_place);
-	watcher->n_watches++;
+	watcher->estate->n_watches++;
 	if (watcher->proxy)
 		watcher->proxy->node->n_inquiries++;
 	return i;
@@ -243,7 +244,7 @@ int inquiry_begin(struct inquiries *q, struct process *watcher, struct node *nod
 {
 	struct inquiry *i = inquiry_find(watcher, node, name);
 
-	if (!i && watcher->n_watches >= q->registry->accounts->limits->watches_per_process)
+	if (!i && estate_of(watcher)->n_watches >= q->registry->accounts->limits->watches_per_process)
 		return -ENOSPC;
 	if (!i)
 		i = make(q, watcher, node, place, name);
@@ -261,7 +262,8 @@ void inquiry_end(struct inquiries *q, struct inquiry *i)
 	LIST_REMOVE(i, of_watcher);
 	LIST_REMOVE(i, of_place);
 	topic_free_if_unused(q, i->topic);
-	i->watcher->n_watches--;
+	i->watcher->estate->n_watches--;
+	estate_tidy(i->watcher);
 	if (i->watcher->proxy)
 		i->watcher->proxy->node->n_inquiries--;
 	free(i);
@@ -269,6 +271,6 @@ void inquiry_end(struct inquiries *q, struct inquiry *i)
 
 void inquiries_end_of(struct inquiries *q, struct process *watcher)
 {
-	while (!LIST_EMPTY(&watcher->asks))
-		inquiry_end(q, LIST_FIRST(&watcher->asks));
+	while (!LIST_EMPTY(&estate_of(watcher)->asks))
+		inquiry_end(q, LIST_FIRST(&estate_of(watcher)->asks));
 }

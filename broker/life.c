@@ -22,31 +22,41 @@ static const char *const why_names[] = {
 	"unknown", "left", "exited", "lost", "nobody", "closed", "denied", "restarted"
 };
 
-struct process *life_begin(struct life *life, uint64_t id, uint32_t uid, const char *title,
-			   enum process_transport transport, struct sink *sink)
+static struct process *add(struct life *life, uint64_t id, uint32_t uid, const char *title,
+			   enum process_transport transport, struct process *keeper)
 {
 	struct process *p = registry_add(life->registry, id, uid);
 
 	if (!p)
 		return NULL;
+	if (registry_keep(p, keeper) < 0) {
+		registry_remove(life->registry, p);
+		return NULL;
+	}
 	registry_entitle(p, title);
 	p->transport = (uint8_t)transport;
 	p->since_ms = clock_ms();
+	return p;
+}
+
+struct process *life_begin(struct life *life, uint64_t id, uint32_t uid, const char *title,
+			   enum process_transport transport, struct process *keeper, struct sink *sink)
+{
+	struct process *p = add(life, id, uid, title, transport, keeper);
+
+	if (!p)
+		return NULL;
 	router_attach(life->router, p, sink);
 	log_say(life->log, LOG_PROCESS_CAME, FIELD_ID("id", id), FIELD_NUMBER("uid", uid), FIELD_TEXT("title", title));
 	return p;
 }
 
-struct process *life_expect(struct life *life, uint64_t id, uint32_t uid, const char *title)
+struct process *life_expect(struct life *life, uint64_t id, uint32_t uid, const char *title, struct process *keeper)
 {
-	struct process *p = registry_add(life->registry, id, uid);
+	struct process *p = add(life, id, uid, title, TRANSPORT_CHILD, keeper);
 
-	if (!p)
-		return NULL;
-	registry_entitle(p, title);
-	p->transport = TRANSPORT_CHILD;
-	p->since_ms = clock_ms();
-	p->state = PROCESS_LOST;
+	if (p)
+		p->state = PROCESS_LOST;
 	return p;
 }
 
@@ -84,7 +94,7 @@ void life_return(struct life *life, struct process *p, uint32_t uid, enum proces
 /* 1 if its parent, or its keeper, will say how it ends. */
 static int is_vouched_for(const struct process *p)
 {
-	return p->keeper || (p->spawned && p->parent);
+	return estate_of(p)->keeper || (p->spawned && p->parent);
 }
 
 void life_disconnect(struct life *life, struct process *p, int pidfd)
@@ -109,12 +119,13 @@ void life_over(void *data, struct process *p)
 /* Their keeper started them, and its end is theirs. */
 static void take_lost_kept(struct process *p, struct process_list *ending)
 {
-	struct process *child, *next;
+	struct estate *e;
 
-	for (child = LIST_FIRST(&p->kept); child; child = next) {
-		next = LIST_NEXT(child, of_keeper);
-		registry_keep(child, NULL);
-		if (child->state != PROCESS_LOST || child->absence)
+	while ((e = LIST_FIRST(&estate_of(p)->kept))) {
+		struct process *child = e->process;
+
+		(void)registry_keep(child, NULL);
+		if (child->state != PROCESS_LOST || estate_of(child)->absence)
 			continue;
 		registry_relate(child, NULL);
 		LIST_INSERT_HEAD(ending, child, sibling);
@@ -132,9 +143,9 @@ static void take_lost_children(struct life *life, struct process *p, struct proc
 		if (child->state != PROCESS_LOST)
 			continue;
 		registry_relate(child, NULL);
-		if (child->keeper)
+		if (estate_of(child)->keeper)
 			continue; /* who knows more of it */
-		if (child->absence)
+		if (estate_of(child)->absence)
 			continue; /* one that joined was waited for already */
 		if (child->dying || child->level == 0 || absence_begin(life->absences, child, absence_pidfd(child)) < 0)
 			LIST_INSERT_HEAD(ending, child, sibling);

@@ -18,11 +18,11 @@ struct life {
 	struct exits *exits; /* who ended is remembered there */
 };
 
-/* A new process with this connection. NULL without memory. */
+/* A new process with this connection; keeper: who started it for its parent, or NULL. NULL without memory. */
 struct process *life_begin(struct life *, uint64_t id, uint32_t uid, const char *title, enum process_transport,
-			   struct sink *);
+			   struct process *keeper, struct sink *);
 /* A child whose connection did not come with it: lost from the beginning, until it comes by itself. */
-struct process *life_expect(struct life *, uint64_t id, uint32_t uid, const char *title);
+struct process *life_expect(struct life *, uint64_t id, uint32_t uid, const char *title, struct process *keeper);
 /* It says hello again on a new connection. Those who wait for it go on. */
 void life_return(struct life *, struct process *, uint32_t uid, enum process_transport, struct sink *);
 /*

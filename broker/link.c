@@ -324,7 +324,7 @@ int link_may(const struct links *links, const struct process *from, const struct
 	if (id_is_foreign(from->id) && (uint32_t)from->id == 0)
 		return to->port && table_get(&to->port->out, from->id); /* a broker answers */
 	return user_is_foreign(from->uid) &&
-	       users_listed(to->abroad, users_text((struct users *)(uintptr_t)&links->users, from->uid));
+	       users_listed(estate_of(to)->abroad, users_text((struct users *)(uintptr_t)&links->users, from->uid));
 }
 
 /*
@@ -336,7 +336,7 @@ static void take_request(struct link *link, struct process *from, const struct f
 {
 	int r;
 
-	if (link->session->own > THIRSTY || from->thirsty) {
+	if (session_notes(link->session) > THIRSTY || from->thirsty) {
 		if (!from->thirsty)
 			note_about(from->sink, FRAME_HOLD, 0, link->links->inquiries.self);
 		from->thirsty = 1;
@@ -434,7 +434,7 @@ static struct process *parent_here(struct link *link, uint64_t id)
 
 	if (!p || p->proxy)
 		return NULL;
-	return p->state == PROCESS_AWAITED || users_node_listed(p->abroad, link->node->name) ? p : NULL;
+	return p->state == PROCESS_AWAITED || users_node_listed(estate_of(p)->abroad, link->node->name) ? p : NULL;
 }
 
 static void about(struct link *link, const Brood__About *body)
@@ -866,7 +866,7 @@ static void ask(struct link *link, uint64_t now)
 	LIST_FOREACH (proxy, &link->node->proxies, of_node) {
 		if (proxy->confirmed || proxy->process->dying || (proxy->asked_ms && now - proxy->asked_ms < ASK_MS))
 			continue;
-		if (n++ >= ASK_MOST || link->session->own > THIRSTY)
+		if (n++ >= ASK_MOST || session_notes(link->session) > THIRSTY)
 			return;
 		proxy->asked_ms = now;
 		say(link, FRAME_ASK, 0, proxy->real, NULL);
@@ -877,7 +877,7 @@ static void quench(struct link *link)
 {
 	struct proxy *proxy;
 
-	if (link->session->own > THIRSTY / 2)
+	if (session_notes(link->session) > THIRSTY / 2)
 		return;
 	LIST_FOREACH (proxy, &link->node->proxies, of_node) {
 		if (!proxy->process->thirsty)

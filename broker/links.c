@@ -310,7 +310,7 @@ static void returned(void *data, struct process *p)
 	(void)data;
 	for (child = LIST_FIRST(&p->children); child; child = next) {
 		next = LIST_NEXT(child, sibling);
-		if (child->proxy && !users_node_listed(p->abroad, child->proxy->node->name))
+		if (child->proxy && !users_node_listed(estate_of(p)->abroad, child->proxy->node->name))
 			registry_relate(child, NULL);
 	}
 }

@@ -147,7 +147,7 @@ static int is_of_use(const struct proxy *proxy)
 {
 	const struct process *p = proxy->process;
 
-	return p->parent || !LIST_EMPTY(&p->children) || !LIST_EMPTY(&p->asks) || !router_is_idle(p);
+	return p->parent || !LIST_EMPTY(&p->children) || !LIST_EMPTY(&estate_of(p)->asks) || !router_is_idle(p);
 }
 
 void proxies_sweep(struct node *node)

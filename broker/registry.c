@@ -87,21 +87,19 @@ static void watch_free(struct registry *, struct watch *);
 
 void registry_remove(struct registry *r, struct process *p)
 {
-	assert(!p->port && !p->endpoint);
+	assert(!p->port);
 	registry_name_drop(r, p, "");
-	while (!LIST_EMPTY(&p->watches))
-		watch_free(r, LIST_FIRST(&p->watches));
+	while (!LIST_EMPTY(&estate_of(p)->watches))
+		watch_free(r, LIST_FIRST(&estate_of(p)->watches));
 	while (!LIST_EMPTY(&p->children))
 		registry_relate(LIST_FIRST(&p->children), NULL);
-	while (!LIST_EMPTY(&p->kept))
-		registry_keep(LIST_FIRST(&p->kept), NULL);
+	while (!LIST_EMPTY(&estate_of(p)->kept))
+		(void)registry_keep(LIST_FIRST(&estate_of(p)->kept)->process, NULL);
 	registry_relate(p, NULL);
-	registry_keep(p, NULL);
+	(void)registry_keep(p, NULL);
 	table_remove(&r->processes, p->id);
 	registry_greet(r, p, 0);
-	free(p->blocks);
-	free(p->abroad);
-	free(p->had);
+	estate_free(p);
 	free(p);
 }
 
@@ -118,13 +116,32 @@ void registry_relate(struct process *child, struct process *parent)
 		LIST_INSERT_HEAD(&parent->children, child, sibling);
 }
 
-void registry_keep(struct process *child, struct process *keeper)
+/* Both get an estate if they have none. 0, or -ENOMEM. */
+static int endow(struct process *child, struct process *keeper)
 {
-	if (child->keeper)
-		LIST_REMOVE(child, of_keeper);
-	child->keeper = keeper;
+	if (estate_get(child) && estate_get(keeper))
+		return 0;
+	estate_tidy(child);
+	return -ENOMEM;
+}
+
+int registry_keep(struct process *child, struct process *keeper)
+{
+	struct process *before = estate_of(child)->keeper;
+
+	if (keeper == before)
+		return 0;
+	if (keeper && endow(child, keeper) < 0)
+		return -ENOMEM;
+	if (before)
+		LIST_REMOVE(child->estate, of_keeper);
+	child->estate->keeper = keeper;
 	if (keeper)
-		LIST_INSERT_HEAD(&keeper->kept, child, of_keeper);
+		LIST_INSERT_HEAD(&keeper->estate->kept, child->estate, of_keeper);
+	estate_tidy(child);
+	if (before)
+		estate_tidy(before);
+	return 0;
 }
 
 int registry_related(const struct process *a, const struct process *b)
@@ -134,23 +151,30 @@ int registry_related(const struct process *a, const struct process *b)
 
 int registry_grant(const struct registry *r, struct process *p, uint64_t first, uint32_t n)
 {
+	struct estate *e = estate_get(p);
 	struct block *more;
 
-	if (p->n_blocks >= r->accounts->limits->id_blocks_per_process)
-		memmove(p->blocks, p->blocks + 1, --p->n_blocks * sizeof(*p->blocks));
-	more = realloc(p->blocks, (p->n_blocks + 1u) * sizeof(*more));
-	if (!more)
+	if (!e)
 		return -ENOMEM;
-	p->blocks = more;
-	p->blocks[p->n_blocks++] = (struct block){ first, n };
+	if (e->n_blocks >= r->accounts->limits->id_blocks_per_process)
+		memmove(e->blocks, e->blocks + 1, --e->n_blocks * sizeof(*e->blocks));
+	more = realloc(e->blocks, (e->n_blocks + 1u) * sizeof(*more));
+	if (!more) {
+		estate_tidy(p);
+		return -ENOMEM;
+	}
+	e->blocks = more;
+	e->blocks[e->n_blocks++] = (struct block){ first, n };
 	return 0;
 }
 
 uint64_t registry_block_of(const struct process *p, uint64_t id)
 {
-	for (unsigned i = p->n_blocks; i-- > 0;)
-		if (id - p->blocks[i].first < p->blocks[i].n)
-			return p->blocks[i].first;
+	const struct estate *e = estate_of(p);
+
+	for (unsigned i = e->n_blocks; i-- > 0;)
+		if (id - e->blocks[i].first < e->blocks[i].n)
+			return e->blocks[i].first;
 	return 0;
 }
 
@@ -244,19 +268,20 @@ int registry_name_take(struct registry *r, struct process *p, const char *text)
 		return -EACCES;
 	if (name && name->holder)
 		return name->holder == p ? 0 : -EADDRINUSE;
-	if (p->n_names >= r->accounts->limits->names_per_process)
+	if (estate_of(p)->n_names >= r->accounts->limits->names_per_process)
 		return -ENOSPC;
 	error = account_take(r->accounts, p->uid, ACCOUNT_NAMES);
 	if (error < 0)
 		return error;
-	error = name_get(r, p->uid, text, &name);
+	error = estate_get(p) ? name_get(r, p->uid, text, &name) : -ENOMEM;
 	if (error < 0) {
+		estate_tidy(p);
 		account_give(r->accounts, p->uid, ACCOUNT_NAMES);
 		return error;
 	}
 	name->holder = p;
-	p->n_names++;
-	LIST_INSERT_HEAD(&p->names, name, of_holder);
+	p->estate->n_names++;
+	LIST_INSERT_HEAD(&p->estate->names, name, of_holder);
 	name_tell(r, name);
 	return 0;
 }
@@ -285,7 +310,7 @@ static void name_shut(struct process *p, struct name *name)
 		return;
 	name->open = p->open = 0;
 	LIST_REMOVE(name, of_open);
-	LIST_FOREACH (other, &p->names, of_holder)
+	LIST_FOREACH (other, &estate_of(p)->names, of_holder)
 		p->open |= (uint8_t)other->open;
 }
 
@@ -294,7 +319,8 @@ static void name_drop(struct registry *r, struct process *p, struct name *name)
 	LIST_REMOVE(name, of_holder);
 	name_shut(p, name);
 	name->holder = NULL;
-	p->n_names--;
+	p->estate->n_names--;
+	estate_tidy(p);
 	account_give(r->accounts, name->uid, ACCOUNT_NAMES);
 	name_tell(r, name);
 	name_free_if_unused(r, name);
@@ -306,18 +332,18 @@ void registry_name_drop(struct registry *r, struct process *p, const char *text)
 
 	if (name && name->holder == p)
 		name_drop(r, p, name);
-	while (text[0] == '\0' && !LIST_EMPTY(&p->names))
-		name_drop(r, p, LIST_FIRST(&p->names));
+	while (text[0] == '\0' && !LIST_EMPTY(&estate_of(p)->names))
+		name_drop(r, p, LIST_FIRST(&estate_of(p)->names));
 }
 
 void registry_name_give_up(struct registry *r, struct process *p, const char *name)
 {
 	char names[256];
-	char *had = p->n_names > 0 ? strdup(registry_names(p, names, sizeof(names))) : NULL;
+	char *had = estate_of(p)->n_names > 0 ? strdup(registry_names(p, names, sizeof(names))) : NULL;
 
 	if (had) {
-		free(p->had);
-		p->had = had;
+		free(p->estate->had);
+		p->estate->had = had;
 	}
 	registry_name_drop(r, p, name);
 }
@@ -333,7 +359,7 @@ const char *registry_name_lost(const struct registry *r, const struct process *p
 {
 	const struct name *name;
 
-	LIST_FOREACH (name, &p->names, of_holder)
+	LIST_FOREACH (name, &estate_of(p)->names, of_holder)
 		if (!policy_may_hold(r->policy, p->uid, name->text))
 			return name->text;
 	return NULL;
@@ -344,7 +370,7 @@ int registry_offers(const struct registry *r, const struct process *p, uint32_t 
 	const struct policy_name *shared;
 	const struct name *name;
 
-	LIST_FOREACH (name, &p->names, of_holder) {
+	LIST_FOREACH (name, &estate_of(p)->names, of_holder) {
 		shared = r->policy->shared ? policy_shared(r->policy, name->text) : NULL;
 		if (shared && policy_may_use(r->policy, shared, uid))
 			return 1;
@@ -358,7 +384,7 @@ char *registry_names(const struct process *p, char *to, size_t n)
 	size_t used = 0;
 
 	to[0] = '\0';
-	LIST_FOREACH (name, &p->names, of_holder) {
+	LIST_FOREACH (name, &estate_of(p)->names, of_holder) {
 		size_t length = strlen(name->text) + (used > 0);
 
 		if (used + length >= n)
@@ -377,7 +403,7 @@ static struct watch *watch_find(const struct process *p, const struct name *name
 {
 	struct watch *watch;
 
-	LIST_FOREACH (watch, &p->watches, of_watcher)
+	LIST_FOREACH (watch, &estate_of(p)->watches, of_watcher)
 		if (watch->name == name)
 			return watch;
 	return NULL;
@@ -387,22 +413,26 @@ static void watch_free(struct registry *r, struct watch *watch)
 {
 	LIST_REMOVE(watch, of_watcher);
 	LIST_REMOVE(watch, of_name);
-	watch->watcher->n_watches--;
+	watch->watcher->estate->n_watches--;
+	estate_tidy(watch->watcher);
 	name_free_if_unused(r, watch->name);
 	free(watch);
 }
 
 static struct watch *watch_add(struct process *p, struct name *name)
 {
-	struct watch *watch = calloc(1, sizeof(*watch));
+	struct estate *e = estate_get(p);
+	struct watch *watch = e ? calloc(1, sizeof(*watch)) : NULL;
 
-	if (!watch)
+	if (!watch) {
+		estate_tidy(p);
 		return NULL;
+	}
 	watch->watcher = p;
 	watch->name = name;
-	LIST_INSERT_HEAD(&p->watches, watch, of_watcher);
+	LIST_INSERT_HEAD(&e->watches, watch, of_watcher);
 	LIST_INSERT_HEAD(&name->watches, watch, of_name);
-	p->n_watches++;
+	e->n_watches++;
 	return watch;
 }
 
@@ -414,7 +444,7 @@ int registry_watch(struct registry *r, struct process *p, const char *text)
 	if (error < 0)
 		return error;
 	if (!watch_find(p, name)) {
-		error = p->n_watches >= r->accounts->limits->watches_per_process ? -ENOSPC : 0;
+		error = estate_of(p)->n_watches >= r->accounts->limits->watches_per_process ? -ENOSPC : 0;
 		if (error == 0 && !watch_add(p, name))
 			error = -ENOMEM;
 	}
@@ -460,7 +490,7 @@ static void review_watches(struct registry *r, struct process *p)
 	struct watch *watch, *next;
 	char text[NAME_MAX_LENGTH + 1];
 
-	for (watch = LIST_FIRST(&p->watches); watch; watch = next) {
+	for (watch = LIST_FIRST(&estate_of(p)->watches); watch; watch = next) {
 		next = LIST_NEXT(watch, of_watcher);
 		if (watch->name->uid == scope_of(r, p->uid, watch->name->text))
 			continue;

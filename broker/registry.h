@@ -11,6 +11,7 @@
 #include "account.h"
 #include "address.h"
 #include "departed.h"
+#include "estate.h"
 #include "policy.h"
 #include "sink.h"
 #include "table.h"
@@ -20,10 +21,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-struct port;     /* the router's part of a process */
-struct absence;  /* while it is lost and nobody vouches for it */
-struct endpoint; /* what @broker keeps of a process */
-struct proxy;    /* of a process of another node */
+struct port;  /* the router's part of a process */
+struct proxy; /* of a process of another node */
 
 enum process_state {
 	PROCESS_LIVE,   /* has a sink */
@@ -48,41 +47,21 @@ static inline int transport_is_net(enum process_transport t)
 
 #define TITLE_SIZE 24u /* with its NUL; longer titles are cut */
 
-struct block { /* ids that a process may give to its children */
-	uint64_t first;
-	uint32_t n;
-};
-
-struct name;
-struct watch;
-struct inquiry;
 LIST_HEAD(process_list, process);
-LIST_HEAD(name_list, name);
-LIST_HEAD(watch_list, watch);
-LIST_HEAD(inquiry_list, inquiry);
 
 struct process {
 	uint64_t id;
-	struct sink *sink;         /* its session while it is live, else NULL */
-	struct port *port;         /* NULL until a message was routed */
-	struct endpoint *endpoint; /* NULL until it spoke to the broker */
-	struct absence *absence;   /* NULL, unless it is lost and nobody vouches for it */
-	struct process *parent;    /* NULL: none, or gone */
-	struct process *keeper; /* who started it for its parent and will tell how it ended; NULL: that is its parent */
-	struct process_list children, kept;
-	LIST_ENTRY(process) sibling, of_keeper;
-	struct name_list names;
-	struct watch_list watches;
-	struct block *blocks;
-	struct proxy *proxy;      /* NULL: it is of this node */
-	struct inquiry_list asks; /* names with a node's in front that it watches */
-	char *abroad;             /* who of other nodes may write to it: "user@node", separated by blanks; or NULL */
-	char *had;                /* the names it had when it gave up some, or NULL */
-	uint64_t since_ms;        /* when it came */
-	uint64_t nonce;           /* of its HELLO, until it shows its ticket; 0: none */
+	struct sink *sink;      /* its session while it is live, else NULL */
+	struct port *port;      /* NULL until a message was routed */
+	struct process *parent; /* NULL: none, or gone */
+	struct process_list children;
+	LIST_ENTRY(process) sibling;
+	struct estate *estate; /* NULL: it has nothing besides; see there */
+	struct proxy *proxy;   /* NULL: it is of this node */
+	uint64_t since_ms;     /* when it came */
+	uint64_t nonce;        /* of its HELLO, until it shows its ticket; 0: none */
 	uint32_t uid, pid;
-	uint32_t told; /* the last death it was told of: see router */
-	uint16_t n_blocks, n_names, n_watches;
+	uint32_t told;     /* the last death it was told of: see router */
 	uint8_t state;     /* enum process_state */
 	uint8_t transport; /* enum process_transport */
 	uint8_t level;     /* 1: it can resume */
@@ -132,7 +111,7 @@ void registry_deinit(struct registry *);
 
 /* A process with a new id, without title, parent or sink. NULL without memory. */
 struct process *registry_add(struct registry *, uint64_t id, uint32_t uid);
-/* Its names become free, its children orphans. port and endpoint must be gone. */
+/* Its names become free, its children orphans. port, endpoint, absence and inquiries must be gone. */
 void registry_remove(struct registry *, struct process *);
 struct process *registry_find(const struct registry *, uint64_t id);
 /*
@@ -147,8 +126,8 @@ void registry_entitle(struct process *, const char *title);
 
 /* Make `child` a child of `parent`; either may have been related before. parent NULL: an orphan. */
 void registry_relate(struct process *child, struct process *parent);
-/* `keeper` started it for its parent; NULL: nobody did. */
-void registry_keep(struct process *child, struct process *keeper);
+/* `keeper` started it for its parent; NULL: nobody did, which cannot fail. 0; -ENOMEM: nothing changed. */
+int registry_keep(struct process *child, struct process *keeper);
 /* 1 if one is the other's parent. */
 int registry_related(const struct process *, const struct process *);
 

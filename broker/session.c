@@ -298,20 +298,15 @@ static int keep_rest(struct session *s, struct outbox *out, size_t sent)
 					parcel) < 0)
 			return -ENOMEM;
 		s->all->fds_kept += fds;
-		s->own += edge ? 0 : piece->iov_len - skip;
-		edge_charge(edge, piece->iov_len - skip + fds * CHANNEL_FD_BYTES);
+		edge_charge(edge, piece->iov_len - skip + fds * BACKLOG_FD_BYTES);
 	}
 	return 0;
 }
 
 /* What waits is charged to edges, but for what the broker itself said. */
-static size_t notes_waiting(const struct session *s)
+size_t session_notes(const struct session *s)
 {
-	const struct port *port = s->process ? s->process->port : NULL;
-
-	if (s->link)
-		return s->own;
-	return s->channel.kept_bytes + s->channel.kept_fds * CHANNEL_FD_BYTES - (port ? port->queued : 0);
+	return channel_kept_nobodys(&s->channel);
 }
 
 static void account_notes(struct session *s, size_t notes)
@@ -325,7 +320,7 @@ static int may_wait(struct session *s)
 {
 	const struct limits *limits = s->all->limits;
 
-	account_notes(s, notes_waiting(s));
+	account_notes(s, session_notes(s));
 	if (s->link && s->notes <= limits->user_notes) /* it has many processes */
 		return 1;
 	if (s->notes > limits->notes)
@@ -401,12 +396,12 @@ static ssize_t write_outbox(struct session *s, struct outbox *out)
 	return write_pieces(s, out);
 }
 
-static int drain(struct session *s, channel_left_fn *left)
+static int drain(struct session *s, backlog_left_fn *left)
 {
-	unsigned fds = s->channel.kept_fds;
+	unsigned fds = channel_kept_fds(&s->channel);
 	int r = channel_drain_some(&s->channel, left, WRITE_MOST);
 
-	s->all->fds_kept -= fds - s->channel.kept_fds;
+	s->all->fds_kept -= fds - channel_kept_fds(&s->channel);
 	return r;
 }
 
@@ -430,7 +425,7 @@ void session_flush(struct session *s)
 /* It may send requests again. */
 static void unhold(struct session *s)
 {
-	if (!s->held || s->channel.kept_bytes >= REQUESTS_MOST / 2)
+	if (!s->held || channel_kept_bytes(&s->channel) >= REQUESTS_MOST / 2)
 		return;
 	s->held = 0;
 	note_about(&s->sink, FRAME_GO, 0, FRAME_BROKER);
@@ -445,7 +440,7 @@ static void stop_writing(struct session *s)
 
 static void write_kept(struct session *s)
 {
-	size_t before = s->channel.kept_bytes, routed = s->all->router->queued;
+	size_t before = channel_kept_bytes(&s->channel), written;
 
 	if (drain(s, edge_uncharge) < 0) {
 		/* It can be read to its end at most. */
@@ -453,15 +448,14 @@ static void write_kept(struct session *s)
 		session_exhaust(s);
 		return;
 	}
-	s->all->work += before - s->channel.kept_bytes + WORK_WRITE;
-	if (s->link) /* nobody's are those that were no edge's */
-		s->own -= before - s->channel.kept_bytes - (routed - s->all->router->queued);
-	account_notes(s, notes_waiting(s));
+	written = before - channel_kept_bytes(&s->channel);
+	s->all->work += written + WORK_WRITE;
+	account_notes(s, session_notes(s));
 	unhold(s);
 	if (!channel_wants_write(&s->channel))
 		stop_writing(s);
 	else if (s->muted & READY_WRITE)
-		wait_again(s, READY_WRITE, before - s->channel.kept_bytes >= WRITE_MOST);
+		wait_again(s, READY_WRITE, written >= WRITE_MOST);
 }
 
 /*
@@ -471,7 +465,7 @@ static void write_kept(struct session *s)
 /* Requests make answers: whoever does not read these sends no more of those. */
 static void request(struct session *s, const struct frame *f)
 {
-	if (s->channel.kept_bytes <= REQUESTS_MOST && !s->held) {
+	if (channel_kept_bytes(&s->channel) <= REQUESTS_MOST && !s->held) {
 		s->all->ops->request(s->all->data, s, f);
 		return;
 	}
@@ -571,7 +565,8 @@ static void refuse_bytes(struct session *s, int error)
 	const uint8_t *bytes = c->carry ? c->carry->bytes : c->at;
 
 	if (error == -EMSGSIZE)
-		session_refuse(s, "frame.length", "a frame is longer than its kind may be, or than %zu bytes", c->most);
+		session_refuse(s, "frame.length", "a frame is longer than its kind may be, or than %" PRIu32 " bytes",
+			       c->most);
 	else if (error == -ENOMEM)
 		out_of_memory(s);
 	else if (bytes && (bytes < c->end || c->carry) && bytes[0] != FRAME_MAGIC)
@@ -679,7 +674,7 @@ void session_free(struct session *s)
 	channel_end(&s->channel);
 	if (transport_is_net((enum process_transport)s->transport))
 		linger(s->channel.in_fd);
-	s->all->fds_kept -= s->channel.kept_fds;
+	s->all->fds_kept -= channel_kept_fds(&s->channel);
 	channel_deinit(&s->channel);
 	account_notes(s, 0);
 	account_release(s->account);
@@ -842,7 +837,6 @@ void session_link_up(struct session *s)
 void session_forget(struct session *s, struct edge *e)
 {
 	channel_retag(&s->channel, e, NULL);
-	s->own += e->queued;
 }
 
 void session_review(struct session *s, int64_t now)

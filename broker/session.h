@@ -41,7 +41,6 @@ struct session {
 	uint32_t notes;          /* bytes of the broker's own that wait in the channel, as counted in the account */
 	uint32_t since_ms;       /* when it came; the lower half of the clock, which is enough for its order */
 	uint64_t serial;         /* those that came later have higher ones; 0: a child's channel */
-	size_t own;              /* LINK: bytes that wait in the channel and are nobody's edge's */
 	uint32_t uid;            /* whom the kernel says it is */
 	uint8_t state;           /* enum session_state */
 	uint8_t transport;       /* enum process_transport */
@@ -123,6 +122,8 @@ void session_link(struct session *, struct link *);
 void session_link_up(struct session *);
 /* The edge ends while the session goes on: what waits of it becomes nobody's. */
 void session_forget(struct session *, struct edge *);
+/* Bytes of the broker's own, and nobody's, that wait in it. */
+size_t session_notes(const struct session *);
 /* Say why, as text for people under a name of error.c, and close. */
 void session_refuse(struct session *, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void session_close(struct session *);

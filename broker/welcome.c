@@ -73,7 +73,7 @@ static uint32_t ids_wanted(const Brood__Hello *hello)
  */
 static int mint(struct welcome *w, const struct process *p, const struct claim *claim, uint8_t ret[TICKET_SIZE])
 {
-	const struct process *parent = p->parent, *owner = p->keeper ? p->keeper : parent;
+	const struct process *parent = p->parent, *keeper = estate_of(p)->keeper, *owner = keeper ? keeper : parent;
 	struct ticket t = { .id = p->id, .parent = parent ? parent->id : 0, .uid = p->uid };
 	int spawned = p->spawned && parent;
 
@@ -138,14 +138,19 @@ static void take_pid(struct welcome *w, struct process *p, const Brood__Hello *h
 static void take_guests(struct process *p, const Brood__Hello *hello)
 {
 	const struct name *name;
+	struct estate *e;
 
 	p->open = hello->open != 0;
-	LIST_FOREACH (name, &p->names, of_holder)
+	LIST_FOREACH (name, &estate_of(p)->names, of_holder)
 		p->open |= (uint8_t)name->open;
 	if (hello->abroad[0] == '\0' || strlen(hello->abroad) > GUESTS_MOST)
 		return;
-	free(p->abroad);
-	p->abroad = strdup(hello->abroad); /* without memory it is told again whom it found */
+	e = estate_get(p);
+	if (!e)
+		return; /* it is told again whom it found */
+	free(e->abroad);
+	e->abroad = strdup(hello->abroad); /* the same */
+	estate_tidy(p);
 }
 
 static void answer(struct welcome *w, const struct claim *claim, struct process *p, uint64_t first)
@@ -203,7 +208,7 @@ static int parent_agrees(const struct welcome *w, const struct claim *claim)
 
 	if (is_brokers(t) || !parent || parent->state == PROCESS_AWAITED)
 		return 1; /* nobody to ask; or not back yet, and asked then */
-	if (registry_block_of(parent, t->id) || (known && known->keeper && known->parent == parent))
+	if (registry_block_of(parent, t->id) || (known && estate_of(known)->keeper && known->parent == parent))
 		return 1;
 	/* blocks are not remembered across runs */
 	return parent->uid == t->uid || parent->uid == 0 || parent->proxy;
@@ -303,7 +308,8 @@ static struct process *resume(struct welcome *w, const struct claim *claim)
 	struct process *p = registry_find(w->registry, claim->ticket.id);
 
 	if (!p)
-		return life_begin(w->life, claim->ticket.id, claim->uid, claim->hello->title, s->transport, &s->sink);
+		return life_begin(w->life, claim->ticket.id, claim->uid, claim->hello->title, s->transport, NULL,
+				  &s->sink);
 	if (!fence(w, p, s))
 		return NULL;
 	registry_entitle(p, claim->hello->title);
@@ -448,7 +454,7 @@ static struct process *greet_first(struct welcome *w, const struct claim *claim,
 {
 	const Brood__Hello *hello = claim->hello;
 	struct session *s = claim->session;
-	struct process *p = life_begin(w->life, id, claim->uid, hello->title, s->transport, &s->sink);
+	struct process *p = life_begin(w->life, id, claim->uid, hello->title, s->transport, NULL, &s->sink);
 
 	if (p && hello->level > 0)
 		registry_greet(w->registry, p, hello->nonce);
@@ -522,11 +528,12 @@ static int may_adopt(struct welcome *w, struct session *s, const Brood__Adopt *a
 		     int fd)
 {
 	const struct process *known = registry_find(w->registry, adopt->id), *parent = s->process;
+	const struct process *keeper = known ? estate_of(known)->keeper : NULL;
 	const char *text = NULL;
 
 	if (!registry_block_of(parent, adopt->id))
 		text = "the child's id is not from a block of its parent";
-	else if (known && (known->keeper ? known->keeper : known->parent) != parent)
+	else if (known && (keeper ? keeper : known->parent) != parent)
 		text = "the child's id is in use";
 	else if (family && family->state != PROCESS_AWAITED && !may_be_parent(w, parent->uid, family))
 		text = "the child is said to be of a process that may not be written to";
@@ -542,8 +549,8 @@ static int may_adopt(struct welcome *w, struct session *s, const Brood__Adopt *a
 /* fd is used up. Without it, or room for it, the child will come by itself, with its ticket. */
 static struct process *child_begin(struct welcome *w, struct session *s, const Brood__Adopt *adopt, int fd)
 {
+	struct process *p = NULL, *keeper = adopt->parent ? s->process : NULL;
 	struct session *channel = NULL;
-	struct process *p = NULL;
 
 	if (fd >= 0) {
 		channel = session_new(s->all, fd, fd, TRANSPORT_CHILD, adopt->uid);
@@ -554,12 +561,12 @@ static struct process *child_begin(struct welcome *w, struct session *s, const B
 	    (!session_permit(channel, w->registry->policy, adopt->uid) || !session_charge(channel, adopt->uid)))
 		channel = NULL; /* it hears why, and its ticket is not worth more */
 	if (channel)
-		p = life_begin(w->life, adopt->id, adopt->uid, adopt->title, TRANSPORT_CHILD, &channel->sink);
+		p = life_begin(w->life, adopt->id, adopt->uid, adopt->title, TRANSPORT_CHILD, keeper, &channel->sink);
 	if (p)
 		session_live(channel, p);
 	else if (channel)
 		session_close(channel);
-	return p ? p : life_expect(w->life, adopt->id, adopt->uid, adopt->title);
+	return p ? p : life_expect(w->life, adopt->id, adopt->uid, adopt->title, keeper);
 }
 
 static void name_child(struct welcome *w, struct process *p, const char *name)
@@ -606,9 +613,9 @@ static void keep_again(struct welcome *w, struct session *s, const Brood__Adopt 
 
 	if (!p && router_awaits(w->router, adopt->id))
 		p = router_await(w->router, adopt->id);
-	if (p && !p->keeper && adopt->parent && p != s->process &&
-	    (p->state == PROCESS_AWAITED || p->uid == s->process->uid))
-		registry_keep(p, s->process);
+	if (p && !estate_of(p)->keeper && adopt->parent && p != s->process &&
+	    (p->state == PROCESS_AWAITED || p->uid == s->process->uid) && registry_keep(p, s->process) < 0)
+		session_refuse(s, "broker.full", "the broker has no memory left");
 }
 
 static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt *adopt)
@@ -634,8 +641,6 @@ static void adopt_child(struct welcome *w, struct session *s, const Brood__Adopt
 	p->level = 1;
 	p->spawned = 1;
 	registry_relate(p, parent);
-	if (adopt->parent)
-		registry_keep(p, s->process);
 	router_born(w->router, p);
 	name_child(w, p, adopt->name);
 }

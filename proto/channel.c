@@ -7,8 +7,7 @@
  * is counted exactly, what comes into the slab begins 8-aligned again. Only while the carry has less than a head is the
  * rest unknown: then the head is completed first, and what of that frame landed in the slab is moved over.
  *
- * Sending. Kept bytes lie packed in a list of buffers; beside it a ring of runs says to whom they belong. Both are
- * empty most of the time: whoever writes tries the socket first.
+ * Sending. Kept bytes lie in a backlog, which there is none of most of the time: whoever writes tries the socket first.
  *
  * Descriptors. The kernel hands them over with the first byte of the call that sent them, and ends a read behind the
  * bytes of that call; it does not say where in the helping they came. The surprising rule that makes this exact: a call
@@ -16,8 +15,8 @@
  * the last frame that begins in the helping it came with, and nothing is ever counted or queued. At most three parcels
  * are here at a time: that of the helping, that of the frame in the carry, that of the frame shown last.
  *
- * Three things own memory: the slab (the helping area, the spare and the retired buffers), the carry, and the kept
- * list with its ring. A channel at rest has neither carry nor list nor ring.
+ * Four things own memory: the slab (the helping area, the spare and the retired buffers), the carry, the parcels, and
+ * the backlog. A channel at rest has none of the last three.
  */
 #include "channel.h"
 #include "quiet.h"
@@ -29,9 +28,53 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RUNS_LEAST 8u
-#define DRAIN_MOST (512u * 1024u) /* bytes offered to the socket in one call */
-#define DRAIN_PIECES 16           /* and the most pieces */
+#define DRAIN_PIECES 16 /* the most in one call */
+
+/* Where a parcel is: `at` of each in a channel. */
+#define FRESH 1u   /* of the last helping */
+#define CARRIED 2u /* of the carry's frame */
+#define SHOWN 3u   /* of the frame shown last */
+
+/*
+ * Parcels that came.
+ */
+
+static void put_parcel(struct channel *c, struct parcel *p, unsigned at)
+{
+	p->at = at;
+	STAILQ_NEXT(p, next) = c->parcels;
+	c->parcels = p;
+}
+
+/* The one in this place, now the caller's, or NULL. */
+static struct parcel *take_parcel(struct channel *c, unsigned at)
+{
+	struct parcel **from = &c->parcels, *p;
+
+	while (*from && (*from)->at != at)
+		from = &STAILQ_NEXT(*from, next);
+	p = *from;
+	if (p)
+		*from = STAILQ_NEXT(p, next);
+	return p;
+}
+
+static void move_parcel(struct channel *c, unsigned from, unsigned to)
+{
+	struct parcel *p = take_parcel(c, from);
+
+	if (p)
+		put_parcel(c, p, to);
+}
+
+static const struct parcel *parcel_in(const struct channel *c, unsigned at)
+{
+	const struct parcel *p = c->parcels;
+
+	while (p && p->at != at)
+		p = STAILQ_NEXT(p, next);
+	return p;
+}
 
 /*
  * Sockets.
@@ -70,13 +113,11 @@ static int take_control(struct channel *c, struct msghdr *msg)
 		return -ENOMEM;
 	/* Descriptors came for which this process had no free number, or more than anybody may send. */
 	p->lost = (msg->msg_flags & MSG_CTRUNC) != 0;
-	parcel_free(c->fresh);
-	c->fresh = NULL;
+	parcel_free(take_parcel(c, FRESH));
 	if (p->n == 0 && !p->lost)
 		parcel_free(p);
 	else
-		c->fresh = p;
-	c->parcels = 1;
+		put_parcel(c, p, FRESH);
 	return 0;
 }
 
@@ -197,7 +238,6 @@ void channel_init(struct channel *c, int in_fd, int out_fd, struct slab *slab)
 	c->slab = slab;
 	c->most = FRAME_MAX;
 	c->takes_fds = c->ops->passes_fds;
-	STAILQ_INIT(&c->kept);
 }
 
 void channel_secure(struct channel *c, const struct channel_ops *ops, void *state)
@@ -228,26 +268,9 @@ static void close_fds(struct channel *c)
 	if (c->out_fd >= 0 && c->out_fd != c->in_fd)
 		close(c->out_fd);
 	c->in_fd = c->out_fd = -1;
-	parcel_free(c->fresh);
-	parcel_free(c->carried);
-	parcel_free(c->shown);
-	c->fresh = c->carried = c->shown = NULL;
-	c->parcels = 0;
-}
-
-static struct channel_run *run_at(struct channel *c, unsigned i)
-{
-	return &c->runs[(c->runs_first + i) & (c->runs_size - 1)];
-}
-
-static void drop_runs(struct channel *c)
-{
-	for (; c->runs_count > 0; c->runs_count--)
-		parcel_free(run_at(c, c->runs_count - 1)->parcel);
-	free(c->runs);
-	c->runs = NULL;
-	c->kept_fds = 0;
-	c->runs_first = c->runs_size = 0;
+	parcel_free(take_parcel(c, FRESH));
+	parcel_free(take_parcel(c, CARRIED));
+	parcel_free(take_parcel(c, SHOWN));
 }
 
 void channel_deinit(struct channel *c)
@@ -257,9 +280,7 @@ void channel_deinit(struct channel *c)
 	channel_end(c);
 	channel_expose(c);
 	close_fds(c);
-	drop_runs(c);
-	slab_give_all(c->slab, &c->kept);
-	c->kept_bytes = 0;
+	backlog_free(&c->backlog, c->slab);
 	if (c->carry)
 		slab_give(c->slab, c->carry);
 	c->carry = NULL;
@@ -378,17 +399,11 @@ static int next_frame(struct channel *c, struct frame *ret)
 	return r;
 }
 
-static struct parcel *move_out(struct parcel **from)
-{
-	struct parcel *p = *from;
-
-	*from = NULL;
-	return p;
-}
-
 /* Descriptors come with these only, and one at most with ADOPT. */
 static int may_bring(const struct frame *f, const struct parcel *p)
 {
+	if (!p)
+		return 1;
 	if (f->kind == FRAME_ADOPT)
 		return p->n <= 1;
 	return f->kind == FRAME_DATA && f->flags & FRAME_FDS;
@@ -399,17 +414,16 @@ static int next_with_parcels(struct channel *c, struct frame *ret)
 {
 	int from_carry = c->carry != NULL, r;
 
-	parcel_free(move_out(&c->shown)); /* nobody wanted it */
+	parcel_free(take_parcel(c, SHOWN)); /* nobody wanted it */
 	r = next_frame(c, ret);
 	if (r == 1 && from_carry)
-		c->shown = move_out(&c->carried);
+		move_parcel(c, CARRIED, SHOWN);
 	else if (r == 1 && c->at == c->end)
-		c->shown = move_out(&c->fresh);
+		move_parcel(c, FRESH, SHOWN);
 	else if (r == 0 && !from_carry && c->carry)
-		c->carried = move_out(&c->fresh);
-	if ((r == 0 && c->fresh) || (r == 1 && c->shown && !may_bring(ret, c->shown)))
+		move_parcel(c, FRESH, CARRIED);
+	if ((r == 0 && parcel_in(c, FRESH)) || (r == 1 && !may_bring(ret, parcel_in(c, SHOWN))))
 		return -EPROTO; /* descriptors that belong to no frame */
-	c->parcels = c->fresh || c->carried || c->shown;
 	return r;
 }
 
@@ -420,12 +434,12 @@ int channel_next(struct channel *c, struct frame *ret)
 
 struct parcel *channel_take_parcel(struct channel *c)
 {
-	return move_out(&c->shown);
+	return take_parcel(c, SHOWN);
 }
 
 int channel_take_fd(struct channel *c)
 {
-	struct parcel *p = move_out(&c->shown);
+	struct parcel *p = take_parcel(c, SHOWN);
 	int fd = p ? p->lost ? -EMFILE : parcel_take(p, 0) : -ENOENT;
 
 	parcel_free(p);
@@ -457,7 +471,7 @@ ssize_t channel_write(struct channel *c, const struct iovec *iov, int n)
 {
 	ssize_t all = 0;
 
-	if (c->kept_bytes > 0)
+	if (c->backlog)
 		return 0;
 	while (n > 0) {
 		int pieces = n < IOV_MAX ? n : IOV_MAX;
@@ -480,95 +494,16 @@ ssize_t channel_write_parcel(struct channel *c, const struct iovec *iov, int n, 
 		strip(iov, n);
 		p = NULL;
 	}
-	if (c->kept_bytes > 0)
+	if (c->backlog)
 		return 0;
 	return write_some(c, (struct iovec *)(uintptr_t)iov, n, p);
 }
 
-static int grow_runs(struct channel *c)
-{
-	unsigned i, size = c->runs_size ? 2 * c->runs_size : RUNS_LEAST;
-	struct channel_run *runs;
-
-	if (c->runs_count < c->runs_size)
-		return 0;
-	runs = malloc(size * sizeof(*runs));
-	if (!runs)
-		return -ENOMEM;
-	for (i = 0; i < c->runs_count; i++)
-		runs[i] = *run_at(c, i);
-	free(c->runs);
-	c->runs = runs;
-	c->runs_first = 0;
-	c->runs_size = size;
-	return 0;
-}
-
-static void add_run(struct channel *c, size_t n, void *tag, struct parcel *p)
-{
-	struct channel_run *last = c->runs_count > 0 ? run_at(c, c->runs_count - 1) : NULL;
-
-	if (last && last->tag == tag && !p && !last->parcel) {
-		last->bytes += n;
-		return;
-	}
-	c->runs_count++;
-	*run_at(c, c->runs_count - 1) = (struct channel_run){ tag, n, p };
-	c->kept_fds += p ? p->n : 0;
-}
-
-static struct buffer *kept_last(const struct channel *c)
-{
-	return STAILQ_EMPTY(&c->kept) ? NULL : c->kept_last;
-}
-
-/* Add empty buffers until n more bytes fit; all or nothing. */
-static int make_room(struct channel *c, size_t n)
-{
-	struct buffer *last = kept_last(c), *b;
-	struct buffer_list more = STAILQ_HEAD_INITIALIZER(more);
-	size_t room = last ? FRAME_MAX - last->end : 0;
-
-	for (; room < n; room += FRAME_MAX) {
-		b = slab_take(c->slab);
-		if (!b) {
-			slab_give_all(c->slab, &more);
-			return -ENOMEM;
-		}
-		STAILQ_INSERT_TAIL(&more, b, next);
-	}
-	STAILQ_CONCAT(&c->kept, &more);
-	return 0;
-}
-
-/* Copy into `b` and its successors, which make_room() provided. */
-static void fill(struct channel *c, struct buffer *b, const uint8_t *from, size_t n)
-{
-	for (; n > 0; b = STAILQ_NEXT(b, next)) {
-		size_t some = FRAME_MAX - b->end;
-
-		if (some > n)
-			some = n;
-		memcpy(b->bytes + b->end, from, some);
-		c->kept_last = b;
-		b->end += (uint32_t)some;
-		from += some;
-		n -= some;
-	}
-}
-
 static int keep(struct channel *c, const void *bytes, size_t n, void *tag, struct parcel *p)
 {
-	struct buffer *last = kept_last(c);
-
 	if (p && !c->takes_fds)
 		return -ENOTSOCK;
-	if (grow_runs(c) < 0 || make_room(c, n) < 0)
-		return -ENOMEM;
-	fill(c, last ? last : STAILQ_FIRST(&c->kept), bytes, n);
-	add_run(c, n, tag, p);
-	c->kept_bytes += n;
-	return 0;
+	return backlog_add(&c->backlog, c->slab, bytes, n, tag, p);
 }
 
 int channel_keep_parcel(struct channel *c, const void *bytes, size_t n, void *tag, struct parcel *p)
@@ -587,110 +522,30 @@ int channel_keep(struct channel *c, const void *bytes, size_t n, void *tag, int 
 	return fd >= 0 && !p ? -ENOMEM : channel_keep_parcel(c, bytes, n, tag, p);
 }
 
-/* How many bytes the next call may carry: a parcel's run alone, else up to the next, or as many as are worth offering. */
-static size_t next_call_bytes(struct channel *c)
+int channel_drain_some(struct channel *c, backlog_left_fn *left, size_t most)
 {
-	size_t sum = run_at(c, 0)->bytes;
-	unsigned i;
-
-	if (run_at(c, 0)->parcel)
-		return sum;
-	for (i = 1; i < c->runs_count && sum < DRAIN_MOST && !run_at(c, i)->parcel; i++)
-		sum += run_at(c, i)->bytes;
-	return sum < DRAIN_MOST ? sum : DRAIN_MOST;
-}
-
-/* Pieces of the kept buffers that make up the first *bytes; *bytes shrinks if they are too many. */
-static int next_pieces(struct channel *c, struct iovec *iov, size_t *bytes)
-{
-	struct buffer *b = STAILQ_FIRST(&c->kept);
-	size_t left = *bytes;
-	int n;
-
-	for (n = 0; left > 0 && n < DRAIN_PIECES; n++, b = STAILQ_NEXT(b, next)) {
-		size_t some = b->end - b->at;
-
-		if (some > left)
-			some = left;
-		iov[n] = (struct iovec){ b->bytes + b->at, some };
-		left -= some;
-	}
-	*bytes -= left;
-	return n;
-}
-
-static void drop_sent_buffers(struct channel *c, size_t sent)
-{
-	while (sent > 0) {
-		struct buffer *b = STAILQ_FIRST(&c->kept);
-		size_t some = b->end - b->at;
-
-		if (some > sent)
-			some = sent;
-		b->at += (uint32_t)some;
-		sent -= some;
-		if (b->at == b->end) {
-			STAILQ_REMOVE_HEAD(&c->kept, next);
-			slab_give(c->slab, b);
-		}
-	}
-}
-
-/* The run's parcel left with its first byte. What it counted as. */
-static size_t drop_parcel(struct channel *c, struct channel_run *run)
-{
-	unsigned n = run->parcel ? run->parcel->n : 0;
-
-	parcel_free(run->parcel);
-	run->parcel = NULL;
-	c->kept_fds -= n;
-	return n * CHANNEL_FD_BYTES;
-}
-
-static void drop_sent_runs(struct channel *c, size_t sent, channel_left_fn *left)
-{
-	while (sent > 0) {
-		struct channel_run *run = run_at(c, 0);
-		size_t some = run->bytes < sent ? run->bytes : sent, fds = drop_parcel(c, run);
-
-		run->bytes -= some;
-		sent -= some;
-		if (left)
-			left(run->tag, some + fds);
-		if (run->bytes == 0) {
-			c->runs_first = (c->runs_first + 1) & (c->runs_size - 1);
-			c->runs_count--;
-		}
-	}
-	if (c->runs_count == 0)
-		drop_runs(c);
-}
-
-int channel_drain_some(struct channel *c, channel_left_fn *left, size_t most)
-{
-	size_t end = c->kept_bytes > most ? c->kept_bytes - most : 0;
+	size_t kept = channel_kept_bytes(c), end = kept > most ? kept - most : 0;
 	int r = c->ops->flush ? c->ops->flush(c) : 0;
 
 	if (r < 0)
 		return r;
-	while (c->kept_bytes > end) {
+	while (channel_kept_bytes(c) > end) {
 		struct iovec iov[DRAIN_PIECES];
-		size_t bytes = next_call_bytes(c);
-		int n = next_pieces(c, iov, &bytes);
-		ssize_t sent = write_some(c, iov, n, run_at(c, 0)->parcel);
+		const struct parcel *parcel;
+		int n = backlog_next(c->backlog, iov, DRAIN_PIECES, &parcel);
+		size_t bytes = iov_bytes(iov, n);
+		ssize_t sent = write_some(c, iov, n, parcel);
 
 		if (sent < 0)
 			return (int)sent;
-		c->kept_bytes -= (size_t)sent;
-		drop_sent_buffers(c, (size_t)sent);
-		drop_sent_runs(c, (size_t)sent, left);
+		backlog_sent(&c->backlog, c->slab, (size_t)sent, left);
 		if ((size_t)sent < bytes)
 			break;
 	}
 	return 0;
 }
 
-int channel_drain(struct channel *c, channel_left_fn *left)
+int channel_drain(struct channel *c, backlog_left_fn *left)
 {
 	return channel_drain_some(c, left, SIZE_MAX);
 }
@@ -723,9 +578,7 @@ static int send_parcel(struct channel *c, const struct iovec *iov, int n, struct
 
 void channel_retag(struct channel *c, const void *tag, void *to)
 {
-	for (unsigned i = 0; i < c->runs_count; i++)
-		if (run_at(c, i)->tag == tag)
-			run_at(c, i)->tag = to;
+	backlog_retag(c->backlog, tag, to);
 }
 
 int channel_send(struct channel *c, const struct frame *head, const void *body, int fd)

@@ -19,20 +19,12 @@
 #ifndef BROOD_CHANNEL_H
 #define BROOD_CHANNEL_H
 
+#include "backlog.h"
 #include "frame.h"
 #include "parcel.h"
 #include "slab.h"
 #include <sys/types.h>
 #include <sys/uio.h>
-
-struct channel_run { /* kept bytes that belong together */
-	void *tag;
-	size_t bytes;
-	struct parcel *parcel; /* to pass with the first byte, or NULL; then the run is this one frame */
-};
-
-/* What a kept descriptor counts as to the tag of its run, beside its frame's bytes: it is scarcer than they are. */
-#define CHANNEL_FD_BYTES 65536u
 
 struct channel;
 
@@ -54,7 +46,7 @@ struct channel_ops {
 	/* Tell the other end that nothing more comes, if that is possible without waiting. */
 	void (*end)(struct channel *);
 	void (*free)(struct channel *); /* the state */
-	int passes_fds;
+	uint8_t passes_fds;
 };
 
 struct channel {
@@ -62,19 +54,12 @@ struct channel {
 	const struct channel_ops *ops;
 	void *state; /* of a secured one's operations */
 	struct slab *slab;
-	size_t most;   /* longest frame accepted */
-	int takes_fds; /* 1 for sockets at first. 0, as it must be for TCP: none pass, and the kernel drops what comes */
-	int parcels;   /* fresh, carried or shown is there */
-	/* receiving */
-	uint8_t *at, *end;                      /* bytes of the last helping not yet handed out */
-	struct buffer *carry;                   /* the beginning of a frame, or NULL */
-	struct parcel *fresh, *carried, *shown; /* of the last helping; of the carry's frame; of the frame shown last */
-	/* sending */
-	struct buffer_list kept;
-	struct buffer *kept_last; /* valid while kept is not empty */
-	size_t kept_bytes;
-	struct channel_run *runs; /* ring of the runs in kept */
-	unsigned runs_first, runs_count, runs_size, kept_fds;
+	uint32_t most; /* longest frame accepted */
+	uint8_t takes_fds; /* 1 for sockets at first. 0, as it must be for TCP: none pass, and the kernel drops what comes */
+	uint8_t *at, *end;       /* bytes of the last helping not yet handed out */
+	struct buffer *carry;    /* the beginning of a frame, or NULL */
+	struct parcel *parcels;  /* that came and were not taken: a list, each `at` its place */
+	struct backlog *backlog; /* what is kept, or NULL */
 };
 
 /* Take over fd (a connected, non-blocking stream socket; or two FIFO ends). */
@@ -123,20 +108,34 @@ int channel_keep(struct channel *, const void *, size_t n, void *tag, int fd);
 /* The same with a parcel (or NULL) for one whole frame. */
 int channel_keep_parcel(struct channel *, const void *, size_t n, void *tag, struct parcel *);
 
-typedef void channel_left_fn(void *tag, size_t bytes);
-
 /*
- * Write kept bytes as far as the socket takes them; `left` (or NULL) is told (of descriptors as CHANNEL_FD_BYTES each), and must not touch the channel.
- * 0, or negative errno. What channel_deinit() throws away is not told.
+ * Write kept bytes as far as the socket takes them; `left` (or NULL) is told (of descriptors as BACKLOG_FD_BYTES each),
+ * and must not touch the channel. 0, or negative errno. What channel_deinit() throws away is not told.
  */
-int channel_drain(struct channel *, channel_left_fn *left);
+int channel_drain(struct channel *, backlog_left_fn *left);
 /* The same, no more than this and one call's worth. */
-int channel_drain_some(struct channel *, channel_left_fn *left, size_t most);
+int channel_drain_some(struct channel *, backlog_left_fn *left, size_t most);
+
+/* How much is kept: bytes, descriptors, and what of both has tag NULL, counted as `left` is told. */
+static inline size_t channel_kept_bytes(const struct channel *c)
+{
+	return c->backlog ? c->backlog->bytes : 0;
+}
+
+static inline unsigned channel_kept_fds(const struct channel *c)
+{
+	return c->backlog ? c->backlog->fds : 0;
+}
+
+static inline size_t channel_kept_nobodys(const struct channel *c)
+{
+	return c->backlog ? c->backlog->nobodys : 0;
+}
 
 /* Bytes wait to be written: ask for writability. Reading may change it: a handshake ends, an answer is due. */
 static inline int channel_wants_write(const struct channel *c)
 {
-	return c->ops && c->ops->wants_write ? c->ops->wants_write(c) : c->kept_bytes > 0;
+	return c->ops && c->ops->wants_write ? c->ops->wants_write(c) : c->backlog != NULL;
 }
 
 /* Kept bytes with this tag have that one from now on. */

@@ -423,7 +423,7 @@ static int secure_wants_write(const struct channel *c)
 {
 	const struct tls *t = c->state;
 
-	return t->kept || (t->up && c->kept_bytes > 0);
+	return t->kept || (t->up && c->backlog);
 }
 
 static void secure_end(struct channel *c)

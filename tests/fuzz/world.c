@@ -379,11 +379,12 @@ static void learn(struct world *w, struct process *process)
 	for (unsigned i = 0; i < WORLD_PEERS; i++) {
 		struct peer *p = &w->peers[i];
 		const struct process *parent = process->parent;
+		const struct estate *has = estate_of(process);
 
 		if (!process->sink || process->sink != (struct sink *)p->session)
 			continue;
 		p->id = process->id;
-		p->first = process->n_blocks ? process->blocks[process->n_blocks - 1].first : 0;
+		p->first = has->n_blocks ? has->blocks[has->n_blocks - 1].first : 0;
 		p->ticket = (struct ticket_of){ { .id = p->id, .parent = parent ? parent->id : 0, .uid = process->uid },
 						process->uid };
 	}
@@ -398,7 +399,7 @@ static void must_be_bounded(const struct world *w, const struct process *process
 		return;
 	LIST_FOREACH (e, &process->port->in, of_destination)
 		must(!e->source || e->source->process->dying ||
-		     e->queued <= w->config.limits.share + 2 * SLAB_HELPING + 3 * PARCEL_MOST * CHANNEL_FD_BYTES);
+		     e->queued <= w->config.limits.share + 2 * SLAB_HELPING + 3 * PARCEL_MOST * BACKLOG_FD_BYTES);
 }
 
 static void look_at_processes(struct world *w)

@@ -61,6 +61,18 @@ static void hear(struct sink *sink, struct edge *edge, const uint8_t *bytes, siz
 		bench.ears[i].got[0] = '\0';                                                                           \
 	} while (0)
 
+static int calloc_fails; /* so many from now; the last of them has no memory. 0: none */
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	if (calloc_fails > 0 && --calloc_fails == 0)
+		return NULL;
+	return __real_calloc(n, size);
+}
+
 static void named(void *data, struct process *watcher, const struct name *name)
 {
 	(void)data;
@@ -101,7 +113,7 @@ static int end(void **state)
 
 static struct process *live(uint64_t id, uint32_t uid, unsigned ear)
 {
-	return life_begin(&bench.life, id, uid, "", TRANSPORT_UNIX, &bench.ears[ear].sink);
+	return life_begin(&bench.life, id, uid, "", TRANSPORT_UNIX, NULL, &bench.ears[ear].sink);
 }
 
 static struct process *spawned(uint64_t id, uint32_t uid, unsigned ear, struct process *parent)
@@ -111,6 +123,53 @@ static struct process *spawned(uint64_t id, uint32_t uid, unsigned ear, struct p
 	registry_relate(p, parent);
 	p->spawned = 1;
 	return p;
+}
+
+/* Who is kept is known as such from the beginning, or not at all. */
+static void test_a_keeper_from_the_beginning(void **state)
+{
+	struct process *keeper = live(ID(1), 1000, 0), *child = NULL;
+	int i;
+
+	(void)state;
+	for (i = 1; !child; i++) {
+		calloc_fails = i;
+		child = life_begin(&bench.life, ID(2), 1000, "", TRANSPORT_CHILD, keeper, &bench.ears[1].sink);
+		assert_ptr_equal(registry_find(&bench.registry, ID(2)), child);
+		assert_true(child || !keeper->estate);
+	}
+	calloc_fails = 0;
+	assert_true(i > 4); /* the child, and two estates */
+	assert_ptr_equal(estate_of(child)->keeper, keeper);
+	life_disconnect(&bench.life, child, -ENOENT);
+	assert_int_equal(child->state, PROCESS_LOST);
+	assert_ptr_equal(estate_of(life_expect(&bench.life, ID(3), 1000, "", keeper))->keeper, keeper);
+	life_end(&bench.life, keeper, BROOD__WHY__WHY_LEFT, NULL);
+	assert_null(registry_find(&bench.registry, ID(2)));
+	assert_null(registry_find(&bench.registry, ID(3)));
+}
+
+/* Without memory to wait for it, its end is told at once. */
+static void test_absent_without_memory(void **state)
+{
+	struct process *p;
+
+	(void)state;
+	for (unsigned i = 1; i <= 2; i++) { /* its estate, its absence */
+		p = live(ID(i), 1000, 0);
+		p->level = 1;
+		calloc_fails = (int)i;
+		life_disconnect(&bench.life, p, -ENOENT);
+		calloc_fails = 0;
+		assert_null(registry_find(&bench.registry, ID(i)));
+	}
+	p = live(ID(3), 1000, 0);
+	p->level = 1;
+	life_disconnect(&bench.life, p, -ENOENT);
+	assert_int_equal(p->state, PROCESS_LOST);
+	assert_non_null(estate_of(p)->absence);
+	life_return(&bench.life, p, 1000, TRANSPORT_UNIX, &bench.ears[0].sink);
+	assert_null(p->estate);
 }
 
 static void test_spawned_are_lost_others_gone(void **state)
@@ -279,6 +338,8 @@ static void test_grace_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_keeper_from_the_beginning, begin, end),
+		cmocka_unit_test_setup_teardown(test_absent_without_memory, begin, end),
 		cmocka_unit_test_setup_teardown(test_spawned_are_lost_others_gone, begin, end),
 		cmocka_unit_test_setup_teardown(test_names_go_first, begin, end),
 		cmocka_unit_test_setup_teardown(test_lost_descendants_end_with_their_ancestor, begin, end),

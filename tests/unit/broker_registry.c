@@ -12,6 +12,18 @@ static struct limits limits;
 static struct accounts accounts;
 static char told[1024]; /* what watchers heard: "watcher:name=holder " */
 
+static int calloc_fails; /* so many from now; the last of them has no memory. 0: none */
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	if (calloc_fails > 0 && --calloc_fails == 0)
+		return NULL;
+	return __real_calloc(n, size);
+}
+
 static void named(void *data, struct process *watcher, const struct name *name)
 {
 	size_t used = strlen(told);
@@ -87,6 +99,64 @@ static void test_families(void **state)
 	registry_remove(r, b);
 	assert_null(c->parent);
 	assert_true(LIST_EMPTY(&a->children));
+}
+
+static void test_keepers(void **state)
+{
+	struct registry *r = *state;
+	struct process *a = registry_add(r, 1, 0), *b = registry_add(r, 2, 0), *child = registry_add(r, 3, 0);
+
+	assert_int_equal(registry_keep(child, NULL), 0);
+	for (int i = 1; i <= 2; i++) { /* the child's estate, the keeper's */
+		calloc_fails = i;
+		assert_int_equal(registry_keep(child, a), -ENOMEM);
+		assert_true(!child->estate && !a->estate);
+	}
+	assert_int_equal(registry_keep(child, a), 0);
+	assert_int_equal(registry_keep(child, a), 0);
+	assert_ptr_equal(estate_of(child)->keeper, a);
+	calloc_fails = 1;
+	assert_int_equal(registry_keep(child, b), -ENOMEM);
+	assert_ptr_equal(estate_of(child)->keeper, a);
+	assert_int_equal(registry_keep(child, b), 0);
+	assert_ptr_equal(estate_of(child)->keeper, b);
+	assert_null(a->estate);
+	assert_int_equal(registry_keep(a, b), 0);
+	registry_remove(r, a);
+	assert_ptr_equal(LIST_FIRST(&estate_of(b)->kept), child->estate);
+	registry_remove(r, b);
+	assert_null(child->estate);
+}
+
+/* Who has nothing has no estate, whatever it had before; and without memory nothing changes. */
+static void test_estates_come_and_go(void **state)
+{
+	struct registry *r = *state;
+	struct process *p = registry_add(r, 1, 0);
+
+	assert_null(p->estate);
+	for (int i = 1; i <= 2; i++) { /* the estate; the name, or the watch */
+		calloc_fails = i;
+		assert_int_equal(registry_name_take(r, p, "name"), -ENOMEM);
+		calloc_fails = i + 1; /* behind the name */
+		assert_int_equal(registry_watch(r, p, "watched"), -ENOMEM);
+		assert_true(!p->estate && !r->names);
+	}
+	calloc_fails = 1;
+	assert_int_equal(registry_grant(r, p, 1, 1), -ENOMEM);
+	assert_null(p->estate);
+	assert_int_equal(registry_name_take(r, p, "name"), 0);
+	assert_int_equal(registry_watch(r, p, "watched"), 0);
+	registry_name_drop(r, p, "name");
+	assert_non_null(p->estate);
+	registry_unwatch(r, p, "watched");
+	assert_null(p->estate);
+	assert_int_equal(registry_name_take(r, p, "name"), 0);
+	registry_name_give_up(r, p, "name");
+	assert_string_equal(estate_of(p)->had, "name"); /* that is remembered */
+	assert_int_equal(registry_grant(r, p, 1, 1), 0);
+	assert_true(registry_block_of(p, 1) == 1);
+	assert_int_equal(estate_of(registry_add(r, 2, 0))->n_names, 0);
 }
 
 static void test_blocks(void **state)
@@ -295,7 +365,7 @@ static void test_review(void **state)
 	assert_told("3:shared=1 ");
 	registry_review(r);
 	assert_told("");
-	assert_int_equal(watcher->n_watches, 3);
+	assert_int_equal(estate_of(watcher)->n_watches, 3);
 	registry_name_drop(r, owner, "shared");
 	assert_int_equal(registry_name_take(r, owner, "shared"), 0);
 	assert_told("3:shared=0 3:shared=1 ");
@@ -305,7 +375,7 @@ static void test_review(void **state)
 	registry_name_drop(r, owner, "shared");
 	assert_told("");
 	registry_unwatch(r, watcher, "shared");
-	assert_int_equal(watcher->n_watches, 2);
+	assert_int_equal(estate_of(watcher)->n_watches, 2);
 	r->policy = &policy_default;
 	policy_free(&policy);
 	policy_free(&other);
@@ -317,6 +387,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_processes, begin, end),
 		cmocka_unit_test_setup_teardown(test_titles_are_cut_between_characters, begin, end),
 		cmocka_unit_test_setup_teardown(test_families, begin, end),
+		cmocka_unit_test_setup_teardown(test_keepers, begin, end),
+		cmocka_unit_test_setup_teardown(test_estates_come_and_go, begin, end),
 		cmocka_unit_test_setup_teardown(test_blocks, begin, end),
 		cmocka_unit_test_setup_teardown(test_names, begin, end),
 		cmocka_unit_test_setup_teardown(test_names_are_limited, begin, end),

@@ -528,7 +528,7 @@ static void where_none_pass_the_frame_says_so(void **state)
 		assert_true(channel_read(&here) > 0);
 		assert_int_equal(channel_next(&here, &f), 1);
 		assert_int_equal(f.flags, i ? FRAME_FDS | FRAME_ACK_NOW : FRAME_ACK_NOW);
-		assert_int_equal(here.shown != NULL, i);
+		assert_int_equal(here.parcels != NULL, i);
 		tear_down();
 	}
 	parcel_free(p);
@@ -632,7 +632,7 @@ static void kept_bytes_go_in_order_and_are_told(void **state)
 	assert_int_equal(channel_keep(&there, "one", 3, tag(1), -1), 0);
 	assert_int_equal(channel_keep(&there, "two", 3, tag(2), -1), 0);
 	assert_int_equal(channel_keep(&there, "again", 5, tag(2), -1), 0);
-	assert_int_equal(there.runs_count, 2); /* neighbours with the same tag are one run */
+	assert_int_equal(there.backlog->n_runs, 2); /* neighbours with the same tag are one run */
 	assert_true(channel_wants_write(&there));
 	assert_int_equal(channel_drain(&there, count), 0);
 	assert_int_equal(told[1], 0);
@@ -644,7 +644,36 @@ static void kept_bytes_go_in_order_and_are_told(void **state)
 	assert_string_equal(got, "onetwoagain!");
 	assert_int_equal(told[1], 3);
 	assert_int_equal(told[2], 8);
-	assert_null(there.runs);
+	assert_null(there.backlog);
+	tear_down();
+}
+
+/* What has no tag is nobody's, with its descriptors, until it left; tags can change. */
+static void kept_bytes_are_somebodys_or_nobodys(void **state)
+{
+	size_t before;
+
+	(void)state;
+	memset(told, 0, sizeof(told));
+	set_up();
+	before = fill_socket(&there);
+	assert_int_equal(channel_kept_nobodys(&there), 0);
+	assert_int_equal(channel_keep(&there, "nobody", 6, NULL, dup(0)), 0);
+	assert_int_equal(channel_keep(&there, "one", 3, tag(1), -1), 0);
+	assert_int_equal(channel_keep(&there, "two", 3, tag(2), dup(0)), 0);
+	assert_int_equal(channel_kept_nobodys(&there), 6 + BACKLOG_FD_BYTES);
+	channel_retag(&there, tag(2), NULL);
+	assert_int_equal(channel_kept_nobodys(&there), 9 + 2 * BACKLOG_FD_BYTES);
+	channel_retag(&there, tag(1), tag(2));
+	assert_int_equal(channel_kept_nobodys(&there), 9 + 2 * BACKLOG_FD_BYTES);
+	read_away(here.in_fd, before);
+	assert_int_equal(channel_drain_some(&there, count, 1), 0);
+	assert_int_equal(channel_kept_nobodys(&there), 3 + BACKLOG_FD_BYTES);
+	channel_retag(&there, NULL, tag(3));
+	assert_int_equal(channel_kept_nobodys(&there), 0);
+	assert_int_equal(channel_drain(&there, count), 0);
+	assert_int_equal(told[2], 3);
+	assert_int_equal(told[3], 3 + BACKLOG_FD_BYTES);
 	tear_down();
 }
 
@@ -658,11 +687,11 @@ static void a_portion_of_what_is_kept(void **state)
 	for (int i = 0; i < 3; i++) /* each is a call, because of its descriptor */
 		assert_int_equal(channel_keep(&there, bytes, sizeof(bytes), tag(1), dup(STDERR_FILENO)), 0);
 	assert_int_equal(channel_drain_some(&there, NULL, 0), 0);
-	assert_int_equal(there.kept_bytes, 3000);
+	assert_int_equal(channel_kept_bytes(&there), 3000);
 	assert_int_equal(channel_drain_some(&there, NULL, 1), 0);
-	assert_int_equal(there.kept_bytes, 2000);
+	assert_int_equal(channel_kept_bytes(&there), 2000);
 	assert_int_equal(channel_drain_some(&there, NULL, 1001), 0);
-	assert_int_equal(there.kept_bytes, 0);
+	assert_int_equal(channel_kept_bytes(&there), 0);
 	tear_down();
 }
 
@@ -683,7 +712,7 @@ static void many_runs_and_partial_writes_add_up(void **state)
 		kept[1 + i % 3] += n;
 		at += n;
 	}
-	assert_int_equal(there.kept_bytes, at);
+	assert_int_equal(channel_kept_bytes(&there), at);
 	while (received < at) {
 		ssize_t n;
 
@@ -697,7 +726,7 @@ static void many_runs_and_partial_writes_add_up(void **state)
 	}
 	assert_memory_equal(told, kept, sizeof(kept));
 	assert_false(channel_wants_write(&there));
-	assert_true(STAILQ_EMPTY(&there.kept));
+	assert_null(there.backlog);
 	tear_down();
 }
 
@@ -718,10 +747,10 @@ static void a_descriptor_goes_with_its_own_bytes(void **state)
 		assert_int_equal(channel_keep(&there, stream, n, tag(1), i % 2 ? dup(0) : -1), 0);
 	}
 	memset(told, 0, sizeof(told));
-	assert_int_equal(there.kept_fds, 3);
+	assert_int_equal(channel_kept_fds(&there), 3);
 	assert_int_equal(channel_drain(&there, count), 0);
-	assert_int_equal(there.kept_fds, 0);
-	assert_int_equal(told[1], 6 * n + 3 * CHANNEL_FD_BYTES);
+	assert_int_equal(channel_kept_fds(&there), 0);
+	assert_int_equal(told[1], 6 * n + 3 * BACKLOG_FD_BYTES);
 	for (i = 0; i < 6;) {
 		assert_true(channel_read(&here) > 0);
 		while (channel_next(&here, &f) == 1) {
@@ -750,7 +779,7 @@ static void a_descriptor_goes_once_however_many_writes_it_takes(void **state)
 		assert_int_equal(channel_keep(&there, stream, n, tag(1), i == 0 ? dup(0) : -1), 0);
 		stream[FRAME_FLAGS_AT] = 0;
 	}
-	assert_int_equal(there.runs_count, 2);
+	assert_int_equal(there.backlog->n_runs, 2);
 	while (frames < 8) {
 		ssize_t got;
 
@@ -861,8 +890,7 @@ static void without_memory_nothing_is_kept(void **state)
 	malloc_fails = 1;
 	assert_int_equal(channel_keep(&there, "x", 1, NULL, ends[1]), -ENOMEM);
 	malloc_fails = 0;
-	assert_int_equal(there.kept_bytes, 0);
-	assert_int_equal(there.runs_count, 0);
+	assert_null(there.backlog);
 	assert_int_equal(read(ends[0], &byte, 1), 0); /* the descriptor was closed all the same */
 	close(ends[0]);
 	assert_int_equal(channel_keep(&there, "x", 1, NULL, -1), 0);
@@ -929,9 +957,8 @@ static void an_idle_channel_owns_nothing(void **state)
 	assert_int_equal(channel_keep(&here, stream, n, NULL, -1), 0);
 	assert_int_equal(channel_drain(&here, NULL), 0);
 	assert_null(here.carry);
-	assert_int_equal(here.parcels, 0);
-	assert_null(here.runs);
-	assert_true(STAILQ_EMPTY(&here.kept));
+	assert_null(here.parcels);
+	assert_null(here.backlog);
 	assert_int_equal(here.at - here.end, 0);
 	tear_down();
 }
@@ -1063,6 +1090,7 @@ int main(void)
 		cmocka_unit_test(descriptors_that_nobody_takes_are_closed),
 		cmocka_unit_test(a_descriptor_too_many_does_not_stop_its_frame),
 		cmocka_unit_test(kept_bytes_go_in_order_and_are_told),
+		cmocka_unit_test(kept_bytes_are_somebodys_or_nobodys),
 		cmocka_unit_test(a_portion_of_what_is_kept),
 		cmocka_unit_test(many_runs_and_partial_writes_add_up),
 		cmocka_unit_test(descriptors_find_their_frame_however_it_is_cut),
