@@ -128,23 +128,14 @@ static void test_keepers(void **state)
 	assert_null(child->estate);
 }
 
-/* Who has nothing has no estate, whatever it had before; and without memory nothing changes. */
+/* Who has nothing has no estate, whatever it had before. */
 static void test_estates_come_and_go(void **state)
 {
 	struct registry *r = *state;
 	struct process *p = registry_add(r, 1, 0);
 
 	assert_null(p->estate);
-	for (int i = 1; i <= 2; i++) { /* the estate; the name, or the watch */
-		calloc_fails = i;
-		assert_int_equal(registry_name_take(r, p, "name"), -ENOMEM);
-		calloc_fails = i + 1; /* behind the name */
-		assert_int_equal(registry_watch(r, p, "watched"), -ENOMEM);
-		assert_true(!p->estate && !r->names);
-	}
-	calloc_fails = 1;
-	assert_int_equal(registry_grant(r, p, 1, 1), -ENOMEM);
-	assert_null(p->estate);
+	assert_int_equal(estate_of(p)->n_names, 0);
 	assert_int_equal(registry_name_take(r, p, "name"), 0);
 	assert_int_equal(registry_watch(r, p, "watched"), 0);
 	registry_name_drop(r, p, "name");
@@ -154,9 +145,45 @@ static void test_estates_come_and_go(void **state)
 	assert_int_equal(registry_name_take(r, p, "name"), 0);
 	registry_name_give_up(r, p, "name");
 	assert_string_equal(estate_of(p)->had, "name"); /* that is remembered */
-	assert_int_equal(registry_grant(r, p, 1, 1), 0);
-	assert_true(registry_block_of(p, 1) == 1);
-	assert_int_equal(estate_of(registry_add(r, 2, 0))->n_names, 0);
+}
+
+static int take_name(struct registry *r, struct process *p)
+{
+	return registry_name_take(r, p, "name");
+}
+
+static int watch_name(struct registry *r, struct process *p)
+{
+	return registry_watch(r, p, "name");
+}
+
+static int grant(struct registry *r, struct process *p)
+{
+	return registry_grant(r, p, 1, 1);
+}
+
+/* Whichever allocation fails, nothing changes. How many there are, until it succeeds. */
+static int without_memory(struct registry *r, int (*change)(struct registry *, struct process *))
+{
+	struct process *p = registry_add(r, 1, 0);
+	int i = 0, error;
+
+	do {
+		calloc_fails = ++i;
+		error = change(r, p);
+		assert_true(error == 0 || error == -ENOMEM);
+		assert_true(error == 0 || (!p->estate && !r->names));
+	} while (error < 0);
+	calloc_fails = 0;
+	registry_remove(r, p);
+	return i - 1;
+}
+
+static void test_estates_without_memory(void **state)
+{
+	assert_true(without_memory(*state, take_name) >= 3);  /* an account, an estate, a name */
+	assert_true(without_memory(*state, watch_name) >= 3); /* a name, an estate, a watch */
+	assert_true(without_memory(*state, grant) >= 1);
 }
 
 static void test_blocks(void **state)
@@ -389,6 +416,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_families, begin, end),
 		cmocka_unit_test_setup_teardown(test_keepers, begin, end),
 		cmocka_unit_test_setup_teardown(test_estates_come_and_go, begin, end),
+		cmocka_unit_test_setup_teardown(test_estates_without_memory, begin, end),
 		cmocka_unit_test_setup_teardown(test_blocks, begin, end),
 		cmocka_unit_test_setup_teardown(test_names, begin, end),
 		cmocka_unit_test_setup_teardown(test_names_are_limited, begin, end),

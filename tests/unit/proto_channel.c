@@ -889,6 +889,7 @@ static void without_memory_nothing_is_kept(void **state)
 	assert_int_equal(pipe(ends), 0);
 	malloc_fails = 1;
 	assert_int_equal(channel_keep(&there, "x", 1, NULL, ends[1]), -ENOMEM);
+	assert_int_equal(channel_keep(&there, "x", 1, NULL, -1), -ENOMEM);
 	malloc_fails = 0;
 	assert_null(there.backlog);
 	assert_int_equal(read(ends[0], &byte, 1), 0); /* the descriptor was closed all the same */
