@@ -178,7 +178,7 @@ static void keep_tail(struct ending *e, const ProtobufCBinaryData *tail)
 static struct ending *record_of(struct exits *x, const struct process *p, uint64_t now_ms)
 {
 	const uint64_t parent = p->parent ? p->parent->id : 0;
-	const struct estate *had = estate_of(p);
+	const struct estate *estate = estate_of(p);
 	struct ending *e = table_get(&x->by_id, p->id);
 	char names[EXITS_NAMES];
 
@@ -194,11 +194,12 @@ static struct ending *record_of(struct exits *x, const struct process *p, uint64
 	e->began_ms = p->since_ms;
 	e->parent = parent;
 	e->parent_uid = p->parent ? p->parent->uid : 0;
-	e->teller = had->keeper ? had->keeper->id : parent;
+	e->teller = estate->keeper ? estate->keeper->id : parent;
 	e->pid = p->pid;
 	text_cut(e->title, sizeof(e->title), p->title);
 	text_cut(e->parent_title, sizeof(e->parent_title), p->parent ? p->parent->title : "");
-	keep_text(&e->names, had->n_names > 0 ? registry_names(p, names, sizeof(names)) : had->had, sizeof(names));
+	keep_text(&e->names, estate->n_names > 0 ? registry_names(p, names, sizeof(names)) : estate->had,
+		  sizeof(names));
 	return e;
 }
 
