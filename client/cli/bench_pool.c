@@ -25,7 +25,8 @@ struct slot { /* one worker, as a callback sees it */
 struct pool {
 	struct bench *bench;
 	struct slot slots[BENCH_WORKERS];
-	uint64_t end, asked, answered, failed;
+	uint64_t asked, answered, failed;
+	int over;
 };
 
 static int answered(const brood_event *ev);
@@ -47,7 +48,7 @@ static int answered(const brood_event *ev)
 		return 0;
 	}
 	p->answered++;
-	if (timings_now() < p->end && ask(s) < 0)
+	if (!p->over && ask(s) < 0)
 		p->failed++;
 	return 0;
 }
@@ -65,12 +66,14 @@ static int run_brood(struct bench *m, const struct row *row, struct sample *ret)
 {
 	static struct pool p; /* those that are not answered are told later, when the handle is closed */
 	uint64_t begin = timings_now();
-	p = (struct pool){ .bench = m, .end = begin + m->span_ns };
+	p = (struct pool){ .bench = m };
 	for (unsigned i = 0; i < BENCH_WORKERS; i++)
 		p.slots[i] = (struct slot){ .pool = &p, .peer = m->workers[i].peer };
 	int rc = start(&p, row->outstanding);
-	while (rc >= 0 && p.answered + p.failed < p.asked)
+	while (rc >= 0 && p.answered + p.failed < p.asked) {
 		rc = brood_process(m->b, BENCH_WAIT_MS);
+		p.over = timings_now() >= begin + m->span_ns;
+	}
 	if (rc < 0 || p.failed)
 		return bench_failed(row, "requests failed", rc < 0 ? rc : -EIO);
 	ret->values[0] = (double)p.answered / ((double)(timings_now() - begin) / 1e9);

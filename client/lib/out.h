@@ -16,7 +16,7 @@ int out_read(const struct brood_out *, struct body *, struct item *, unsigned *f
  * The short way of out_read() and remote_put() for most of what is sent: a short body, typed as the one before, that
  * joins the open frame. `it` has kind, correlation, deadline. 1 if that was it; 0 if not, and nothing has happened.
  */
-static inline int out_join(const struct brood_out *out, struct remote *r, struct item it)
+static inline __attribute__((always_inline)) int out_join(const struct brood_out *out, struct remote *r, struct item it)
 {
 	if (out->size != sizeof(*out) || out->length > OUT_SHORT || out->trace || out->n_fds || out->confirm ||
 	    out->flags & ~(BROOD_MORE | BROOD_BLOCK) || (!out->body && out->length))

@@ -129,7 +129,7 @@ struct parcel *outflow_take_parcel(struct outflow *);
 const struct parcel *outflow_parcel(const struct outflow *);
 
 /* The number of this type name if it is the one used last (0: untyped), else -1. */
-static inline int outflow_same_type(const struct outflow *o, const char *name)
+static inline __attribute__((always_inline)) int outflow_same_type(const struct outflow *o, const char *name)
 {
 	if (!name || !*name)
 		return 0;
@@ -145,7 +145,7 @@ static inline int outflow_same_type(const struct outflow *o, const char *name)
  * case is not that: outflow_append() then, which looks at room and marks, and says in join_end how far this may go
  * without looking.
  */
-static inline uint8_t *outflow_join(struct outflow *o, const struct item *it)
+static inline __attribute__((always_inline)) uint8_t *outflow_join(struct outflow *o, const struct item *it)
 {
 	struct outflow_block *b = o->open;
 	size_t size = item_size(it->kind, 0, it->length);
