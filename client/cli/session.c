@@ -32,6 +32,23 @@ int session_open(const struct cli *cli, brood **ret)
 	return 0;
 }
 
+int session_run(struct cli *cli, int argc, char **argv, const char *help, int (*act)(const struct cli *, brood *))
+{
+	static const struct option options[] = { CLI_OPTIONS, CLI_OPTIONS_END };
+	brood *b;
+	int c, rc;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
+			return rc;
+	if (optind < argc)
+		return cli_usage(argv[0], "it takes no arguments");
+	if (session_open(cli, &b) < 0)
+		return CLI_FAILED;
+	rc = act(cli, b);
+	brood_close(b);
+	return rc;
+}
+
 /* The answer as a struct, or the reason why it is none. */
 static int unpack(brood_msg *msg, const ProtobufCMessageDescriptor *type, const void **ret)
 {

@@ -14,6 +14,12 @@
  */
 int session_open(const struct cli *, brood **ret);
 
+/*
+ * The whole of a command without options of its own: take the arguments, connect, `act`, close. Its exit code; `act`
+ * returns one, too.
+ */
+int session_run(struct cli *, int argc, char **argv, const char *help, int (*act)(const struct cli *, brood *));
+
 /* Write an error of libbrood to stderr: "brood ps: what and why", and its hint. */
 void session_explain(const char *command, const struct brood_error *);
 

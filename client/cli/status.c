@@ -57,17 +57,5 @@ static int show(const struct cli *cli, brood *b)
 
 int cli_status(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { CLI_OPTIONS, CLI_OPTIONS_END };
-	brood *b;
-	int c, rc;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
-			return rc;
-	if (optind < argc)
-		return cli_usage("status", "it takes no arguments");
-	if (session_open(cli, &b) < 0)
-		return CLI_FAILED;
-	rc = show(cli, b);
-	brood_close(b);
-	return rc;
+	return session_run(cli, argc, argv, help, show);
 }
