@@ -2,7 +2,8 @@
  * sessions: the turn.
  *
  * A turn serves as many of those who are ready as its work allows, users in turn, light ones first, each one helping, so
- * nobody starves. At its end each session that got something is written to once, so that a burst is one write.
+ * nobody starves. What sessions got is written at its end, so that a burst is one write; of a long turn also before,
+ * after twice as much work each time: who gets it can begin while the rest is served.
  *
  * The slab that holds a turn's frames may fill before the turn ends. Then all dirty sessions are written at once and
  * the slab begins anew: this is safe exactly between two helpings, because nobody looks at a frame then.
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #define SLAB_SIZE (4 * SLAB_HELPING)
+#define PART 4096u                         /* of work, the first of a turn */
 #define EXHAUST_MOST (64u * 1024u * 1024u) /* a dead process's descendants might write for ever */
 #define WORK_EXHAUST 4096u                 /* of looking at a dead one, besides its bytes */
 
@@ -47,12 +49,18 @@ static struct session *session_of_waiter(struct waiter *w)
 
 static void serve_ready(struct sessions *all)
 {
+	uint64_t begin = all->work, part = PART;
 	struct waiter *w;
 
 	schedule_begin(&all->schedule);
 	while ((w = schedule_next(&all->schedule))) {
 		make_room(all);
 		session_serve(session_of_waiter(w));
+		if (all->work - begin >= part) {
+			sessions_flush(all);
+			begin = all->work;
+			part *= 2;
+		}
 	}
 }
 

@@ -29,6 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PART 64 /* items after which is written what was sent meanwhile; then twice as many each time */
+
 /* ---- items ------------------------------------------------------------------------------------------------------- */
 
 /* As of the first request of the frame: the clock is read once for all requests in it. */
@@ -508,16 +510,24 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 
 int inbound_run(struct brood *h)
 {
+	unsigned n = 0, part = PART;
 	h->stirred = 1; /* for a run further up, in whose callback we are */
 	for (;;) {
 		while (h->cursor.remote) {
 			if (!h->blocking && event_interrupted(h))
 				return 1;
-			if (!run_messages(h))
+			unsigned taken = run_messages(h);
+			if (!taken)
 				step(h);
+			n += taken ? taken : 1;
 		}
 		if (!h->blocking && event_interrupted(h))
 			return 1;
+		if (n >= part) { /* those who are asked begin meanwhile: else all would wait for each other in turn */
+			pump_run(h);
+			n = 0;
+			part *= 2;
+		}
 		if (!link_next(h))
 			return 0;
 	}

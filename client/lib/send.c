@@ -184,7 +184,8 @@ static int send_item(struct brood_peer *p, const struct brood_out *out, struct i
 }
 
 /* The usual case in one go, if may_send(). 1 if that was it, else nothing has happened. */
-static inline __attribute__((always_inline)) int send_short(struct brood_peer *p, const struct brood_out *out, struct item it)
+static inline __attribute__((always_inline)) int send_short(struct brood_peer *p, const struct brood_out *out,
+							    struct item it)
 {
 	if (!out_join(out, p->remote, it))
 		return 0;
