@@ -42,9 +42,9 @@ int listeners_init(struct listeners *l, struct event_base *base, struct log *log
  * The socket's file.
  */
 
-static const char *path_of(const struct listener *one)
+static const char *path_of(const struct address *a)
 {
-	return ((const struct sockaddr_un *)(const void *)&one->address.sockaddr)->sun_path;
+	return ((const struct sockaddr_un *)(const void *)&a->sockaddr)->sun_path;
 }
 
 static int has_file(const struct listener *one)
@@ -56,7 +56,7 @@ static void remember_file(struct listener *one)
 {
 	struct stat st;
 
-	if (!has_file(one) || lstat(path_of(one), &st) < 0)
+	if (!has_file(one) || lstat(path_of(&one->address), &st) < 0)
 		return;
 	one->device = st.st_dev;
 	one->inode = st.st_ino;
@@ -66,7 +66,7 @@ static int file_is_ours(const struct listener *one)
 {
 	struct stat st;
 
-	return lstat(path_of(one), &st) == 0 && st.st_dev == one->device && st.st_ino == one->inode;
+	return lstat(path_of(&one->address), &st) == 0 && st.st_dev == one->device && st.st_ino == one->inode;
 }
 
 const struct listener *listener_lost(const struct listeners *l)
@@ -80,7 +80,7 @@ const struct listener *listener_lost(const struct listeners *l)
 static void remove_file(const struct listener *one)
 {
 	if (has_file(one) && file_is_ours(one))
-		unlink(path_of(one));
+		unlink(path_of(&one->address));
 }
 
 static void remove_files(struct listeners *l)
@@ -194,12 +194,42 @@ static int bound_address(int fd, struct address *a)
 	return getsockname(fd, (struct sockaddr *)&a->sockaddr, &a->length) < 0 ? -errno : 0;
 }
 
+/*
+ * Listening takes a path over, whatever is there. That is right for what a dead broker left, and for nothing else: DIR/sock
+ * has DIR's lock, but two brokers may be told the same other path, and anything may be written by mistake.
+ */
+static int check_free(const struct address *a)
+{
+	struct stat st;
+	int fd, pending;
+
+	if (a->kind != ADDRESS_UNIX || lstat(path_of(a), &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = dial(a, &pending);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -EAGAIN ? -EADDRINUSE : 0;
+}
+
+static const char *what_next(int error)
+{
+	if (error == -EEXIST)
+		return "a file that is no socket is there; remove it, or choose another address";
+	if (error == -EADDRINUSE)
+		return "stop what uses it, or choose another address";
+	return "choose another address";
+}
+
 int listener_add(struct listeners *l, const struct address *address, char *why, size_t n)
 {
 	struct listener *one = &l->all[l->n];
 	char text[ADDRESS_TEXT];
-	int r = l->n < LISTENERS_MOST ? dial_listen(address, BACKLOG) : -E2BIG;
+	int r = l->n < LISTENERS_MOST ? check_free(address) : -E2BIG;
 
+	if (r == 0)
+		r = dial_listen(address, BACKLOG);
 	if (r >= 0) {
 		*one = (struct listener){ .fd = r, .asked = *address, .address = *address };
 		r = 0;
@@ -209,8 +239,8 @@ int listener_add(struct listeners *l, const struct address *address, char *why, 
 		r = r < 0 ? r : begin(l);
 	}
 	if (r < 0)
-		snprintf(why, n, "cannot listen on %s: %s; stop what uses it, or choose another address",
-			 address_text(address, text, sizeof(text)), strerror(-r));
+		snprintf(why, n, "cannot listen on %s: %s; %s", address_text(address, text, sizeof(text)), strerror(-r),
+			 what_next(r));
 	return r;
 }
 

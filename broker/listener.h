@@ -43,7 +43,10 @@ int listeners_init(struct listeners *, struct event_base *, struct log *, listen
 /* Closes all and removes the files that are still ours. Half-built is fine. */
 void listeners_deinit(struct listeners *);
 
-/* Listen. 0, or negative errno with what, why, next in `why`. */
+/*
+ * Listen. Of a Unix socket's path only what a dead broker left is replaced. 0, or negative errno with what, why, next in
+ * `why`.
+ */
 int listener_add(struct listeners *, const struct address *, char *why, size_t n);
 /* 1 if it was told to listen there. */
 int listener_has(const struct listeners *, const struct address *asked);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct bench {
@@ -132,6 +133,33 @@ static void test_removed_file(void **state)
 	assert_ptr_equal(listener_lost(&b->listeners), &b->listeners.all[0]);
 }
 
+/* A path is taken over from the dead only. */
+static void test_what_is_there_stays(void **state)
+{
+	struct bench *b = *state;
+	struct listeners other;
+	struct stat st;
+	char why[256];
+
+	assert_int_equal(listeners_init(&other, b->base, &b->log, taken, b), 0);
+	assert_int_equal(listener_add(&other, &b->address, why, sizeof(why)), -EADDRINUSE);
+	assert_non_null(strstr(why, "in use; stop what uses it"));
+	assert_null(listener_lost(&b->listeners));
+	listeners_deinit(&b->listeners);
+
+	assert_int_equal(mknod(b->path, S_IFREG | 0600, 0), 0);
+	assert_int_equal(listener_add(&other, &b->address, why, sizeof(why)), -EEXIST);
+	assert_non_null(strstr(why, "no socket is there; remove it"));
+	assert_int_equal(lstat(b->path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(unlink(b->path), 0);
+
+	close(dial_listen(&b->address, 1)); /* as kill -9 leaves it */
+	assert_int_equal(access(b->path, F_OK), 0);
+	assert_int_equal(listener_add(&other, &b->address, why, sizeof(why)), 0);
+	listeners_deinit(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +168,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stays_when_somebody_waits, begin, end),
 		cmocka_unit_test_setup_teardown(test_replaced_file, begin, end),
 		cmocka_unit_test_setup_teardown(test_removed_file, begin, end),
+		cmocka_unit_test_setup_teardown(test_what_is_there_stays, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
