@@ -120,12 +120,20 @@ static void taken(struct relay *r, size_t n)
 	tell(r->data, &m.base);
 }
 
+/* So that it learns what it would learn at home: SIGPIPE. */
+static void broken(struct relay *r)
+{
+	Brood__Nursery__Closed m = BROOD__NURSERY__CLOSED__INIT;
+	m.fd = (uint32_t)r->target;
+	tell(r->data, &m.base);
+}
+
 static void moved(struct relay *r)
 {
 	check_exit(r->data);
 }
 
-static const struct relay_ops relay_ops = { input, taken, moved };
+static const struct relay_ops relay_ops = { input, taken, broken, moved };
 
 /* What the child would have got is the relay's now. */
 static void take_descriptor(struct errand *e, size_t i)

@@ -196,6 +196,15 @@ void pipe_pause(struct pipe *p, int paused)
 	p->sink->moved(p);
 }
 
+void pipe_stop_reading(struct pipe *p)
+{
+	p->owed = p->more = 0;
+	if (p->reads && p->showing)
+		p->ended = 1;
+	else if (p->reads)
+		reached_end(p);
+}
+
 void pipe_owe(struct pipe *p)
 {
 	if (p->reads && !p->paused && !p->ended)

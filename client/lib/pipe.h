@@ -78,6 +78,8 @@ void pipe_taken_but(struct pipe *, size_t n);
 /* The sink is done with the first n bytes only, and keeps the chunk. */
 void pipe_keep(struct pipe *, size_t n);
 void pipe_pause(struct pipe *, int paused);
+/* Read no more, so that who writes learns it; a chunk that is with the sink is the last. */
+void pipe_stop_reading(struct pipe *);
 
 /* What is in there now is to be shown before pipe_settled(); nothing, while it is paused. */
 void pipe_owe(struct pipe *);

@@ -83,6 +83,12 @@ static void close_writing(struct relay *r)
 	tell_taken(r);
 }
 
+static void break_off(struct relay *r)
+{
+	close_writing(r);
+	r->ops->broken(r);
+}
+
 static ssize_t put(struct relay *r)
 {
 	struct iovec all = { r->queue + r->at, waiting(r) };
@@ -99,7 +105,7 @@ static void write_more(struct relay *r)
 		r->untold += (size_t)n;
 	}
 	if (n < 0 && n != -EAGAIN && n != -EINTR) {
-		close_writing(r);
+		break_off(r);
 		return;
 	}
 	if (waiting(r) == 0)
@@ -137,7 +143,7 @@ void relay_put(struct relay *r, const uint8_t *bytes, size_t n)
 		return;
 	if (!r->writes || r->ending || reserve(r, n) < 0) {
 		if (r->writes && !r->ending)
-			close_writing(r); /* a gap would be worse than an end */
+			break_off(r); /* a gap would be worse than an end */
 		r->ops->taken(r, n);
 		return;
 	}

@@ -20,6 +20,8 @@ struct relay_ops { /* given at creation */
 	void (*input)(struct relay *, const uint8_t *, size_t n);
 	/* So many more of the bytes that the child wrote were taken. */
 	void (*taken)(struct relay *, size_t n);
+	/* What the child writes cannot be written here any more. */
+	void (*broken)(struct relay *);
 	/* It may be that relay_is_empty() or relay_is_open() changed. */
 	void (*moved)(struct relay *);
 };

@@ -381,6 +381,14 @@ static void on_kill(struct keeper *k, brood_msg *msg)
 		(void)brood_kill(k->child, (int)m->signo, m->flags & (BROOD_TREE | BROOD_THEN_KILL));
 }
 
+static void on_closed(struct keeper *k, brood_msg *msg)
+{
+	const Brood__Nursery__Closed *m = brood_msg_pb(msg, &brood__nursery__closed__descriptor);
+	struct strand *s = m ? strand_of(k, (int)m->fd) : NULL;
+	if (s)
+		pipe_stop_reading(s->pipe);
+}
+
 static void on_pause(struct keeper *k, brood_msg *msg)
 {
 	const Brood__Nursery__Pause *m = brood_msg_pb(msg, &brood__nursery__pause__descriptor);
@@ -408,6 +416,7 @@ static void on_message(struct keeper *k, brood_msg *msg)
 		void (*take)(struct keeper *, brood_msg *);
 	} words[] = { { &brood__nursery__input__descriptor, on_input },
 		      { &brood__nursery__taken__descriptor, on_taken },
+		      { &brood__nursery__closed__descriptor, on_closed },
 		      { &brood__nursery__kill__descriptor, on_kill },
 		      { &brood__nursery__pause__descriptor, on_pause } };
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)

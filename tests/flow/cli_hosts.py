@@ -107,6 +107,21 @@ def labels():
         equal(-signal.SIGPIPE, run.wait(20))
 
 
+# As at home, what writes to nobody ends; what does not, goes on.
+def nobody_reads():
+    with Hosts("nursery"):
+        for status_then, script in [(141, "exec yes"), (3, "yes; exit 3")]:
+            run = subprocess.Popen([BROOD, "run", "-H", "alpha", "--", "sh", "-c", script], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE)
+            equal(b"y\n", run.stdout.readline())
+            run.stdout.close()
+            equal(status_then, run.wait(60))
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BROOD, "run", "-H", "alpha", "--", "yes"], stdin=subprocess.DEVNULL, stdout=full, timeout=60,
+                                  check=False)
+        equal(141, done.returncode)
+
+
 LOUD = 'trap "echo $0; exit 9" %s; echo ready; while :; do sleep 0.05; done'
 
 
@@ -277,4 +292,4 @@ def kill():
         equal(143, run.wait(20))
 
 
-main([check, kill, statuses, as_json, input_and_output, labels, signals_pass, it_is_killed, spawn, why])
+main([check, kill, statuses, as_json, input_and_output, labels, nobody_reads, signals_pass, it_is_killed, spawn, why])
