@@ -527,16 +527,35 @@ static size_t find_ended(const struct exchange *x, const Brood__Control__Why *wh
 	return n;
 }
 
-/* The newest, if there are several of that number. */
-static struct process *find_pid(const struct exchange *x, uint32_t pid)
+static int is_called(const struct process *p, const char *name)
+{
+	char names[NAMES_TEXT];
+
+	return has_name(registry_names(p, names, sizeof(names)), name);
+}
+
+/* Of this name, or else this number, the newest that the asker may see. */
+static struct process *find_newest(const struct exchange *x, const char *name, uint32_t pid)
 {
 	struct process *p, *newest = NULL;
 	uint32_t at = 0;
 
 	while ((p = table_next(&x->control->registry->processes, &at)))
-		if (p->pid == pid && p->state != PROCESS_AWAITED && may_see(x, p) && (!newest || p->id > newest->id))
+		if ((name ? is_called(p, name) : p->pid == pid) && p->state != PROCESS_AWAITED && may_see(x, p) &&
+		    (!newest || p->id > newest->id))
 			newest = p;
 	return newest;
+}
+
+/*
+ * A user finds its own names and those that are shared with it. Those of a child that it has here, though it is of another node,
+ * are of the user who started it for that one.
+ */
+static struct process *find_named(const struct exchange *x, const char *name)
+{
+	struct process *p = registry_name_holder(x->control->registry, x->from->uid, name);
+
+	return !p && x->from->proxy ? find_newest(x, name, 0) : p;
 }
 
 /* Who is meant and lives, or NULL. */
@@ -548,9 +567,9 @@ static struct process *find_living(const struct exchange *x, const Brood__Contro
 	if (why->id)
 		p = registry_find(registry, why->id);
 	else if (why->name[0])
-		p = registry_name_holder(registry, x->from->uid, why->name);
+		p = find_named(x, why->name);
 	else if (why->pid)
-		p = find_pid(x, why->pid);
+		p = find_newest(x, NULL, why->pid);
 	return p && p->state != PROCESS_AWAITED && may_see(x, p) ? p : NULL;
 }
 

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define FLUSH_MS 1000
+#define PLACE_TEXT 160                             /* node, slash, and address or name */
+#define NODE(host) (int)strcspn(host, "/"), (host) /* without its nursery, for "%.*s" */
 
 static const char help[] =
 	"Example:\n"
@@ -100,21 +102,62 @@ static int is_taken(brood *b, const char *name)
 	return taken;
 }
 
-/* The broker heard of the child before it hears this question. */
-static int has_its_name(brood *b, const char *address, const char *name)
+/*
+ * What others call it. The address of a child on another node is an alias, which means it to this broker's processes: the same
+ * counter, but not the same epoch. Its own is known there, where it is found by its name or else by its pid.
+ */
+struct found {
+	char address[PLACE_TEXT];
+	int has_name;
+};
+
+static void look(const struct spawn *s, uint64_t id, const Brood__Control__Process *p, struct found *ret)
 {
+	if (!p || (uint32_t)p->id != (uint32_t)id)
+		return;
+	ret->has_name = !s->how.name || who_has_name(p, s->how.name);
+	if (id_is_foreign(id))
+		snprintf(ret->address, sizeof ret->address, "%.*s/%s", NODE(s->how.host), p->address);
+}
+
+static void name_to_ask_for(const struct spawn *s, const struct brood_peer_info *info, uint64_t id, char to[PLACE_TEXT])
+{
+	if (!id_is_foreign(id))
+		snprintf(to, PLACE_TEXT, "%s", info->address);
+	else if (s->how.name)
+		snprintf(to, PLACE_TEXT, "%.*s/%s", NODE(s->how.host), s->how.name);
+	else
+		snprintf(to, PLACE_TEXT, "%.*s/%d", NODE(s->how.host), (int)info->pid);
+}
+
+/* The broker heard of the child before it hears this question. */
+static int find(brood *b, const struct spawn *s, const struct brood_peer_info *info, struct found *ret)
+{
+	char text[PLACE_TEXT];
 	struct who who;
-	if (!name)
-		return 1;
-	if (who_ask(b, address, 1, 0, &who) < 0) {
+	uint64_t id = 0;
+	(void)id_parse(info->address, &id);
+	snprintf(ret->address, sizeof ret->address, "%s", info->address);
+	ret->has_name = !s->how.name;
+	if (!id_is_foreign(id) && !s->how.name)
+		return 0;
+	name_to_ask_for(s, info, id, text);
+	if (who_ask(b, text, 1, 0, &who) < 0)
+		return s->how.name ? -1 : 0; /* that it has ended by now is no failure */
+	look(s, id, who.known->living, ret);
+	who_deinit(&who);
+	return 0;
+}
+
+static int has_its_name(brood *b, const struct spawn *s, const struct brood_peer_info *info, struct found *ret)
+{
+	if (find(b, s, info, ret) < 0) {
 		session_explain("spawn", brood_last_error(b));
 		return 0;
 	}
-	int has = who.known->living && who_has_name(who.known->living, name);
-	who_deinit(&who);
-	if (!has)
-		fprintf(stderr, "brood spawn: it could not get the name %s, and was ended\n", name);
-	return has;
+	if (!ret->has_name)
+		fprintf(stderr, "brood spawn: it could not get the name %s, and was ended\n", s->how.name);
+	return ret->has_name;
 }
 
 /* ---- starting it ------------------------------------------------------------------------------------------------- */
@@ -161,17 +204,18 @@ static int await(brood *b, const struct spawn *s)
 	return rc < 0 || s->over ? -1 : 0;
 }
 
-static int print(const struct cli *cli, const struct spawn *s, const struct brood_peer_info *info)
+static int print(const struct cli *cli, const struct spawn *s, const char *address, pid_t pid)
 {
 	if (cli->json)
-		return output_json(json_pack("{s:s, s:s, s:i}", "address", info->address, "name",
-					     s->how.name ? s->how.name : "", "pid", (int)info->pid));
-	return printf("%s\n", info->address) < 0 || fflush(stdout) == EOF ? -EIO : 0;
+		return output_json(json_pack("{s:s, s:s, s:i}", "address", address, "name",
+					     s->how.name ? s->how.name : "", "pid", (int)pid));
+	return printf("%s\n", address) < 0 || fflush(stdout) == EOF ? -EIO : 0;
 }
 
 static int run(const struct cli *cli, brood *b, struct spawn *s)
 {
 	struct brood_peer_info info;
+	struct found found;
 	BROOD_INIT(info);
 	if (!s->how.host && is_taken(b, s->how.name))
 		return CLI_FAILED;
@@ -182,8 +226,8 @@ static int run(const struct cli *cli, brood *b, struct spawn *s)
 	}
 	if (await(b, s) < 0 || brood_info(s->child, &info) < 0)
 		return CLI_FAILED;
-	if (has_its_name(b, info.address, s->how.name))
-		return print(cli, s, &info) < 0 ? CLI_FAILED : CLI_OK;
+	if (has_its_name(b, s, &info, &found))
+		return print(cli, s, found.address, info.pid) < 0 ? CLI_FAILED : CLI_OK;
 	brood_kill(s->child, SIGKILL, BROOD_TREE);
 	return CLI_FAILED;
 }

@@ -144,6 +144,29 @@ def families():
         equal(("signaled", 9), tuple(json.loads(out)["endings"][0][k] for k in ("cause", "signal")))
 
 
+# What it prints is what the other commands take.
+def spawn():
+    def programs():
+        return [p["program"] for p in pair.beta.listed("--here")]
+
+    with Pair() as pair, Nursery(pair.beta):
+        for name in (["--name", "sleeper"], []):
+            code, out, err = pair.alpha.brood("spawn", "-H", "beta/nursery", *name, "--", "sleep", "60")
+            equal((0, ""), (code, err))
+            address = out.decode().strip()
+            assert address.startswith("beta/"), address
+            code, out, _ = pair.alpha.brood("why", "--json", address)
+            equal((0, name[1] if name else ""), (code, json.loads(out)["living"]["name"]))
+            if name:
+                code, out, _ = pair.alpha.brood("why", "--json", "beta/sleeper")
+                equal((0, "beta/" + json.loads(out)["living"]["address"]), (code, address))
+                code, out, err = pair.alpha.brood("spawn", "-H", "beta", *name, "--", "sleep", "60")
+                equal((1, b"", True), (code, out, "it could not get the name sleeper" in err))
+                until(lambda: programs().count("sleep") == 1, "the end of the second")
+            equal((0, ""), pair.alpha.brood("kill", address)[::2])
+            until(lambda: "sleep" not in programs(), "its end")
+
+
 def without_links():
     with tempfile.TemporaryDirectory() as directory:
         node = Node(directory, "alone", "nobody", "")
@@ -156,4 +179,4 @@ def without_links():
         shutil.rmtree(node.place)
 
 
-main([nodes, processes, families, without_links])
+main([nodes, processes, families, spawn, without_links])
