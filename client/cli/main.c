@@ -92,19 +92,27 @@ static int help_for(struct cli *cli, const char *name)
 	return command->run(cli, 2, argv);
 }
 
+/* Its complaints about options are getopt_long()'s, which begin with argv[0]. */
+static int run(const struct command *command, struct cli *cli, int argc, char **argv)
+{
+	static char name[32];
+	snprintf(name, sizeof name, "brood %s", command->name);
+	argv[0] = name;
+	optind = 0; /* the command reads its own options from the beginning */
+	return command->run(cli, argc, argv);
+}
+
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
 	const struct command *command = find(argv[0]);
-	if (command) {
-		optind = 0; /* the command reads its own options from the beginning */
-		return command->run(cli, argc, argv);
-	}
+	if (command)
+		return run(command, cli, argc, argv);
 	if (strcmp(argv[0], "help") == 0)
 		return argc > 1 ? help_for(cli, argv[1]) : print_help();
 	return unknown(argv[0]);
 }
 
-int main(int argc, char **argv)
+static int read_options_and_dispatch(int argc, char **argv)
 {
 	static const struct option options[] = { CLI_OPTIONS, { "version", no_argument, NULL, 'V' }, CLI_OPTIONS_END };
 	struct cli cli = { 0 };
@@ -122,4 +130,14 @@ int main(int argc, char **argv)
 		return dispatch(&cli, argc - optind, argv + optind);
 	print_help();
 	return CLI_USAGE;
+}
+
+/* What was not written, because a disk is full, say, was not done. */
+int main(int argc, char **argv)
+{
+	int status = read_options_and_dispatch(argc, argv);
+	int failed = fflush(stdout) == EOF || ferror(stdout);
+	if (failed)
+		fputs("brood: cannot write the result\n", stderr);
+	return failed && status == CLI_OK ? CLI_FAILED : status;
 }

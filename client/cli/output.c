@@ -16,10 +16,7 @@ int output_json_to(FILE *to, json_t *value)
 	json_decref(value);
 	failed |= putc('\n', to) == EOF;
 	failed |= fflush(to) == EOF;
-	if (!failed)
-		return 0;
-	fputs("brood: cannot write the result\n", stderr);
-	return -EIO;
+	return failed ? -EIO : 0; /* which main says */
 }
 
 int output_json(json_t *value)

@@ -51,6 +51,7 @@ for command in $("$brood" help | sed -n 's/^  \([a-z]*\)  *[a-z].*$/\1/p' | sort
 done
 "$brood" nonsense 2>/dev/null
 is "an unknown command" 2 $?
+like "who complains" "brood ps: ?*" "$("$brood" ps --no-such-option 2>&1)"
 "$brood" >/dev/null
 is "no command" 2 $?
 
@@ -131,6 +132,14 @@ is "request by address" "hi" "$("$brood" request "$address" hi)"
 like "status" "*processes  4*" "$("$brood" status)"
 like "status --json" "*\"pid\":$broker,*" "$("$brood" status --json)"
 like "the address as an option" "*processes*" "$(env -u BROOD_ADDRESS "$brood" --address "$BROOD_ADDRESS" status)"
+
+# What cannot be written is a failure, and what has nothing to write is none.
+for command in ps status nodes "why --all" "check -- true" "request echo x" "ps --json" --help "help ps" "ps --help"; do
+	output=$("$brood" $command 2>&1 >/dev/full)
+	is "$command onto a full disk" "1 brood: cannot write the result" "$? $output"
+done
+"$brood" send echo x >&-
+is "send without an output" 0 $?
 
 # Titles come from other processes; they cannot move the cursor.
 ln -s "$client" "$directory/$(printf 'x\033[2J')"
