@@ -26,12 +26,19 @@
 #define BOOT_BITS 0x07ffffffu
 #define PARTED UINT32_MAX /* the number is that of the last parting from it */
 
-static int broken(const char *what, int error, char *why, size_t n)
+static int broken(int error, char *why, size_t n)
 {
 	snprintf(why, n,
-		 "file " FILE_NAME ": %s; put back a copy, or remove it and restart every program that talks to other "
-		 "nodes",
-		 what);
+		 "file " FILE_NAME
+		 ": it is not as the broker wrote it; put back a copy, or remove it and restart every "
+		 "program that talks to other nodes");
+	return error;
+}
+
+/* It may be as it should. */
+static int unreadable(int error, char *why, size_t n)
+{
+	snprintf(why, n, "file " FILE_NAME ": %s; put that right, and do not remove it", strerror(-error));
 	return error;
 }
 
@@ -88,7 +95,7 @@ int abroad_open(struct abroad *a, const struct home *home, char *why, size_t n)
 
 	*a = (struct abroad){ .home = home, .next = 1 };
 	if (!text)
-		return broken(strerror(ENOMEM), -ENOMEM, why, n);
+		return unreadable(-ENOMEM, why, n);
 	got = home_read(home, FILE_NAME, text, FILE_MOST);
 	if (got > 0)
 		text[got] = '\0';
@@ -96,8 +103,9 @@ int abroad_open(struct abroad *a, const struct home *home, char *why, size_t n)
 	free(text);
 	if (good)
 		return 0;
-	return got < 0 ? broken(strerror((int)-got), (int)got, why, n)
-		       : broken("it is not as the broker wrote it", -EBADMSG, why, n);
+	if (got < 0 && got != -EPERM)
+		return unreadable((int)got, why, n);
+	return broken(got < 0 ? (int)got : -EBADMSG, why, n);
 }
 
 void abroad_deinit(struct abroad *a)

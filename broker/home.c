@@ -30,13 +30,17 @@ static const char *distrust(int fd)
 	return NULL;
 }
 
+/* A link to a directory is no directory, says the kernel. */
 static int open_directory(const char *path)
 {
+	struct stat st;
 	int fd;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOTDIR)
+		return lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? -ELOOP : -ENOTDIR;
 	return fd < 0 ? -errno : fd;
 }
 
@@ -60,8 +64,9 @@ int home_open(struct home *home, const char *path, char *why, size_t n)
 
 	*home = (struct home){ .fd = open_directory(path), .lock_fd = -1 };
 	if (home->fd < 0) {
-		snprintf(why, n, "directory %s: cannot be opened: %s; choose another with --dir", path,
-			 home->fd == -ELOOP ? "it is a symbolic link" : strerror(-home->fd));
+		snprintf(why, n, "directory %s: cannot be opened: %s; %schoose another with --dir", path,
+			 home->fd == -ELOOP ? "it is a symbolic link" : strerror(-home->fd),
+			 home->fd == -ENOENT ? "make the directory that it is in, or " : "");
 		return -EINVAL;
 	}
 	reason = distrust(home->fd);

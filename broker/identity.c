@@ -19,9 +19,22 @@
 
 #define TICKET_UID_AT 24 /* in its bytes */
 
-static int fail(int error, const char *what, char *why, size_t n)
+/* Only what is no secret of ours is to be removed: without room or descriptors it is not the file that is wrong. */
+static int fail(int error, const struct home *home, const char *name, char *why, size_t n)
 {
-	snprintf(why, n, "file %s: %s; remove it, or choose another directory with --dir", what, strerror(-error));
+	const char *what = strerror(-error), *next = "put that right";
+
+	if (error == -EBADMSG) {
+		what = "it does not hold what a broker writes there";
+		next = "remove it";
+	} else if (error == -ELOOP) {
+		what = "it is a symbolic link";
+		next = "remove it";
+	} else if (error == -EPERM) {
+		what = "it is not a plain file that only we may read";
+		next = "change that with chown and chmod 600";
+	}
+	snprintf(why, n, "file %s/%s: %s; %s, or choose another directory with --dir", home->path, name, what, next);
 	return error;
 }
 
@@ -113,9 +126,9 @@ int identity_open(struct identity *id, const struct home *home, uint32_t now, ch
 	(void)mlock(id, sizeof(*id)); /* out of swap; where the limit does not allow it, as any memory */
 	r = open_epoch(id, now);
 	if (r < 0)
-		return fail(r, "epoch", why, n);
+		return fail(r, home, "epoch", why, n);
 	r = open_secret(home, "key", id->key, sizeof(id->key), make_key);
-	return r < 0 ? fail(r, "key", why, n) : 0;
+	return r < 0 ? fail(r, home, "key", why, n) : 0;
 }
 
 /* A secret that somebody made for several brokers, or that clients find in a place of their own. */
@@ -149,7 +162,7 @@ int identity_open_cookie(struct identity *id, const char *elsewhere, char *why, 
 	if (r == 0)
 		memcpy(id->cookie, line, COOKIE_TEXT);
 	explicit_bzero(line, sizeof(line));
-	return r < 0 ? fail(r, "cookie", why, n) : 0;
+	return r < 0 ? fail(r, id->home, "cookie", why, n) : 0;
 }
 
 void identity_close(struct identity *id)

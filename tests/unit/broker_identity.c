@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -181,21 +182,29 @@ static void assert_refused(struct bench *b, const char *word)
 static void test_files_that_are_not_right(void **state)
 {
 	struct bench *b = *state;
+	struct rlimit was, none;
 
 	assert_int_equal(home_write(&b->home, "epoch", "soon\n", 5), 0);
-	assert_refused(b, "epoch");
+	assert_refused(b, "/epoch: it does not hold what a broker writes there; remove it");
 	assert_int_equal(home_write(&b->home, "epoch", "1000\n", 5), 0);
 	assert_int_equal(home_write(&b->home, "key", "short", 5), 0);
-	assert_refused(b, "key");
+	assert_refused(b, "/key: it does not hold");
 	assert_int_equal(home_write(&b->home, "key", "123456789012345678901234567890123", 33), 0);
 	assert_refused(b, "key");
 	home_remove(&b->home, "key");
 	open_at(b, 1000);
 	assert_int_equal(fchmodat(b->home.fd, "key", 0644, 0), 0);
-	assert_refused(b, "key");
+	assert_refused(b, "only we may read; change that with chown and chmod 600");
 	home_remove(&b->home, "key");
 	assert_int_equal(symlinkat("/etc/passwd", b->home.fd, "key"), 0);
-	assert_refused(b, "key");
+	assert_refused(b, "it is a symbolic link; remove it");
+	home_remove(&b->home, "key");
+	/* What is wrong is not the file: to remove it would not help. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ 0, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_refused(b, "/epoch: Too many open files; put that right");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 }
 
 static void test_home(void **state)
@@ -218,6 +227,7 @@ static void test_home(void **state)
 	snprintf(path, sizeof(path), "%s/link", b->path);
 	assert_int_equal(symlink(b->path, path), 0);
 	assert_int_equal(home_open(&other, path, b->why, sizeof(b->why)), -EINVAL);
+	assert_non_null(strstr(b->why, "it is a symbolic link"));
 	/* It is made if it is not there, but not its parents. */
 	snprintf(path, sizeof(path), "%s/new", b->path);
 	assert_int_equal(home_open(&other, path, b->why, sizeof(b->why)), 0);
@@ -225,6 +235,7 @@ static void test_home(void **state)
 	snprintf(path, sizeof(path), "%s/no/such", b->path);
 	assert_int_equal(home_open(&other, path, b->why, sizeof(b->why)), -EINVAL);
 	assert_non_null(strstr(b->why, path));
+	assert_non_null(strstr(b->why, "make the directory that it is in"));
 }
 
 int main(void)
