@@ -84,7 +84,7 @@ static void take_section(struct reading *r, const char *text)
 		return;
 	}
 	if (inner[0] == '\0' || strlen(inner) > SECTION_MOST) {
-		wrong(r, "a section's name has 1 to %d characters; write [broker] or [limits]", SECTION_MOST);
+		wrong(r, "a section's name has 1 to %d characters; write one, as in [broker]", SECTION_MOST);
 		return;
 	}
 	strcpy(r->section, inner);

@@ -156,20 +156,33 @@ static char *place_in(const struct layer *layer, unsigned line, char to[LINE_MOS
 	return to;
 }
 
+/* What is behind [name resize]'s kind, which needs quotes; or NULL. */
+static const char *bare_name(const char *section, char kind[CONFFILE_LINE_MOST])
+{
+	size_t n = strcspn(section, " \t");
+
+	snprintf(kind, CONFFILE_LINE_MOST, "%.*s", (int)n, section);
+	return section[n] && setting_section_kind(kind) == 2 ? section + n + strspn(section + n, " \t") : NULL;
+}
+
 static int refuse_section(struct layer *layer, unsigned line, const char *section)
 {
 	struct nearest nearest = { .word = section };
-	char where[LINE_MOST];
+	char where[LINE_MOST], kind[CONFFILE_LINE_MOST];
+	const char *bare = bare_name(section, kind);
 
 	for (size_t i = 0; i < SETTINGS; i++)
 		nearest_try(&nearest, settings[i].section);
 	for (size_t i = 0; i < NAMED_SETTINGS; i++)
 		nearest_try(&nearest, named_settings[i].section);
 	place_in(layer, line, where);
-	if (nearest.best)
+	if (bare)
+		wrong(layer->parse, where, "[%s]: the name has no quotes; write [%s \"%s\"]", section, kind, bare);
+	else if (nearest.best)
 		wrong(layer->parse, where, "[%s]: there is no such section; did you mean [%s]?", section, nearest.best);
 	else
-		wrong(layer->parse, where, "[%s]: there is no such section; use [broker] or [limits]", section);
+		wrong(layer->parse, where,
+		      "[%s]: there is no such section; see broodd --print-config, and broodd.conf(5)", section);
 	return 0;
 }
 
@@ -227,8 +240,8 @@ static void refuse_key(struct layer *layer, const char *where, const char *secti
 	if (other)
 		wrong(layer->parse, where, "%.60s: it belongs to another section; move it behind [%s]", key, other);
 	else if (section[0] == '\0')
-		wrong(layer->parse, where, "%.60s: it stands before any section; write [broker] or [limits] above",
-		      key);
+		wrong(layer->parse, where,
+		      "%.60s: it stands before any section; write the line of its section above, as in [broker]", key);
 	else if (nearest.best)
 		wrong(layer->parse, where, "%.60s: there is no such key in [%s]; did you mean %s?", key, section,
 		      nearest.best);
@@ -635,6 +648,8 @@ static void check_together(struct parse *parse)
 	if (tls->clients == TLS_CLIENTS_REQUIRED && !tls->ca[0])
 		wrong(parse, "broker.tls-client",
 		      "certificates of clients need a CA to be checked by; give tls-ca, or take another value");
+	if (tls->crl[0] && !tls->ca[0])
+		wrong(parse, "broker.tls-crl", "revoked certificates need their CA; give tls-ca, or leave tls-crl out");
 	if (l->share_least > l->share)
 		wrong(parse, "limits.queue-per-sender-least",
 		      "it is larger than limits.queue-per-sender; lower it, or raise the other");

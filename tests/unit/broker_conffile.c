@@ -130,7 +130,7 @@ static void test_reasons(void **state)
 	} cases[] = {
 		{ "[a", "1!\"[a\" is not a section; write [NAME] and nothing behind it" },
 		{ "[a] b", "1!\"[a] b\" is not a section; write [NAME] and nothing behind it" },
-		{ "[]", "1!a section's name has 1 to 40 characters; write [broker] or [limits]" },
+		{ "[]", "1!a section's name has 1 to 40 characters; write one, as in [broker]" },
 		{ "[peer \"b]", "1!\"[peer \"b]\" is not a section; write [KIND \"NAME\"], the name with 1 to 64 "
 				"characters" },
 		{ "idle", "1!\"idle\" is not of the form KEY = VALUE; write it so, or put # before a comment" },

@@ -244,6 +244,7 @@ static void test_tls(void **state)
 	assert_refused(PARSE("--listen", "tls://broker.example:1"), "broker.example", "several addresses",
 		       "give the number");
 	assert_refused(PARSE("--tls-client", "required"), "broker.tls-client", "need a CA", "give tls-ca");
+	assert_refused(PARSE("--tls-crl", "/l"), "broker.tls-crl", "need their CA", "give tls-ca");
 	assert_refused(PARSE("--tls-client", "maybe"), "--tls-client", "maybe", "use required");
 	assert_refused(PARSE("--tls-key", "k"), "--tls-key", "does not begin with /", "absolute");
 }
@@ -288,10 +289,12 @@ static const struct {
 	{ "[limits]\nconnections-per-user = 0\nsessions = 0\ndescriptors = 0\n", "" },
 	/* names */
 	{ "idle = 5s", "FILE:1: idle: it belongs to another section; move it behind [broker]\n" },
-	{ "foo = 5s", "FILE:1: foo: it stands before any section; write [broker] or [limits] above\n" },
+	{ "foo = 5s",
+	  "FILE:1: foo: it stands before any section; write the line of its section above, as in [broker]\n" },
 	{ "[brokr]", "FILE:1: [brokr]: there is no such section; did you mean [broker]?\n" },
 	{ "\n\n[Limits]\nx = y", "FILE:3: [Limits]: there is no such section; did you mean [limits]?\n" },
-	{ "[rules]", "FILE:1: [rules]: there is no such section; use [broker] or [limits]\n" },
+	{ "[rules]", "FILE:1: [rules]: there is no such section; see broodd --print-config, and broodd.conf(5)\n" },
+	{ "[name resize]", "FILE:1: [name resize]: the name has no quotes; write [name \"resize\"]\n" },
 	{ "[broker]\nidel = 5s", "FILE:2: idel: there is no such key in [broker]; did you mean idle?\n" },
 	{ "[broker]\nIDLE = 5s", "FILE:2: IDLE: there is no such key in [broker]; see broodd --print-config\n" },
 	{ "[broker]\nidle-ms = 5", "FILE:2: idle-ms: there is no such key in [broker]; see broodd --print-config\n" },
