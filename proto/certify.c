@@ -498,6 +498,10 @@ int certify_revoke(const char *directory, const char *path, struct tls_fault *wh
 
 	if (r == 0 && X509_verify(certificate, ca.key) != 1)
 		r = blame(why, "tls.issuer", "%s is not by the authority in %s", path, directory);
+	if (r == 0 && X509_cmp(certificate, ca.certificate) == 0)
+		r = blame(why, "argument",
+			  "%s is the authority itself, without which no certificate counts; give one that it made",
+			  path);
 	if (r == 0)
 		r = add_to_list(directory, &ca, certificate, why);
 	pair_free(&ca);

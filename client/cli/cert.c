@@ -49,7 +49,7 @@ static int failed(const struct tls_fault *why)
 	const char *hint = error_reason(why->name)->hint;
 	fprintf(stderr, "brood cert: %s\n", why->text);
 	if (hint[0] && strcmp(why->name, "argument") != 0)
-		fprintf(stderr, "%s\n", hint);
+		fprintf(stderr, "  %s\n", hint);
 	return CLI_FAILED;
 }
 

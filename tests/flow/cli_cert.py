@@ -91,6 +91,7 @@ def test_revoke(ca):
         out = cert("show", ca + "/ca.crl")[1].decode()
         assert re.search(r"^revoked +%d$" % n, out, re.M), out
     refused(1, ["revoked already"], "revoke", ca + "/client-bob.crt", ca)
+    refused(1, ["the authority itself"], "revoke", ca + "/ca.crt", ca)  # nothing could undo that
     with tempfile.TemporaryDirectory() as other:
         equal(0, cert("ca", other)[0])
         refused(1, ["not by the authority"], "revoke", ca + "/client-bob.crt", other)
@@ -107,7 +108,7 @@ def test_refusals(ca):
     refused(1, ['"bücher.example"'], "server", "--name", "bücher.example", ca)
     refused(1, ['"Not A Node"'], "node", "Not A Node", ca)
     refused(1, ["ca.crt", "cannot be read"], "client", "alice", ca + "/nowhere")
-    refused(1, ["holds neither"], "show", "/dev/null")
+    refused(1, ["holds neither", "\n  check the path"], "show", "/dev/null")
     refused(2, ["--days wants"], "client", "alice", "--days", "0", ca)
     refused(2, ["--name"], "server", ca)
     refused(2, ["it wants one of"], "conjure")
