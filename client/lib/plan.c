@@ -296,6 +296,8 @@ static const char *bad_basics(const char *const *argv, const struct brood_spawn_
 		return "flags: unknown bits";
 	if ((o->file && !*o->file) || (o->cwd && !*o->cwd) || (o->name && !*o->name))
 		return "an empty name";
+	if (o->name && !name_is_valid(o->name))
+		return "name: use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _";
 	if (o->kill_signal < 0 || o->kill_signal >= NSIG)
 		return "kill_signal: no such signal";
 	if (o->tty_rows > 0xffff || o->tty_columns > 0xffff)

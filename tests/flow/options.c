@@ -269,6 +269,7 @@ static void test_refused(void **state)
 	REFUSED("empty name", SPAWN(.file = ""));
 	REFUSED("empty name", SPAWN(.cwd = ""));
 	REFUSED("empty name", SPAWN(.name = ""));
+	REFUSED("name: use 1 to 63", SPAWN(.name = "a/b"));
 	REFUSED("kill_signal", SPAWN(.kill_signal = -1));
 	REFUSED("kill_signal", SPAWN(.kill_signal = NSIG));
 	REFUSED("environment", SPAWN(.env = LIST("A=1", "NOVALUE")));
