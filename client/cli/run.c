@@ -45,7 +45,7 @@ static const char help[] =
 	"  --env NAME=VALUE   add to its environment; may be repeated\n"
 	"  --unset NAME       remove from its environment; may be repeated\n"
 	"  --channel          give it a channel: it is a brood child, in `brood ps` and for others\n"
-	"  --name NAME        register it under NAME (implies --channel)\n"
+	"  --name NAME        register it under NAME, if nobody has that (implies --channel)\n"
 	"  --detach           start it in a session of its own, without input, print its pid, and\n"
 	"                     leave it running\n"
 	"  -H, --host NODES   run it on these hosts, by their nurseries: beta, beta/NURSERY, or several\n"
