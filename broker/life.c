@@ -19,7 +19,10 @@
 #include <unistd.h>
 
 static const char *const why_names[] = {
-	"unknown", "left", "exited", "lost", "nobody", "closed", "denied", "restarted"
+	[BROOD__WHY__WHY_UNKNOWN] = "unknown", [BROOD__WHY__WHY_LEFT] = "left",
+	[BROOD__WHY__WHY_EXITED] = "exited",   [BROOD__WHY__WHY_LOST] = "lost",
+	[BROOD__WHY__WHY_NOBODY] = "nobody",   [BROOD__WHY__WHY_CLOSED] = "closed",
+	[BROOD__WHY__WHY_DENIED] = "denied",   [BROOD__WHY__WHY_RESTARTED] = "restarted",
 };
 
 static struct process *add(struct life *life, uint64_t id, uint32_t uid, const char *title,
@@ -144,7 +147,7 @@ static void take_lost_children(struct life *life, struct process *p, struct proc
 			continue;
 		registry_relate(child, NULL);
 		if (estate_of(child)->keeper)
-			continue; /* who knows more of it */
+			continue; /* that one says how it ends */
 		if (estate_of(child)->absence)
 			continue; /* one that joined was waited for already */
 		if (child->dying || child->level == 0 || absence_begin(life->absences, child, absence_pidfd(child)) < 0)

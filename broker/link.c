@@ -253,7 +253,7 @@ static int refuse_id(struct link *link, const char *what, uint64_t id)
 		      id_format(id, text), link->node->name);
 }
 
-/* 1 if this can be an id of the other node. A node may not fill our table with epochs that it makes up. */
+/* 1 if this can be an id of the other node, whose epoch is noted then. A node may not fill our table with epochs that it makes up. */
 static int is_its_own(struct link *link, uint64_t real)
 {
 	uint32_t epoch = (uint32_t)(real >> 32);
@@ -310,7 +310,7 @@ static struct process *speaker(struct link *link, uint64_t real)
 }
 
 /* One of ours, or NULL. */
-static struct process *listener(const struct link *link, uint64_t id)
+static struct process *process_here(const struct link *link, uint64_t id)
 {
 	struct process *p = registry_find(link->links->registry, id);
 
@@ -322,7 +322,7 @@ int link_may(const struct links *links, const struct process *from, const struct
 	if (registry_related(from, to) || to->open)
 		return 1;
 	if (id_is_foreign(from->id) && (uint32_t)from->id == 0)
-		return to->port && table_get(&to->port->out, from->id); /* a broker answers */
+		return to->port && table_get(&to->port->out, from->id); /* counter 0 is a broker, which answers */
 	return user_is_foreign(from->uid) &&
 	       users_listed(estate_of(to)->abroad, users_text((struct users *)(uintptr_t)&links->users, from->uid));
 }
@@ -379,7 +379,7 @@ static void take_routed(struct link *link, const struct frame *f)
 static void take_hold(struct link *link, const struct frame *f)
 {
 	struct proxy *about = proxy_find(link->node, f->source);
-	struct process *told = listener(link, f->destination);
+	struct process *told = process_here(link, f->destination);
 
 	if (!about)
 		return;
@@ -395,6 +395,7 @@ static void take_hold(struct link *link, const struct frame *f)
  * Control frames.
  */
 
+/* To one of ours, about what it wrote; else it is for all, about an end. */
 static int is_for_one(const Brood__Gone *gone, const struct frame *f)
 {
 	return f->destination != 0 && (gone->why == BROOD__WHY__WHY_NOBODY || gone->why == BROOD__WHY__WHY_DENIED);
@@ -403,7 +404,7 @@ static int is_for_one(const Brood__Gone *gone, const struct frame *f)
 static void gone(struct link *link, const struct frame *f, const Brood__Gone *body)
 {
 	struct proxy *proxy = proxy_find(link->node, body->id);
-	struct process *told = listener(link, f->destination);
+	struct process *told = process_here(link, f->destination);
 	int known = body->why > BROOD__WHY__WHY_UNKNOWN && body->why <= BROOD__WHY__WHY_RESTARTED;
 
 	if (is_for_one(body, f)) {
@@ -482,7 +483,7 @@ static void take_about(struct link *link, const struct frame *f)
 static void take_ask(struct link *link, const struct frame *f)
 {
 	struct links *links = link->links;
-	const struct process *p = listener(link, f->destination);
+	const struct process *p = process_here(link, f->destination);
 
 	if (p && p->state != PROCESS_AWAITED) {
 		(void)link_announce(link, p);
@@ -540,7 +541,7 @@ static void name(struct link *link, const struct process *watcher, const Brood__
 
 static void take_name(struct link *link, const struct frame *f)
 {
-	const struct process *watcher = listener(link, f->destination);
+	const struct process *watcher = process_here(link, f->destination);
 	Brood__Name *body = body_unpack(link->session, &brood__name__descriptor, f);
 
 	if (!body)

@@ -391,7 +391,7 @@ int links_init(struct links *links, const struct home *home, char *why, size_t n
 	return 0;
 }
 
-/* With the first node. Without one that can be made nobody is dialed, and nobody's silence is noticed. */
+/* Made with the first node. If it cannot be made nobody is dialed, and nobody's silence is noticed. */
 static void start_timer(struct links *links)
 {
 	if (links->timer_fd >= 0 || LIST_EMPTY(&links->nodes))

@@ -105,6 +105,7 @@ static void edge_leave_source(struct edge *e)
 	e->source = NULL;
 }
 
+/* `full` counts the edges to a destination that are held because of it. */
 static void set_held(struct edge *e, unsigned held)
 {
 	e->destination->full -= (e->held & HELD_FULL) != 0;
@@ -117,7 +118,7 @@ static void discharge(struct edge *e, size_t n)
 {
 	struct port *to = e->destination;
 
-	to->loaded -= n > 0 && e->queued == n;
+	to->loaded -= n > 0 && e->queued == n; /* that was the last of this edge */
 	to->queued -= n;
 	to->router->queued -= n;
 	e->queued -= n;
@@ -354,7 +355,7 @@ struct process *router_find(struct router *r, uint64_t id)
 	return p;
 }
 
-/* What it is told instead of what it may not know. */
+/* That it may not write to one that it cannot see either would tell it that this one is there. */
 static Brood__Why why_not(const struct router *r, const struct process *from, const struct process *to)
 {
 	return router_may_see(r, from, to) ? BROOD__WHY__WHY_DENIED : BROOD__WHY__WHY_NOBODY;
@@ -423,7 +424,7 @@ static int edge_of(struct router *r, struct process *from, const struct frame *f
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* Tell the sender to wait, unless it knows. */
+/* Tell the sender to wait, unless it knows. "Busy" and "away" are two things to know, each with reasons here and there. */
 static void edge_hold(struct router *r, struct edge *e, unsigned why)
 {
 	int away = (why & (HELD_AWAY | HELD_AWAY_THERE)) != 0;
@@ -443,6 +444,7 @@ static int edge_is_shut(struct router *r, struct edge *e, const struct process *
 		edge_hold(r, e, HELD_AWAY);
 		return 1;
 	}
+	/* Last words cannot be said again. Of those from another node, who may be many at once, not without bound. */
 	if (from->dying && !(from->proxy && e->destination->queued > r->limits->notes))
 		return 0;
 	if (port_is_full(e->destination))
@@ -527,7 +529,7 @@ uint64_t router_last(const struct process *from, uint64_t to)
  * Coming and going.
  */
 
-/* Its user was not known when this edge was made. */
+/* The destination is back. Its user was not known when this edge was made, so whether the sender may was not, either. */
 static void edge_recheck(struct router *r, struct edge *e)
 {
 	struct process *from = e->source->process;
@@ -602,7 +604,7 @@ static int may_go_on(const struct router *r, const struct process *from, const s
 	return may_have_met(r, from, to) || (from->proxy && wrote_to(to, from));
 }
 
-/* Of those to an awaited process it is not known yet. */
+/* An awaited process has no user yet by whom to judge those who wrote to it. */
 static void port_review(struct router *r, struct port *port)
 {
 	struct edge *e, *next;
@@ -705,33 +707,34 @@ int router_is_idle(const struct process *p)
 	return !p->port || (p->port->out.count == 0 && LIST_EMPTY(&p->port->in));
 }
 
-struct ending {
+/* What everybody is told who has to do with a process that ends, once each. */
+struct farewell {
 	struct router *router;
 	uint64_t id;
 	Brood__Why why;
 };
 
-static void end_tell(const struct ending *ending, struct process *to)
+static void end_tell(const struct farewell *farewell, struct process *to)
 {
-	if (!to || to->told == ending->router->death)
+	if (!to || to->told == farewell->router->death)
 		return;
-	to->told = ending->router->death;
-	tell_gone(to, ending->id, ending->why);
+	to->told = farewell->router->death;
+	tell_gone(to, farewell->id, farewell->why);
 }
 
-static void port_end(const struct ending *ending, struct port *port)
+static void port_end(const struct farewell *farewell, struct port *port)
 {
 	struct edge *e;
 	uint32_t at = 0;
 
 	while ((e = LIST_FIRST(&port->in))) {
-		end_tell(ending, e->source ? e->source->process : NULL);
-		edge_end(ending->router, e);
+		end_tell(farewell, e->source ? e->source->process : NULL);
+		edge_end(farewell->router, e);
 	}
 	while ((e = table_next(&port->out, &at))) {
-		end_tell(ending, e->destination->process);
+		end_tell(farewell, e->destination->process);
 		e->source = NULL;
-		edge_doom(ending->router, e);
+		edge_doom(farewell->router, e);
 	}
 	table_deinit(&port->out);
 	account_release(port->account);
@@ -740,17 +743,17 @@ static void port_end(const struct ending *ending, struct port *port)
 
 void router_end(struct router *r, struct process *p, Brood__Why why, struct process *except)
 {
-	struct ending ending = { r, p->id, why };
+	struct farewell farewell = { r, p->id, why };
 	struct process *child;
 
 	p->told = ++r->death;
 	if (except)
 		except->told = r->death;
-	end_tell(&ending, p->parent);
+	end_tell(&farewell, p->parent);
 	LIST_FOREACH (child, &p->children, sibling)
-		end_tell(&ending, child);
+		end_tell(&farewell, child);
 	if (p->port)
-		port_end(&ending, p->port);
+		port_end(&farewell, p->port);
 	p->port = NULL;
 	r->n_awaited -= p->state == PROCESS_AWAITED;
 	if (r->abroad)

@@ -75,7 +75,7 @@ struct router {
 	uint32_t first_epoch; /* ids below are of earlier runs */
 	int grace;            /* processes of earlier runs may still come back */
 	uint32_t n_awaited;
-	uint32_t helping, death; /* counters that tell one from the other */
+	uint32_t helping, death; /* the numbers of the helping and of the death that are under way */
 	struct doomed_list doomed;
 	router_denied_fn *denied; /* NULL: nobody asks; set by who does, with its data */
 	void *denied_data;
@@ -95,7 +95,10 @@ void router_begin(struct router *);
  */
 int router_route(struct router *, struct process *from, const struct frame *);
 
-/* The process with this id: here, awaited, or of another node. NULL: nobody. */
+/*
+ * The process with this id: here, of an earlier run, or of another node; of these two a record is made if there is none yet.
+ * NULL: nobody.
+ */
 struct process *router_find(struct router *, uint64_t id);
 /* Its parent was set: if that is of another node, it is told there. */
 void router_born(struct router *, const struct process *);

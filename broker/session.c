@@ -226,8 +226,8 @@ static struct event *event_of(struct session *s, unsigned what)
 	return what == READY_READ ? &s->readable : s->writable;
 }
 
-/* It has something to read, or room for what waits. */
-static void is_ready(struct session *s, unsigned what)
+/* It has something to read, or room for what waits: it gets in line. */
+static void queue_up(struct session *s, unsigned what)
 {
 	if (s->ready & what && s->all->schedule.n > CROWD) {
 		event_del(event_of(s, what));
@@ -241,14 +241,14 @@ static void on_readable(evutil_socket_t fd, short what, void *data)
 {
 	(void)fd;
 	(void)what;
-	is_ready(data, READY_READ);
+	queue_up(data, READY_READ);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *data)
 {
 	(void)fd;
 	(void)what;
-	is_ready(data, READY_WRITE);
+	queue_up(data, READY_WRITE);
 }
 
 /* It was served while its event was off: it waits at once, as there is likely to be more, or is watched again. */
@@ -474,7 +474,7 @@ static void request(struct session *s, const struct frame *f)
 	s->held = 1;
 }
 
-/* The others are for connections. */
+/* The rest of the descriptors is for connections. */
 static int too_many_wait(const struct sessions *all, unsigned more)
 {
 	unsigned long most = all->limits->descriptors;

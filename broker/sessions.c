@@ -64,6 +64,7 @@ static void serve_ready(struct sessions *all)
 	}
 }
 
+/* Read it to its end, for the last words of its process. */
 static void exhaust(struct session *s)
 {
 	size_t helpings = EXHAUST_MOST / SLAB_HELPING;
