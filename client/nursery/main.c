@@ -1,6 +1,7 @@
 /*
  * brood-nursery: starts programs for parents on other hosts. This file has its flags and signals.
  */
+#include "address.h"
 #include "nursery.h"
 #include <errno.h>
 #include <getopt.h>
@@ -62,9 +63,13 @@ static int parse(int argc, char **argv, struct flags *f)
 		else
 			return 2;
 	}
-	if (optind == argc)
+	if (optind < argc)
+		fprintf(stderr, "brood-nursery: \"%s\" is not expected; see --help\n", argv[optind]);
+	else if (!name_is_valid(f->nursery.name))
+		fprintf(stderr, "brood-nursery: --name: \"%s\" is not a name; use 1 to 63 of a-z 0-9 . _ -\n",
+			f->nursery.name);
+	else
 		return -1;
-	fprintf(stderr, "brood-nursery: \"%s\" is not expected; see --help\n", argv[optind]);
 	return 2;
 }
 

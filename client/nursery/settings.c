@@ -110,6 +110,21 @@ static void take_path(struct reading *r, unsigned line, char **to, const char *k
 	take_text(r, line, to, key, value);
 }
 
+/* Of broodd.conf's lists neither the commas nor @GROUP are known here; they would be users that nobody is. */
+static void take_principals(struct reading *r, unsigned line, const char *key, const char *value)
+{
+	for (const char *at = value + strspn(value, " \t"); *at; at += strspn(at, " \t")) {
+		size_t n = strcspn(at, " \t"), user = strcspn(at, "@"), most = n < 40 ? n : 40;
+		int has_comma = memchr(at, ',', n) != NULL;
+		if (has_comma || user == 0 || user + 1 == n)
+			complain(r, line,
+				 "\"%.*s\" is nobody%s; write user, user@node, *@node, *@* or *, with blanks between",
+				 (int)most, at, has_comma ? ", because of the comma" : "");
+		at += n;
+	}
+	take_text(r, line, &r->program->principals, key, value);
+}
+
 /* ---- sections ---------------------------------------------------------------------------------------------------- */
 
 static void take_program_value(struct reading *r, unsigned line, const char *key, const char *value)
@@ -124,7 +139,7 @@ static void take_program_value(struct reading *r, unsigned line, const char *key
 	else if (strcmp(key, "env") == 0)
 		take_text(r, line, &p->env, key, value);
 	else if (strcmp(key, "for") == 0)
-		take_text(r, line, &p->principals, key, value);
+		take_principals(r, line, key, value);
 	else if (strcmp(key, "free-args") == 0)
 		take_switch(r, line, &p->free_args, key, value);
 	else if (strcmp(key, "free-cwd") == 0)
@@ -185,6 +200,8 @@ static int take_program(struct reading *r, unsigned line, const char *name)
 	r->program = add(r->to, name);
 	if (!r->program)
 		complain(r, line, "there is no memory to read it");
+	else
+		r->program->line = line;
 	return r->program != NULL;
 }
 
@@ -213,9 +230,10 @@ static void check(struct reading *r)
 	LIST_FOREACH (p, &r->to->programs, entry) {
 		int any = strcmp(p->name, "*") == 0;
 		if (any && (p->path || p->args))
-			complain(r, 0, "[program \"*\"] has a path or args; leave them out, it stands for any program");
+			complain(r, p->line,
+				 "[program \"*\"] has a path or args; leave them out, it stands for any program");
 		if (!any && !p->path && p->name[0] != '/')
-			complain(r, 0, "[program \"%s\"] has no path; give one", p->name);
+			complain(r, p->line, "[program \"%s\"] has no path; give one", p->name);
 	}
 }
 

@@ -21,6 +21,7 @@ struct program { /* a section [program "NAME"] */
 	int free_args;    /* further arguments may be given */
 	int free_cwd;     /* another directory may be */
 	unsigned most;    /* at once; 0: any number */
+	unsigned line;    /* where its section begins */
 	struct {
 		int resource;
 		uint64_t value;

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 
 from cli_case import BROOD, Broker, alive, equal, main, state, status, until
 
@@ -292,4 +293,20 @@ def kill():
         equal(143, run.wait(20))
 
 
-main([check, kill, statuses, as_json, input_and_output, labels, nobody_reads, signals_pass, it_is_killed, spawn, why])
+# What would silently be nobody is a mistake, as are others, each with its place.
+def mistakes():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "nursery.conf")
+        with open(path, "w") as f:
+            f.write('[program "/one"]\nfor = alice@alpha *@beta *@* * bob\n[program "/two"]\nfor = alice@alpha, bob@beta\n'
+                    '[program "/three"]\nfor = @staff\n[program "/four"]\nfor = bob@\n\n[program "five"]\n')
+        os.chmod(path, 0o600)
+        done = subprocess.run([NURSERY, "-t", "-c", path], stderr=subprocess.PIPE, timeout=60, check=False)
+        lines = done.stderr.decode().splitlines()
+        equal((2, ["4", "6", "8", "10"]), (done.returncode, [re.match(r"brood-nursery: .*conf:(\d+): ", s)[1] for s in lines]))
+        assert '"alice@alpha," is nobody, because of the comma; write' in lines[0] and '"@staff" is nobody; write' in lines[1]
+    done = subprocess.run([NURSERY, "--name", "a b"], stderr=subprocess.PIPE, timeout=60, check=False)
+    equal((2, True), (done.returncode, b'"a b" is not a name' in done.stderr))
+
+
+main([check, mistakes, kill, statuses, as_json, input_and_output, labels, nobody_reads, signals_pass, it_is_killed, spawn, why])
