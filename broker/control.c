@@ -217,13 +217,18 @@ static int by_id(const void *a, const void *b)
 	return ((*p)->id > (*q)->id) - ((*p)->id < (*q)->id);
 }
 
-/* Those of other nodes are asked about there. Who asks from there sees what is open, and the children of its user. */
+/*
+ * Those of other nodes are asked about there. Who asks from there sees what is open, and the children of its user, also those
+ * that outlive their parent: nobody else there could end them.
+ */
 static int may_see(const struct exchange *x, const struct process *p)
 {
+	uint32_t user = p->parent ? p->parent->uid : p->orphan_of;
+
 	if (p->proxy)
 		return 0;
 	if (x->from->proxy)
-		return p->open || (p->parent && p->parent->uid == x->from->uid) ||
+		return p->open || (user != 0 && user == x->from->uid) ||
 		       policy_may(x->control->registry->policy, POLICY_LIST, x->from->uid, p->uid);
 	return router_may_see(x->control->router, x->from, p);
 }

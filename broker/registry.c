@@ -87,12 +87,16 @@ static void watch_free(struct registry *, struct watch *);
 
 void registry_remove(struct registry *r, struct process *p)
 {
+	struct process *child;
+
 	assert(!p->port);
 	registry_name_drop(r, p, "");
 	while (!LIST_EMPTY(&estate_of(p)->watches))
 		watch_free(r, LIST_FIRST(&estate_of(p)->watches));
-	while (!LIST_EMPTY(&p->children))
-		registry_relate(LIST_FIRST(&p->children), NULL);
+	while ((child = LIST_FIRST(&p->children))) {
+		child->orphan_of = id_is_foreign(p->id) ? p->uid : 0;
+		registry_relate(child, NULL);
+	}
 	while (!LIST_EMPTY(&estate_of(p)->kept))
 		(void)registry_keep(LIST_FIRST(&estate_of(p)->kept)->process, NULL);
 	registry_relate(p, NULL);

@@ -61,15 +61,16 @@ struct process {
 	uint64_t since_ms;     /* when it came */
 	uint64_t nonce;        /* of its HELLO, until it shows its ticket; 0: none */
 	uint32_t uid, pid;
-	uint32_t told;     /* the last death it was told of: see router */
-	uint8_t state;     /* enum process_state */
-	uint8_t transport; /* enum process_transport */
-	uint8_t level;     /* 1: it can resume */
-	uint8_t spawned;   /* its parent, or its keeper, will tell how it ended; else it only joined */
-	uint8_t visible;   /* its pid means it here, as far as it says so itself */
-	uint8_t open;      /* all of other nodes may write to it */
-	uint8_t thirsty;   /* of another node: was told to send the broker no requests for now */
-	uint8_t dying;     /* its parent said that it died: whatever it sent is taken, whatever the limits */
+	uint32_t told;      /* the last death it was told of: see router */
+	uint32_t orphan_of; /* the user of another node whose process was its parent to the end; 0: none */
+	uint8_t state;      /* enum process_state */
+	uint8_t transport;  /* enum process_transport */
+	uint8_t level;      /* 1: it can resume */
+	uint8_t spawned;    /* its parent, or its keeper, will tell how it ended; else it only joined */
+	uint8_t visible;    /* its pid means it here, as far as it says so itself */
+	uint8_t open;       /* all of other nodes may write to it */
+	uint8_t thirsty;    /* of another node: was told to send the broker no requests for now */
+	uint8_t dying;      /* its parent said that it died: whatever it sent is taken, whatever the limits */
 	char title[TITLE_SIZE];
 };
 
