@@ -74,7 +74,7 @@ static const struct error_reason reasons[] = {
 
 	/* TLS: certificates, keys, and the other end of tls:// */
 	{ "tls.unavailable", -EOPNOTSUPP, "install libssl3, and libbrood-tls.so.0 beside the library" },
-	{ "tls.settings", -EINVAL, "set BROOD_TLS_CA; see brood-cert(1)" },
+	{ "tls.settings", -EINVAL, "set BROOD_TLS_CA, and BROOD_TLS_CERT with BROOD_TLS_KEY; see brood-cert(1)" },
 	{ "tls.file", -ENOENT, "check the path, and that it is a PEM file" },
 	{ "tls.key", -EACCES, "make it yours alone: chmod 600" },
 	{ "tls.mismatch", -EINVAL, "look at it with: brood cert show" },
