@@ -318,8 +318,9 @@ struct brood_peer_info {
 BROOD_API int brood_info(brood_peer *, struct brood_peer_info *);
 
 /*
- * Block until CLOSE: 0, with everything in brood_info(). -ETIMEDOUT. Its events are called or kept as usual; -EDEADLK if
- * it waits for somebody to take its output and nobody here does: no table, a pipe that is paused, or a callback waits.
+ * Block until CLOSE: 0, with everything in brood_info(). -ETIMEDOUT; with timeout 0 it looks once. Its events are called,
+ * before it returns (but not in a callback), or kept; -EDEADLK if it waits for somebody to take its output and nobody here
+ * does: no table, a pipe that is paused, or a callback waits.
  */
 BROOD_API int brood_wait(brood_peer *, int timeout_ms);
 

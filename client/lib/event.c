@@ -356,6 +356,15 @@ void event_dispatch(struct brood *h)
 	}
 }
 
+int event_is_owed(const struct brood_peer *p)
+{
+	const struct event_item *i;
+	TAILQ_FOREACH (i, &p->h->ready, entry)
+		if (i->event.peer == p)
+			return 1;
+	return 0;
+}
+
 void event_tell_promised(struct brood *h)
 {
 	struct event_item *i;

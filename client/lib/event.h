@@ -69,6 +69,9 @@ void event_paused(struct brood_peer *);
 /* Call callbacks of waiting events until none waits, or the turn was interrupted. */
 void event_dispatch(struct brood *);
 
+/* 1 while a callback is still to be called for this peer. */
+int event_is_owed(const struct brood_peer *);
+
 /* The handle ends: of what waits, call those whom somebody was promised to be told exactly once; drop the others. */
 void event_tell_promised(struct brood *);
 

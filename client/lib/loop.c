@@ -349,6 +349,12 @@ int brood_run(brood *h)
 	return finish_turn(h) ? 0 : rc;
 }
 
+/* For a turn; with a timeout of 0 there is one that does not wait, so that who polls sees the end of it. */
+static int left_at(uint64_t now, uint64_t end)
+{
+	return end == UINT64_MAX ? -1 : now < end ? (int)(end - now) : 0;
+}
+
 int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 {
 	int rc = ret ? refuse(h) : -EINVAL;
@@ -358,7 +364,7 @@ int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 	while (!(*ret = event_show(h))) {
 		if (h->lost || (h->failed && !alive(h)))
 			return h->failed;
-		rc = loop_turn(h, now >= end ? 0 : end == UINT64_MAX ? -1 : (int)(end - now), 1);
+		rc = loop_turn(h, left_at(now, end), 1);
 		if (rc < 0)
 			return rc;
 		if (finish_turn(h))
@@ -436,16 +442,17 @@ int brood_sync(brood *h, int timeout_ms)
 	if (rc < 0)
 		return rc;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
-	int dispatch = !h->in_callback && !h->blocking;
+	int dispatch = !h->in_callback && !h->blocking, looked = 0;
 	if (h->dialer.given)
 		link_need(h);
 	ask_all(h);
 	while (!settled(h) && !h->closing) {
-		if (now >= end)
+		if (looked && now >= end)
 			return unsettled(h, timeout_ms ? -ETIMEDOUT : -EAGAIN);
 		h->blocking += !dispatch;
-		rc = loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		rc = loop_turn(h, left_at(now, end), dispatch);
 		h->blocking -= !dispatch;
+		looked = 1;
 		if (rc < 0)
 			return rc;
 		ask_all(h);
@@ -467,6 +474,12 @@ static int waits_for_nobody(const struct brood_peer *p, int dispatch)
 	return c->state == CHILD_EXITED && stdio_is_paused(&c->stdio);
 }
 
+/* It is closed, and whoever is called for that has been: what `data` points to may go when brood_wait() returns. */
+static int is_over(const struct brood_peer *p, int dispatch)
+{
+	return p->closed && !(dispatch && event_is_owed(p));
+}
+
 int brood_wait(brood_peer *p, int timeout_ms)
 {
 	int rc = handle_check(p ? p->h : NULL);
@@ -474,20 +487,21 @@ int brood_wait(brood_peer *p, int timeout_ms)
 		return rc;
 	struct brood *h = p->h;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
-	int dispatch = !h->in_callback && !h->blocking, closed;
+	int dispatch = !h->in_callback && !h->blocking, looked = 0, over;
 	peer_ref(p);
-	while (!(closed = p->closed) && now < end && !h->closing && rc == 0) {
+	while (!(over = is_over(p, dispatch)) && (now < end || !looked) && !h->closing && rc == 0) {
 		if (waits_for_nobody(p, dispatch)) {
 			rc = handle_fail(h, -EDEADLK, "peer.untaken", "%s waits for somebody to take its output",
 					 peer_label(p));
 			break;
 		}
 		h->blocking += !dispatch;
-		rc = loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), dispatch);
+		rc = loop_turn(h, left_at(now, end), dispatch);
 		h->blocking -= !dispatch;
+		looked = 1;
 		now = handle_now();
 	}
 	peer_unref(p);
 	(void)finish_turn(h);
-	return rc < 0 ? rc : closed ? 0 : -ETIMEDOUT;
+	return rc < 0 ? rc : over ? 0 : -ETIMEDOUT;
 }

@@ -518,6 +518,39 @@ static void test_wait(void **state)
 	family_end(&f);
 }
 
+/* Also of what ended before it was called: whoever is called uses `data`, which may go when it returns. */
+static void test_wait_tells_all(void **state)
+{
+	struct family f = { 0 };
+	brood_msg *answer;
+	(void)state;
+	family_connect(&f);
+	family_start(&f, BROOD_ARGV("/nowhere"), .flags = BROOD_PLAIN);
+	assert_int_equal(brood_wait(f.kid, PATIENCE_MS), 0);
+	assert_string_equal(f.d.order, "!C");
+	f.d = (struct diary){ 0 };
+	family_start(&f, KID("quit", "3"), .cwd = NULL);
+	assert_true(brood_call(f.kid, BROOD_TEXT("x"), PATIENCE_MS, &answer) < 0); /* tells nothing meanwhile */
+	assert_int_equal(brood_wait(f.kid, PATIENCE_MS), 0);
+	assert_string_equal(f.d.order, "SDEC");
+	family_end(&f);
+}
+
+/* As waitpid(2) with WNOHANG. */
+static void test_wait_and_sync_with_0(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	until_by(brood_sync(f.b, 0) == 0, nap());
+	assert_int_equal(f.d.n[BROOD_EVENT_SPAWN], 1);
+	assert_int_equal(brood_wait(f.kid, 0), -ETIMEDOUT);
+	say(f.kid, "exit", "4");
+	until_by(brood_wait(f.kid, 0) == 0, nap());
+	assert_int_equal(f.d.n[BROOD_EVENT_CLOSE], 1);
+	family_end(&f);
+}
+
 static void test_release(void **state)
 {
 	struct family f = { 0 };
@@ -788,6 +821,8 @@ int main(int argc, char **argv)
 		ON_ALL(test_close_ends_children),
 		ON_ALL(test_close_flushes),
 		ON_HOSTS(test_wait),
+		ON_HOSTS(test_wait_tells_all),
+		ON_HOSTS(test_wait_and_sync_with_0),
 		ON_HOSTS(test_release),
 		ON_ALL(test_stolen_status),
 		ON_ALL(test_parent_is_killed),
