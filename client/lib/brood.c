@@ -184,6 +184,7 @@ static void tell_promised(struct brood *h)
 	fault_set(&f, "cancelled", "the handle was closed");
 	child_abandon_all(h);
 	fail_open(h, &f);
+	(void)handle_fail(h, -ESHUTDOWN, "cancelled", "the handle is being closed: it can do nothing more");
 	event_tell_promised(h);
 }
 
@@ -293,11 +294,13 @@ const struct brood_error *brood_last_error(brood *h)
 int brood_on(brood_peer *p, const struct brood_handlers *on, void *data)
 {
 	int rc = handle_check(p ? p->h : NULL);
-	if (rc == 0)
-		rc = peer_set_table(p, on, data);
-	if (rc == 0)
-		event_table_changed(p->h);
-	return rc;
+	if (rc < 0)
+		return rc;
+	rc = peer_set_table(p, on, data);
+	if (rc < 0)
+		return handle_fail(p->h, rc, "argument", UNSIZED_TABLE);
+	event_table_changed(p->h);
+	return 0;
 }
 
 void brood_release(brood_peer *p)
@@ -363,9 +366,11 @@ static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
 int brood_info(brood_peer *p, struct brood_peer_info *ret)
 {
 	struct brood_peer_info i = { 0 };
-	int rc = p && ret && ret->size >= sizeof(size_t) ? handle_check(p->h) : -EINVAL;
+	int rc = handle_check(p ? p->h : NULL);
 	if (rc < 0)
 		return rc;
+	if (!ret || ret->size < sizeof(size_t))
+		return handle_fail(p->h, -EINVAL, "argument", "the size of the info is not set: use BROOD_INIT()");
 	fill_info(p, &i);
 	i.size = ret->size;
 	memcpy(ret, &i, ret->size < sizeof(i) ? ret->size : sizeof(i));

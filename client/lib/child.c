@@ -661,8 +661,7 @@ static int equip(struct child *c, struct plan *plan, const struct brood_spawn_op
 	if (plan->name && !(p->name = strdup(plan->name)))
 		return handle_fail(p->h, -ENOMEM, "memory", "cannot spawn: out of memory");
 	if (o && (o->on || o->data) && peer_set_table(p, o->on, o->data) < 0)
-		return handle_fail(p->h, -EINVAL, "argument",
-				   "the size of a table is not set: use BROOD_ON() or BROOD_INIT()");
+		return handle_fail(p->h, -EINVAL, "argument", UNSIZED_TABLE);
 	int rc = stdio_open(&c->stdio, plan, p, c->kind->output, &to_log);
 	if (rc == -EBADF)
 		return handle_fail(p->h, rc, "argument", "cannot spawn: stdio: a descriptor that is not open");
@@ -776,15 +775,21 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 }
 
 int brood_kill(brood_peer *p, int signo, unsigned flags)
+static int has_ended(struct brood_peer *p)
+{
+	return handle_fail(p->h, -ESRCH, "peer.exited", "cannot signal %s: it has ended", peer_label(p));
+}
+
 {
 	struct child *c = p ? p->child : NULL;
 	int rc = handle_check(p ? p->h : NULL);
 	if (rc < 0)
 		return rc;
 	if (signo < 0 || signo >= NSIG || flags & ~(BROOD_TREE | BROOD_THEN_KILL))
-		return -EINVAL;
+		return handle_fail(p->h, -EINVAL, "argument", "cannot signal %s: no such signal, or an unknown flag",
+				   peer_label(p));
 	if (!c && p->kind == PEER_CHILD)
-		return -ESRCH;
+		return has_ended(p);
 	if (!c)
 		return handle_fail(p->h, -EPERM, "kill.denied", "%s was not spawned by this handle", peer_label(p));
 	if (c->state == CHILD_PLANNED) {
@@ -792,7 +797,7 @@ int brood_kill(brood_peer *p, int signo, unsigned flags)
 		return 0;
 	}
 	if (c->state != CHILD_RUNNING)
-		return -ESRCH;
+		return has_ended(p);
 	rc = signal_child(c, signo ? signo : c->plan->kill_signal, flags, BROOD_BY_KILL);
 	return rc < 0 ? handle_fail(p->h, rc, "kill.failed", "cannot signal %s: %s", peer_label(p), strerror(-rc)) : 0;
 }
@@ -810,7 +815,8 @@ int brood_reaped(brood *h, pid_t pid, int status)
 		c->has_status = 1;
 		return 0;
 	}
-	return -ESRCH;
+	return handle_fail(h, -ESRCH, "argument", "no child of this handle with pid %ld waits for its status",
+			   (long)pid);
 }
 
 unsigned child_count(const struct brood *h)

@@ -187,7 +187,9 @@ int brood_exec_file(brood *h, brood_peer **ret, const char *const *argv, const s
 {
 	struct execution x = { .done = done, .data = data };
 	struct brood_peer *p;
-	int rc = done ? handle_check(h) : -EINVAL;
+	int rc = handle_check(h);
+	if (rc == 0 && !done)
+		rc = handle_fail(h, -EINVAL, "argument", "cannot execute: no callback for the result");
 	if (rc < 0 || (rc = execute(h, &x, argv, options, &p)) < 0)
 		return rc;
 	if (ret) {

@@ -244,10 +244,10 @@ int brood_reply(brood_msg *msg, const struct brood_out *out)
 	if (rc == 0 && out && answer_short(m, out))
 		return finish_answer(m, 0);
 	struct item it = { .kind = ITEM_REPLY };
-	if (rc == 0)
-		rc = out_read(out, &b, &it, NULL);
 	if (rc < 0)
 		return rc;
+	if ((rc = out_read(out, &b, &it, NULL)) < 0)
+		return handle_fail(m->h, rc, "argument", "cannot answer: %s", strerror(-rc));
 	if (b.confirm)
 		return handle_fail(m->h, -EINVAL, "argument", "cannot answer: only brood_send() confirms");
 	if (b.n_fds && !link_passes_fds(m->h))
@@ -262,14 +262,19 @@ int brood_msg_take_fd(brood_msg *msg, unsigned index)
 	int rc = handle_check(msg ? m->h : NULL);
 	if (rc < 0 && rc != -ESHUTDOWN) /* the last answers may have some, too */
 		return rc;
-	return m->parcel ? parcel_take(m->parcel, index) : -ENOENT;
+	rc = m->parcel ? parcel_take(m->parcel, index) : -ENOENT;
+	return rc >= 0 ? rc
+		       : handle_fail(m->h, rc, "argument",
+				     "no descriptor %u came with this message, or it was taken already", index);
 }
 
 int brood_reply_error(brood_msg *msg, int code, const char *text)
 {
 	struct letter *m = letter_of(msg);
 	int rc = handle_check(msg ? m->h : NULL);
-	if (rc < 0 || code >= 0)
-		return rc < 0 ? rc : -EINVAL;
+	if (rc < 0)
+		return rc;
+	if (code >= 0)
+		return handle_fail(m->h, -EINVAL, "argument", "cannot answer: an error's code is a negative errno");
 	return finish_answer(m, answer_failure(m, code, "request.failed", text ? text : strerror(-code)));
 }

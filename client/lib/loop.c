@@ -303,7 +303,10 @@ static int refuse(struct brood *h)
 	int rc = handle_check(h);
 	if (rc < 0)
 		return rc;
-	return h->in_callback || h->blocking ? -EBUSY : 0;
+	if (h->in_callback || h->blocking)
+		return handle_fail(h, -EBUSY, "argument",
+				   "a callback is under way: events go on when it has returned, not within it");
+	return 0;
 }
 
 int brood_process(brood *h, int timeout_ms)
@@ -357,7 +360,9 @@ static int left_at(uint64_t now, uint64_t end)
 
 int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 {
-	int rc = ret ? refuse(h) : -EINVAL;
+	int rc = refuse(h);
+	if (rc == 0 && !ret)
+		rc = handle_fail(h, -EINVAL, "argument", "nowhere to put the event");
 	if (rc < 0)
 		return rc;
 	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
@@ -503,5 +508,7 @@ int brood_wait(brood_peer *p, int timeout_ms)
 	}
 	peer_unref(p);
 	(void)finish_turn(h);
-	return rc < 0 ? rc : over ? 0 : -ETIMEDOUT;
+	return rc;
 }
+	if (rc == 0 && !over)
+		rc = handle_fail(h, -ETIMEDOUT, "deadline", "%s has not closed yet", peer_label(p));

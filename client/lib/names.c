@@ -492,8 +492,11 @@ int brood_find(brood *h, brood_peer **ret, const char *name, const struct brood_
 	int rc = handle_check(h);
 	if (rc < 0)
 		return rc;
-	if (!ret || !name || (options && options->size < sizeof(size_t)))
-		return -EINVAL;
+	if (!ret || !name)
+		return handle_fail(h, -EINVAL, "argument", "cannot find: no name, or nowhere to put the peer");
+	if (options && options->size < sizeof(size_t))
+		return handle_fail(h, -EINVAL, "argument",
+				   "the size of the options is not set: use BROOD_FIND() or BROOD_INIT()");
 	if (options)
 		memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
 	rc = look_up(h, name, &p);
@@ -502,7 +505,7 @@ int brood_find(brood *h, brood_peer **ret, const char *name, const struct brood_
 	if ((o.on || o.data) && (rc = peer_set_table(p, o.on, o.data)) < 0) {
 		if (!p->owned && p->kind == PEER_NAME)
 			peer_retire(p);
-		return handle_fail(h, rc, "argument", "the size of a table is not set: use BROOD_ON() or BROOD_INIT()");
+		return handle_fail(h, rc, "argument", UNSIZED_TABLE);
 	}
 	p->wait_ms = o.wait_ms;
 	peer_own(p);

@@ -77,15 +77,14 @@ void peer_turn_to(struct brood_peer *p, struct remote *r)
 
 int peer_set_table(struct brood_peer *p, const struct brood_handlers *on, void *data)
 {
+	if (on && on->size < offsetof(struct brood_handlers, spawn))
+		return -EINVAL;
 	p->h->stirred = 1;
 	p->data = data;
 	p->has_on = on != NULL;
 	memset(&p->on, 0, sizeof(p->on));
-	if (!on)
-		return 0;
-	if (on->size < offsetof(struct brood_handlers, spawn))
-		return -EINVAL;
-	memcpy(&p->on, on, on->size < sizeof(p->on) ? on->size : sizeof(p->on));
+	if (on)
+		memcpy(&p->on, on, on->size < sizeof(p->on) ? on->size : sizeof(p->on));
 	return 0;
 }
 

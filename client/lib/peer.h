@@ -39,6 +39,7 @@ void peer_retire(struct brood_peer *);
 void peer_turn_to(struct brood_peer *, struct remote *);
 
 /* Copy a program's table, which may be shorter or longer than ours. -EINVAL: its size is not set. */
+#define UNSIZED_TABLE "the size of a table is not set: use BROOD_ON() or BROOD_INIT()"
 int peer_set_table(struct brood_peer *, const struct brood_handlers *, void *data);
 
 /* "resize", or its address: how texts call it. */

@@ -197,8 +197,10 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 {
 	struct item it;
 	unsigned flags;
-	if (!p || !out)
+	if (!p)
 		return -EINVAL;
+	if (!out)
+		return refused(p, -EINVAL);
 	if (may_send(p) && send_short(p, out, (struct item){ .kind = ITEM_MESSAGE })) {
 		if (p->absent ||
 		    !is_gathered(p->h, out->flags)) /* all else was done for the one that opened the frame */
@@ -255,8 +257,11 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 
 int64_t brood_request(brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data)
 {
-	if (!p || !done)
+	if (!p)
 		return -EINVAL;
+	if (!done)
+		return handle_fail(p->h, -EINVAL, "argument", "cannot ask %s: no callback for the answer",
+				   peer_label(p));
 	return ask(p, out, timeout_ms, done, data, NULL);
 }
 
@@ -269,7 +274,7 @@ int brood_cancel(brood *h, int64_t request)
 	fault_set(&f, "cancelled", "the request was cancelled");
 	rc = request_cancel(h, request, &f);
 	pump_kick(h);
-	return rc;
+	return rc < 0 ? handle_fail(h, rc, "argument", "no such request is open: it was answered or cancelled") : 0;
 }
 
 static int call_finished(void *data)
@@ -280,8 +285,11 @@ static int call_finished(void *data)
 int brood_call(brood_peer *p, const struct brood_out *out, int timeout_ms, brood_msg **ret)
 {
 	struct call call = { 0 };
-	if (!p || !ret)
+	if (!p)
 		return -EINVAL;
+	if (!ret)
+		return handle_fail(p->h, -EINVAL, "argument", "cannot ask %s: nowhere to put the answer",
+				   peer_label(p));
 	int64_t id = ask(p, out, timeout_ms, NULL, NULL, &call);
 	if (id < 0)
 		return (int)id;

@@ -209,6 +209,86 @@ static void test_child_disconnects(void **state)
 	assert_false(process_is_dead(info_of(f.kid).pid)); /* the process lives on */
 	assert_int_equal(brood_kill(f.kid, SIGTERM, 0), 0);
 	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+/* The call's result, and that brood_last_error() speaks of this call and not of the one before. */
+#define FAILS_ALONE(b, code_, call)                                                                                    \
+	do {                                                                                                           \
+		assert_int_equal(brood_register(b, "Not a name"), -EINVAL);                                            \
+		assert_int_equal(call, code_);                                                                         \
+		assert_int_equal(brood_last_error(b)->code, code_);                                                    \
+		assert_string_not_equal(brood_last_error(b)->name, "name.invalid");                                    \
+		assert_string_not_equal(brood_last_error(b)->text, "");                                                \
+	} while (0)
+
+static int fail_in_callback(const brood_event *ev)
+{
+	struct diary *d = ev->data;
+	const brood_event *next;
+	FAILS_ALONE(ev->handle, -EBUSY, brood_process(ev->handle, 0));
+	FAILS_ALONE(ev->handle, -EBUSY, brood_next(ev->handle, &next, 0));
+	FAILS_ALONE(ev->handle, -EBUSY, brood_run(ev->handle));
+	FAILS_ALONE(ev->handle, -ENOENT, brood_msg_take_fd(ev->msg, 0));
+	FAILS_ALONE(ev->handle, -EINVAL, brood_reply_error(ev->msg, EPERM, "positive"));
+	FAILS_ALONE(ev->handle, -EINVAL, brood_reply(ev->msg, &(struct brood_out){ 0 }));
+	d->n[ev->type]++;
+	return 0;
+}
+
+static int fail_at_the_end(const brood_event *ev)
+{
+	struct diary *d = ev->data;
+	assert_int_equal(brood_register(ev->handle, "Not a name"), -ESHUTDOWN);
+	assert_int_equal(brood_last_error(ev->handle)->code, -ESHUTDOWN);
+	d->n[ev->type]++;
+	return 0;
+}
+
+static void test_last_error_is_of_the_last_call(void **state)
+{
+	struct family f = { 0 };
+	struct diary d = { 0 };
+	struct brood_peer_info info = { 0 };
+	struct brood_find_options unsized = { 0 };
+	brood_peer *p;
+	(void)state;
+	family_begin(&f, KID("echo"));
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	FAILS_ALONE(f.b, -EINVAL, brood_kill(f.kid, 1000, 0));
+	FAILS_ALONE(f.b, -EINVAL, brood_kill(f.kid, 0, ~0u));
+	FAILS_ALONE(f.b, -ETIMEDOUT, brood_wait(f.kid, 0));
+	FAILS_ALONE(f.b, -ENOENT, brood_cancel(f.b, 1));
+	FAILS_ALONE(f.b, -ESRCH, brood_reaped(f.b, getpid(), 0));
+	FAILS_ALONE(f.b, -EINVAL, brood_info(f.kid, &info));
+	FAILS_ALONE(f.b, -EINVAL, brood_find(f.b, &p, "name", &unsized));
+	FAILS_ALONE(f.b, -EINVAL, brood_find(f.b, &p, NULL, NULL));
+	FAILS_ALONE(f.b, -EINVAL, brood_send(f.kid, NULL));
+	FAILS_ALONE(f.b, -EINVAL, (int)brood_request(f.kid, BROOD_TEXT("x"), 1, NULL, NULL));
+	FAILS_ALONE(f.b, -EINVAL, brood_call(f.kid, BROOD_TEXT("x"), 1, NULL));
+	FAILS_ALONE(f.b, -EINVAL, brood_exec_file(f.b, NULL, KID("worker"), NULL, NULL, NULL));
+	FAILS_ALONE(f.b, -EINVAL, brood_next(f.b, NULL, 0));
+	assert_int_equal(brood_on(f.kid, BROOD_ON(.message = fail_in_callback), &d), 0);
+	say(f.kid, "text", "and back");
+	until(f.b, d.n[BROOD_EVENT_MESSAGE] == 1);
+	assert_int_equal(brood_kill(f.kid, SIGKILL, 0), 0);
+	assert_int_equal(brood_wait(f.kid, PATIENCE_MS), 0);
+	FAILS_ALONE(f.b, -ESRCH, brood_kill(f.kid, SIGTERM, 0));
+	assert_int_equal(brood_exec_file(f.b, NULL, KID("silent"), NULL, fail_at_the_end, &d), 0);
+	family_end(&f);
+	assert_int_equal(d.n[BROOD_EVENT_RESULT], 1);
+}
+
+/* "Nothing has happened": the table that is there stays. */
+static void test_a_bad_table_changes_nothing(void **state)
+{
+	struct family f = { 0 };
+	struct brood_handlers unsized = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	FAILS_ALONE(f.b, -EINVAL, brood_on(f.kid, &unsized, NULL));
+	say(f.kid, "exit", "0");
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	family_end(&f);
+}
+
 	assert_string_equal(f.d.order, "SRmDEC");
 	assert_int_equal(f.d.exit.signo, SIGTERM);
 	family_end(&f);
@@ -817,6 +897,8 @@ int main(int argc, char **argv)
 		ON_ALL(test_kill_one),
 		ON_UNIX(test_plain),
 		ON_HOSTS(test_plain_is_killed_with_the_handle),
+		ON_UNIX(test_last_error_is_of_the_last_call),
+		ON_UNIX(test_a_bad_table_changes_nothing),
 		ON_HOSTS(test_plain_fails),
 		ON_ALL(test_close_ends_children),
 		ON_ALL(test_close_flushes),
