@@ -387,11 +387,12 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 static void failed_as(struct child *c, const char *name, int code, const char *what)
 {
 	struct brood_peer *p = c->peer;
+	char program[FAULT_PATH];
 	struct fault f;
 	const char *stage = strncmp(name, "spawn.", 6) == 0 ? name + 6 : "host";
 	c->failed_as = name;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
-	fault_set_code(&f, code, name, "cannot start %s: %s", c->plan->argv[0], what);
+	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->argv[0], program), what);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };
@@ -438,8 +439,8 @@ static void running(struct child *c)
 
 static void not_started(struct child *c, const struct spawn_failure *why)
 {
-	char what[160];
-	const char *cwd = strcmp(why->stage, "cwd") == 0 ? c->plan->cwd : NULL;
+	char what[160], path[FAULT_PATH];
+	const char *cwd = strcmp(why->stage, "cwd") == 0 ? fault_path(c->plan->cwd, path) : NULL;
 	const char *text = why->code == -EXDEV ? "another user cannot reach a broker through FIFOs; spawn with "
 						 "BROOD_PLAIN, or use its Unix socket"
 					       : strerror(-why->code);

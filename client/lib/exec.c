@@ -113,7 +113,8 @@ static void started(struct child *c)
 static void set_fault(struct child *c, struct execution *x)
 {
 	const struct brood_exit *e = &c->peer->exit;
-	const char *program = c->plan->argv[0], *name = NULL;
+	char path[FAULT_PATH];
+	const char *program = fault_path(c->plan->argv[0], path), *name = NULL;
 	if (e->cause == BROOD_START_FAILED) {
 		fault_set_code(&x->fault, e->code, c->failed_as, "%s", e->text);
 		return;

@@ -113,7 +113,8 @@ static void say_started(struct keeper *k)
 /* "cannot start PROGRAM: " is for the parent to say. */
 static const char *without_prefix(const struct child *c, const char *text)
 {
-	size_t n = strlen("cannot start : ") + strlen(c->plan->argv[0]);
+	char program[FAULT_PATH];
+	size_t n = strlen("cannot start : ") + strlen(fault_path(c->plan->argv[0], program));
 	return strlen(text) > n ? text + n : text;
 }
 

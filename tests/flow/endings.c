@@ -146,6 +146,22 @@ static void test_cwd_fails(void **state)
 	start_fails(&f, KID("worker"), "/nowhere/at/all", "cwd", -ENOENT);
 }
 
+/* Whatever the path is: no second line in anybody's log, and why it failed is never cut off. */
+static void test_texts_of_failed_starts(void **state)
+{
+	struct family f = { 0 }, g = { 0 }, h = { 0 };
+	char path[1000];
+	(void)state;
+	memset(path, 'x', sizeof path);
+	path[sizeof path - 1] = '\0';
+	for (int i = 0; i < (int)sizeof path - 1; i += 100)
+		path[i] = '/';
+	start_fails(&f, BROOD_ARGV(path), NULL, "exec", -ENOENT);
+	start_fails(&g, KID("worker"), path, "cwd", -ENOENT);
+	start_fails(&h, BROOD_ARGV("/no\nwhere\033[1m"), NULL, "exec", -ENOENT);
+	assert_non_null(strstr(h.d.text, "/no?where?[1m"));
+}
+
 static void test_failed_start_and_sync(void **state)
 {
 	struct family f = { 0 };
@@ -877,6 +893,7 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_vanish),
 		ON_HOSTS(test_exec_fails),
 		ON_HOSTS(test_cwd_fails),
+		ON_HOSTS(test_texts_of_failed_starts),
 		ON_HOSTS(test_failed_start_and_sync),
 		ON_HOSTS(test_failed_start_reports_messages),
 		ON_HOSTS(test_bad_arguments),
