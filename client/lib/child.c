@@ -715,7 +715,7 @@ static void begin(struct brood *h, struct child *c)
 		return;
 	}
 	if (h->failed) {
-		start_failed(c, "broker", h->failed, "there is no broker any more");
+		start_failed(c, "broker", h->failed, h->down.error.text);
 		return;
 	}
 	link_need(h); /* if that fails at once, the child has failed with it and is gone */
@@ -775,12 +775,12 @@ int brood_spawn(brood *h, brood_peer **ret, const char *const *argv, const struc
 	return 0;
 }
 
-int brood_kill(brood_peer *p, int signo, unsigned flags)
 static int has_ended(struct brood_peer *p)
 {
 	return handle_fail(p->h, -ESRCH, "peer.exited", "cannot signal %s: it has ended", peer_label(p));
 }
 
+int brood_kill(brood_peer *p, int signo, unsigned flags)
 {
 	struct child *c = p ? p->child : NULL;
 	int rc = handle_check(p ? p->h : NULL);

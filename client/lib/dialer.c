@@ -93,8 +93,10 @@ static void reap_starter(struct brood *h, int flags)
 	if (d->starter.fd < 0)
 		return;
 	info = (siginfo_t){ .si_code = 0 };
-	if (waitid(P_PIDFD, (id_t)d->starter.fd, &info, WEXITED | flags) == 0 && info.si_pid == 0)
+	int rc = waitid(P_PIDFD, (id_t)d->starter.fd, &info, WEXITED | flags);
+	if (rc == 0 && info.si_pid == 0)
 		return;
+	d->start_failed = rc == 0 && (info.si_code != CLD_EXITED || info.si_status != 0);
 	/* It is well and listens, or it found another. If that one was just leaving, a second start is needed. */
 	d->started = info.si_code != CLD_EXITED || info.si_status != 0;
 	handle_watch(h, &d->starter, 0);
@@ -137,6 +139,8 @@ static const char *why_not_reached(const struct dialer *d, int code)
 		       "not trusted";
 	if (code == -EHOSTUNREACH && d->host[0])
 		return "the broker's host is not known, or cannot be reached,";
+	if (d->start_failed)
+		return "the private broker cannot start (broodd --private says why), so there is none";
 	return "cannot reach the broker";
 }
 
@@ -174,6 +178,7 @@ static void connected(struct brood *h, int in_fd, int out_fd)
 	l->slab_made = 1;
 	d->greeted = 1;
 	d->deserted = 0;
+	d->start_failed = 0;
 	l->source.fd = in_fd;
 	l->state = LINK_GREETING;
 	l->full = 0;
@@ -359,7 +364,9 @@ static void dial_now(struct brood *h)
 	char why[160];
 	if (address_parse(d->address, &a, why, sizeof(why)) < 0) {
 		struct fault f;
-		fault_set(&f, "address.invalid", "%s", why);
+		fault_set(&f, "address.invalid", "%s",
+			  *d->address ? why
+				      : "XDG_RUNTIME_DIR is too long for the path of a socket; give a shorter one");
 		d->up->failed(h, &f);
 		return;
 	}

@@ -217,6 +217,7 @@ struct dialer {            /* how I get to the broker */
 	int inherited;           /* the channel came from my parent */
 	int given;               /* the program itself said where the broker is */
 	int autostart, started;
+	int start_failed;      /* the private broker's first process said so */
 	struct source starter; /* pidfd of the private broker's first process */
 	struct source knocker; /* FIFOs: the rendezvous, until the broker has come */
 	struct knock knock;

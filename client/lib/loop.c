@@ -434,6 +434,10 @@ static int unsettled(struct brood *h, int code)
 {
 	const struct brood_peer *p = names_unreached(h);
 	char why[256];
+	if (h->link.state != LINK_UP && h->link.state != LINK_IDLE)
+		return handle_fail(h, code, "deadline",
+				   "not everything is settled yet: no answer from the broker%s%s so far",
+				   h->dialer.inherited ? "" : " at ", h->dialer.inherited ? "" : h->dialer.address);
 	int rc = handle_fail(h, code, "deadline", "not everything is settled yet%s%s", p ? ": " : "",
 			     p ? peer_silence(p, why, sizeof(why)) : "");
 	if (p)
@@ -506,9 +510,9 @@ int brood_wait(brood_peer *p, int timeout_ms)
 		looked = 1;
 		now = handle_now();
 	}
+	if (rc == 0 && !over)
+		rc = handle_fail(h, -ETIMEDOUT, "deadline", "%s has not closed yet", peer_label(p));
 	peer_unref(p);
 	(void)finish_turn(h);
 	return rc;
 }
-	if (rc == 0 && !over)
-		rc = handle_fail(h, -ETIMEDOUT, "deadline", "%s has not closed yet", peer_label(p));

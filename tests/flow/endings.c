@@ -209,22 +209,6 @@ static void test_bad_arguments(void **state)
 	assert_string_equal(f.me.order, "");
 }
 
-/* ---- disconnect -------------------------------------------------------------------------------------------------- */
-
-static void test_child_disconnects(void **state)
-{
-	struct family f = { 0 };
-	(void)state;
-	family_begin(&f, KID("disconnect"));
-	until(f.b, f.d.n[BROOD_EVENT_DISCONNECT] == 1);
-	assert_string_equal(f.d.order, "SRmD");
-	assert_int_equal(diary_messages(&f.d), 3);
-	assert_int_equal(info_of(f.kid).connected, 0);
-	assert_int_equal(brood_send(f.kid, BROOD_TEXT("x")), -ENOTCONN);
-	assert_int_equal(brood_disconnect(f.kid), -ENOTCONN);
-	assert_false(process_is_dead(info_of(f.kid).pid)); /* the process lives on */
-	assert_int_equal(brood_kill(f.kid, SIGTERM, 0), 0);
-	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
 /* The call's result, and that brood_last_error() speaks of this call and not of the one before. */
 #define FAILS_ALONE(b, code_, call)                                                                                    \
 	do {                                                                                                           \
@@ -305,6 +289,22 @@ static void test_a_bad_table_changes_nothing(void **state)
 	family_end(&f);
 }
 
+/* ---- disconnect -------------------------------------------------------------------------------------------------- */
+
+static void test_child_disconnects(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("disconnect"));
+	until(f.b, f.d.n[BROOD_EVENT_DISCONNECT] == 1);
+	assert_string_equal(f.d.order, "SRmD");
+	assert_int_equal(diary_messages(&f.d), 3);
+	assert_int_equal(info_of(f.kid).connected, 0);
+	assert_int_equal(brood_send(f.kid, BROOD_TEXT("x")), -ENOTCONN);
+	assert_int_equal(brood_disconnect(f.kid), -ENOTCONN);
+	assert_false(process_is_dead(info_of(f.kid).pid)); /* the process lives on */
+	assert_int_equal(brood_kill(f.kid, SIGTERM, 0), 0);
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
 	assert_string_equal(f.d.order, "SRmDEC");
 	assert_int_equal(f.d.exit.signo, SIGTERM);
 	family_end(&f);
@@ -897,6 +897,8 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_failed_start_and_sync),
 		ON_HOSTS(test_failed_start_reports_messages),
 		ON_HOSTS(test_bad_arguments),
+		ON_UNIX(test_last_error_is_of_the_last_call),
+		ON_UNIX(test_a_bad_table_changes_nothing),
 		ON_ALL(test_child_disconnects),
 		ON_ALL(test_parent_disconnects),
 		ON_ALL(test_disconnect_in_a_handler),
@@ -914,8 +916,6 @@ int main(int argc, char **argv)
 		ON_ALL(test_kill_one),
 		ON_UNIX(test_plain),
 		ON_HOSTS(test_plain_is_killed_with_the_handle),
-		ON_UNIX(test_last_error_is_of_the_last_call),
-		ON_UNIX(test_a_bad_table_changes_nothing),
 		ON_HOSTS(test_plain_fails),
 		ON_ALL(test_close_ends_children),
 		ON_ALL(test_close_flushes),

@@ -227,7 +227,7 @@ static void test_started_after_a_failure(void **state)
 
 /* ---- none -------------------------------------------------------------------------------------------------------- */
 
-/* The connection fails with this error, which a child that should start is told too. */
+/* The connection fails with this error, which a child that should start is told too, before that and later. */
 static void expect_failure(const char *address, unsigned flags, const char *error, struct family *f)
 {
 	assert_int_equal(
@@ -240,6 +240,12 @@ static void expect_failure(const char *address, unsigned flags, const char *erro
 	assert_string_equal(f->me.error, error);
 	assert_string_equal(f->d.order, "!C");
 	assert_string_equal(info_of(f->kid).exit->stage, "broker");
+	struct diary late = { 0 };
+	brood_peer *kid;
+	assert_int_equal(brood_spawn(f->b, &kid, KID("worker"), BROOD_SPAWN(.on = diary_table, .data = &late)), 0);
+	assert_int_equal(brood_wait(kid, PATIENCE_MS), 0);
+	assert_string_equal(late.order, "!C");
+	assert_string_equal(late.text, f->d.text);
 	family_end(f);
 }
 
@@ -279,6 +285,59 @@ static void test_bad_address(void **state)
 	setenv("BROOD_ADDRESS", bad[0], 1);
 	expect_failure(NULL, 0, "address.invalid", &f);
 	assert_int_equal(count_brokers(x), 0);
+}
+
+/* Programs start this one, until it is put back. */
+static char *change_broker(const char *program)
+{
+	char *before = strdup(getenv("BROOD_BROKER"));
+	assert_non_null(before);
+	setenv("BROOD_BROKER", program, 1);
+	return before;
+}
+
+static void put_back_broker(char *before)
+{
+	setenv("BROOD_BROKER", before, 1);
+	free(before);
+}
+
+/* Who cannot have one is told that it was tried, and how to find out why it failed. */
+static void test_broker_cannot_start(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 };
+	char *broker = change_broker("/bin/false");
+	expect_failure(NULL, 0, "broker.absent", &f);
+	put_back_broker(broker);
+	assert_non_null(strstr(f.me.text, "broodd --private"));
+	assert_non_null(strstr(f.me.text, x->address));
+}
+
+static void test_no_room_for_an_address(void **state)
+{
+	struct family f = { 0 };
+	char directory[200] = "/";
+	(void)state;
+	memset(directory + 1, 'x', sizeof directory - 2);
+	directory[sizeof directory - 1] = '\0';
+	setenv("XDG_RUNTIME_DIR", directory, 1);
+	expect_failure(NULL, 0, "address.invalid", &f);
+	assert_non_null(strstr(f.me.text, "XDG_RUNTIME_DIR"));
+}
+
+/* brood_sync() says what it waits for. */
+static void test_sync_without_an_answer(void **state)
+{
+	const struct fixture *x = *state;
+	struct family f = { 0 };
+	char *broker = change_broker("/bin/false");
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "name"), 0);
+	assert_int_equal(brood_sync(f.b, 10), -ETIMEDOUT);
+	assert_non_null(strstr(brood_last_error(f.b)->text, x->address));
+	put_back_broker(broker);
+	family_end(&f);
 }
 
 /* Something listens and says nothing. Whoever holds the lock is named, so that people know what to look at. */
@@ -477,6 +536,9 @@ int main(int argc, char **argv)
 		ALONE(test_no_autostart),
 		ALONE(test_nobody_at_the_address),
 		ALONE(test_bad_address),
+		ALONE(test_broker_cannot_start),
+		ALONE(test_no_room_for_an_address),
+		ALONE(test_sync_without_an_answer),
 		ALONE(test_nobody_answers),
 		ALONE(test_killed),
 		ON_UNIX(test_terminated_under_load),
