@@ -199,7 +199,8 @@ struct brood_options {
  * leaves when idle. Only this last, unset case ever starts one. A handle without inherited channel contacts no broker
  * before something needs it; programs started with BROOD_PLAIN never do. For tls:// the environment has what is trusted
  * (BROOD_TLS_CA) and who I am (BROOD_TLS_CERT, BROOD_TLS_KEY); its host is looked up by the system, which waits.
- * -EINVAL (a struct's size), -ENOMEM, -EMFILE; a bad address is an ERROR event, with text. Since 0.1, as all below.
+ * -EINVAL (a struct's size, an unknown flag, not a name), -ENOMEM, -EMFILE; a bad address is an ERROR event, with text.
+ * Since 0.1, as all below.
  */
 BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, const struct brood_options *);
 
@@ -356,7 +357,7 @@ struct brood_stdio { /* this one never grows */
 
 /*
  * A list of these, ended by BROOD_STDIO_END (BROOD_STDIO() does it); what is not listed is NUL (0) and MINE (1, 2), and
- * every other descriptor is closed in the child.
+ * every other descriptor is closed in the child, but for its channel and its end of the life line, a pipe.
  *   NUL   /dev/null
  *   MINE  the same number here; /dev/null if that is closed
  *   PIPE  0: brood_write(). 1, 2: OUTPUT events. From 3 on: both, through a socket pair
@@ -409,7 +410,8 @@ struct brood_spawn_options {
 	const char *const *env;     /* "K=V", NULL-ended; replaces. NULL: mine; on another host its nursery's */
 	const char *const *env_add; /* added to that; "K" alone removes */
 	const char *cwd;
-	const char *name; /* register the child under it */
+	const char
+		*name; /* register the child under it; if another has it, the child is told, by ERROR of its handle */
 	const struct brood_stdio *stdio;
 	const struct brood_ids *ids;      /* default: mine */
 	const struct brood_limit *limits; /* ended by {-1, 0}: BROOD_LIMITS() does it; default: mine */
