@@ -822,18 +822,6 @@ void session_link(struct session *s, struct link *link)
 	s->channel.takes_fds = 0;
 }
 
-void session_link_up(struct session *s)
-{
-	TAILQ_REMOVE(list_of(s), s, of_state);
-	s->state = SESSION_LINK;
-	end_greeting(s);
-	note_expiry(s);
-	s->channel.most = FRAME_MAX;
-	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
-	if (s->all->leaving)
-		session_say_leaving(s);
-}
-
 void session_forget(struct session *s, struct edge *e)
 {
 	channel_retag(&s->channel, e, NULL);
@@ -884,15 +872,26 @@ int session_pidfd(const struct session *s)
 	return absence_pidfd(&seen);
 }
 
-void session_live(struct session *s, struct process *p)
+/* It was greeted. */
+static void enter(struct session *s, enum session_state state)
 {
 	TAILQ_REMOVE(list_of(s), s, of_state);
-	s->state = SESSION_LIVE;
-	s->process = p;
+	s->state = (uint8_t)state;
 	end_greeting(s);
 	note_expiry(s);
 	s->channel.most = FRAME_MAX;
 	TAILQ_INSERT_TAIL(list_of(s), s, of_state);
 	if (s->all->leaving)
 		session_say_leaving(s);
+}
+
+void session_live(struct session *s, struct process *p)
+{
+	s->process = p;
+	enter(s, SESSION_LIVE);
+}
+
+void session_link_up(struct session *s)
+{
+	enter(s, SESSION_LINK);
 }
