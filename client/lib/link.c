@@ -99,6 +99,14 @@ static uint64_t pid_space(void)
 	return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
 }
 
+/* For TLS it must have been named: another host's broker is not shown this host's secret. */
+static int shows_cookie(const struct brood *h)
+{
+	const struct dialer *d = &h->dialer;
+	const struct link *l = &h->link;
+	return !l->ticket_size && (d->address_kind == ADDRESS_TCP || (d->address_kind == ADDRESS_TLS && l->token_file));
+}
+
 static void say_hello(struct brood *h, unsigned ids)
 {
 	const struct dialer *d = &h->dialer;
@@ -120,8 +128,7 @@ static void say_hello(struct brood *h, unsigned ids)
 		hello.nonce = l->nonce;
 	if (l->ticket_size)
 		hello.ticket = (ProtobufCBinaryData){ l->ticket_size, l->ticket };
-	else if (d->address_kind == ADDRESS_TCP || (d->address_kind == ADDRESS_TLS && l->token_file))
-		/* For TLS it must have been named: another host's broker is not shown this host's secret. */
+	else if (shows_cookie(h))
 		hello.cookie = (ProtobufCBinaryData){ place_cookie(l->token_file, cookie, sizeof(cookie)), cookie };
 	l->asked_ids = 1;
 	pump_control(h, FRAME_HELLO, &hello.base, -1);
@@ -265,6 +272,7 @@ static int is_about_this_try(struct brood *h, const char *error)
 static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 {
 	const Brood__Goodbye *bye = (const Brood__Goodbye *)m;
+	char why[256] = "";
 	struct fault f;
 	if (bye->parting == BROOD__PARTING__PARTING_RESTARTING && may_come_back(h)) {
 		get_back(h);
@@ -276,8 +284,10 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 		return;
 	}
 	if (is_about_this_try(h, bye->error))
-		return; /* it closes the connection */
-	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s", bye->text);
+		return;                                                 /* it closes the connection */
+	if (strcmp(bye->error, "hello.denied") == 0 && shows_cookie(h)) /* what the broker cannot know */
+		place_cookie_fault(h->link.token_file, why, sizeof(why));
+	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s%s%s", bye->text, *why ? "; " : "", why);
 	link_fail(h, &f);
 }
 

@@ -2,7 +2,9 @@
  * place: see place.h.
  */
 #include "place.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,14 +63,33 @@ static size_t read_file(const char *path, void *to, size_t n, int flags)
 	return got > 0 ? (size_t)got : 0;
 }
 
+/* "" if there is none. */
+static void cookie_path(const char *file, char *path, size_t n)
+{
+	char directory[96];
+	if (file || address_private_directory(directory, sizeof(directory)))
+		snprintf(path, n, "%s%s", file ? file : directory, file ? "" : "/cookie");
+	else
+		path[0] = '\0';
+}
+
 size_t place_cookie(const char *file, uint8_t *to, size_t n)
 {
-	char path[160], directory[96];
-	if (!file && !address_private_directory(directory, sizeof(directory)))
-		return 0;
-	if (!file)
-		snprintf(path, sizeof(path), "%s/cookie", directory);
-	return read_file(file ? file : path, to, n, O_NOFOLLOW);
+	char path[PATH_MAX];
+	cookie_path(file, path, sizeof(path));
+	return read_file(path, to, n, O_NOFOLLOW);
+}
+
+void place_cookie_fault(const char *file, char *why, size_t n)
+{
+	char path[PATH_MAX];
+	why[0] = '\0';
+	cookie_path(file, path, sizeof(path));
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		close(fd);
+	else if (*path)
+		snprintf(why, n, "the cookie file %s cannot be read: %s", path, strerror(errno));
 }
 
 long place_holder(const char *address, enum address_kind kind)

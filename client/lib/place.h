@@ -19,6 +19,8 @@ int place_find(const char *address, char *to, size_t n);
 
 /* Proof that I may read it: at most n bytes of this file, or (NULL) of the one beside a private broker. Bytes, or 0. */
 size_t place_cookie(const char *file, uint8_t *to, size_t n);
+/* Why there is none to show, as text: which file cannot be read for which reason. "" if it can. */
+void place_cookie_fault(const char *file, char *why, size_t n);
 
 /* The pid of the private broker that has taken this address; 0: that is not known. */
 long place_holder(const char *address, enum address_kind);

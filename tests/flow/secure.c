@@ -53,6 +53,8 @@ static void restart_with(struct fixture *x, const char *a, const char *b)
 	assert_int_equal(fixture_start(x), 0);
 }
 
+static char told[512]; /* the text of the error last expected */
+
 /* Connect, and be told this; NULL: it works. */
 static void expect(const char *address, const char *error)
 {
@@ -68,6 +70,7 @@ static void expect(const char *address, const char *error)
 		assert_true(strlen(e->text) > 20);
 		assert_true(strlen(e->hint) > 10);
 	}
+	snprintf(told, sizeof told, "%s", e->text);
 	brood_close(b);
 }
 
@@ -89,6 +92,10 @@ static void test_who_is_let_in(void **state)
 	expect(address_of("LOCALHOST.", x->tls), NULL);
 	show_nothing();
 	expect(x->tls, "hello.denied");
+	assert_null(strstr(told, "cannot be read")); /* none was named */
+	setenv("BROOD_TOKEN_FILE", "/nowhere/token", 1);
+	expect(x->tls, "hello.denied");
+	assert_non_null(strstr(told, "/nowhere/token cannot be read: No such file"));
 	setenv("BROOD_TOKEN_FILE", x->token_file, 1);
 	expect(x->tls, NULL);
 	unsetenv("BROOD_TOKEN_FILE");
