@@ -245,8 +245,8 @@ BROOD_API unsigned brood_version(void);
 /*
  * One descriptor for the handle's whole life, readable when brood_process() or brood_next() has something to do. Put it
  * in epoll, libevent, libuv, GLib, poll; only for reading, level-triggered. <brood/event.h> does it for libevent.
- * What is sent inside a callback leaves together when the turn ends; what is sent outside leaves at once (BROOD_MORE
- * gathers). No call is ever needed to push bytes out.
+ * What is sent inside callbacks leaves together when the turn ends, of a long turn also before; what is sent outside leaves
+ * at once (BROOD_MORE gathers). No call is ever needed to push bytes out.
  */
 BROOD_API int brood_fd(const brood *);
 
