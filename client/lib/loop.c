@@ -227,13 +227,28 @@ int loop_turn(struct brood *h, int timeout_ms, int dispatch)
 	return 0;
 }
 
+/* When a call ends that waits so long. Without a limit nobody looks at the clock. */
+static uint64_t end_of(int timeout_ms)
+{
+	return timeout_ms < 0 ? UINT64_MAX : handle_now() + (uint64_t)timeout_ms;
+}
+
+/* Milliseconds until then, as for a turn; -1: without limit. */
+static int left_until(uint64_t end)
+{
+	if (end == UINT64_MAX)
+		return -1;
+	uint64_t now = handle_now();
+	return now < end ? (int)(end - now) : 0;
+}
+
 int loop_wait(struct brood *h, int timeout_ms, int (*done)(void *), void *data)
 {
-	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
-	int finished;
+	uint64_t end = end_of(timeout_ms);
+	int finished, left;
 	h->blocking++;
-	while (!(finished = done(data)) && (now = handle_now()) < end)
-		(void)loop_turn(h, end == UINT64_MAX ? -1 : (int)(end - now), 0);
+	while (!(finished = done(data)) && (left = left_until(end)) != 0)
+		(void)loop_turn(h, left, 0);
 	h->blocking--;
 	if (h->foreign && !TAILQ_EMPTY(&h->ready))
 		handle_poke(h);
@@ -352,12 +367,6 @@ int brood_run(brood *h)
 	return finish_turn(h) ? 0 : rc;
 }
 
-/* For a turn; with a timeout of 0 there is one that does not wait, so that who polls sees the end of it. */
-static int left_at(uint64_t now, uint64_t end)
-{
-	return end == UINT64_MAX ? -1 : now < end ? (int)(end - now) : 0;
-}
-
 int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 {
 	int rc = refuse(h);
@@ -365,17 +374,18 @@ int brood_next(brood *h, const brood_event **ret, int timeout_ms)
 		rc = handle_fail(h, -EINVAL, "argument", "nowhere to put the event");
 	if (rc < 0)
 		return rc;
-	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	uint64_t end = end_of(timeout_ms);
+	int left = timeout_ms;
 	while (!(*ret = event_show(h))) {
 		if (h->lost || (h->failed && !alive(h)))
 			return h->failed;
-		rc = loop_turn(h, left_at(now, end), 1);
+		rc = loop_turn(h, left, 1);
 		if (rc < 0)
 			return rc;
 		if (finish_turn(h))
 			return -ESHUTDOWN;
-		now = handle_now();
-		if (now >= end && TAILQ_EMPTY(&h->kept))
+		left = left_until(end);
+		if (left == 0 && TAILQ_EMPTY(&h->kept))
 			return 0;
 	}
 	return 1;
@@ -450,22 +460,22 @@ int brood_sync(brood *h, int timeout_ms)
 	int rc = handle_check(h);
 	if (rc < 0)
 		return rc;
-	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
-	int dispatch = !h->in_callback && !h->blocking, looked = 0;
+	uint64_t end = end_of(timeout_ms);
+	int dispatch = !h->in_callback && !h->blocking, looked = 0, left = timeout_ms;
 	if (h->dialer.given)
 		link_need(h);
 	ask_all(h);
 	while (!settled(h) && !h->closing) {
-		if (looked && now >= end)
+		if (looked && left == 0)
 			return unsettled(h, timeout_ms ? -ETIMEDOUT : -EAGAIN);
 		h->blocking += !dispatch;
-		rc = loop_turn(h, left_at(now, end), dispatch);
+		rc = loop_turn(h, left, dispatch);
 		h->blocking -= !dispatch;
-		looked = 1;
+		looked = 1; /* with a timeout of 0 too, so that who polls sees the end of it */
 		if (rc < 0)
 			return rc;
 		ask_all(h);
-		now = handle_now();
+		left = left_until(end);
 	}
 	return finish_turn(h) ? 0 : sync_result(h);
 }
@@ -495,20 +505,20 @@ int brood_wait(brood_peer *p, int timeout_ms)
 	if (rc < 0)
 		return rc;
 	struct brood *h = p->h;
-	uint64_t now = handle_now(), end = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
-	int dispatch = !h->in_callback && !h->blocking, looked = 0, over;
+	uint64_t end = end_of(timeout_ms);
+	int dispatch = !h->in_callback && !h->blocking, looked = 0, over, left = timeout_ms;
 	peer_ref(p);
-	while (!(over = is_over(p, dispatch)) && (now < end || !looked) && !h->closing && rc == 0) {
+	while (!(over = is_over(p, dispatch)) && (left != 0 || !looked) && !h->closing && rc == 0) {
 		if (waits_for_nobody(p, dispatch)) {
 			rc = handle_fail(h, -EDEADLK, "peer.untaken", "%s waits for somebody to take its output",
 					 peer_label(p));
 			break;
 		}
 		h->blocking += !dispatch;
-		rc = loop_turn(h, left_at(now, end), dispatch);
+		rc = loop_turn(h, left, dispatch);
 		h->blocking -= !dispatch;
 		looked = 1;
-		now = handle_now();
+		left = left_until(end);
 	}
 	if (rc == 0 && !over)
 		rc = handle_fail(h, -ETIMEDOUT, "deadline", "%s has not closed yet", peer_label(p));
