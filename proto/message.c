@@ -80,11 +80,17 @@ uint8_t *item_write(uint8_t *to, const struct item *it)
 	return to + extension;
 }
 
+static int malformed(struct item *it, const char *wrong)
+{
+	it->wrong = wrong;
+	return -EPROTO;
+}
+
 /* Text that lies in the extension: not empty, without NUL, and said once. */
-static int take_text(const char **text, uint8_t *length, const uint8_t *bytes, uint8_t n)
+static int take_text(struct item *it, const char **text, uint8_t *length, const uint8_t *bytes, uint8_t n)
 {
 	if (*text || n == 0 || memchr(bytes, 0, n))
-		return -EPROTO;
+		return malformed(it, "a tag with a text that is empty, has a NUL, or is there twice");
 	*text = (const char *)bytes;
 	*length = n;
 	return 0;
@@ -92,27 +98,30 @@ static int take_text(const char **text, uint8_t *length, const uint8_t *bytes, u
 
 static int take_total(struct item *it, const uint8_t *bytes, uint8_t n)
 {
-	if (n != sizeof(uint64_t) || it->total != 0)
-		return -EPROTO;
-	it->total = get64(bytes);
-	return it->total == 0 || it->total > MESSAGE_MAX ? -EPROTO : 0;
+	if (n == sizeof(uint64_t) && it->total == 0)
+		it->total = get64(bytes);
+	else
+		return malformed(it, "a tag 3 (total) that has not 8 bytes, or is there twice");
+	if (it->total == 0 || it->total > MESSAGE_MAX)
+		return malformed(it, "a total that is 0, or more than a message may have");
+	return 0;
 }
 
 static int take_fds(struct item *it, const uint8_t *bytes, uint8_t n)
 {
-	if (n != sizeof(it->fds) || it->fds != 0)
-		return -EPROTO;
+	if (n != sizeof(it->fds) || it->fds != 0 || bytes[0] == 0 || bytes[0] > ITEM_FDS_MAX)
+		return malformed(it, "a tag 4 (fds) that is not one byte of 1 to 16, or is there twice");
 	it->fds = bytes[0];
-	return it->fds == 0 || it->fds > ITEM_FDS_MAX ? -EPROTO : 0;
+	return 0;
 }
 
 static int take_entry(struct item *it, uint8_t tag, const uint8_t *bytes, uint8_t n)
 {
 	switch (tag) {
 	case ITEM_TYPE:
-		return take_text(&it->name, &it->name_length, bytes, n);
+		return take_text(it, &it->name, &it->name_length, bytes, n);
 	case ITEM_TRACE:
-		return take_text(&it->trace, &it->trace_length, bytes, n);
+		return take_text(it, &it->trace, &it->trace_length, bytes, n);
 	case ITEM_TOTAL:
 		return take_total(it, bytes, n);
 	case ITEM_FDS:
@@ -128,7 +137,7 @@ static int read_extension(struct item *it, const uint8_t *at, const uint8_t *end
 
 	while (at < end && at[0] != 0) {
 		if (end - at < 2 || end - at - 2 < at[1])
-			return -EPROTO;
+			return malformed(it, "a tag that ends behind its extension");
 		r = take_entry(it, at[0], at + 2, at[1]);
 		if (r < 0)
 			return r;
@@ -138,46 +147,61 @@ static int read_extension(struct item *it, const uint8_t *at, const uint8_t *end
 }
 
 /* A number that needs a name has one, a number that cannot have one has none. */
-static int type_is_sound(const struct item *it)
+static int check_type(struct item *it)
 {
-	if (it->type == 0)
-		return !it->name;
-	if (it->type == ITEM_UNNUMBERED)
-		return it->name != NULL;
-	return it->type <= ITEM_TYPES;
+	if (it->type == 0 && it->name)
+		return malformed(it, "type 0 with a name");
+	if (it->type == ITEM_UNNUMBERED && !it->name)
+		return malformed(it, "type 65535 without a name");
+	if (it->type > ITEM_TYPES && it->type != ITEM_UNNUMBERED)
+		return malformed(it, "a type number that is neither 0 to 64 nor 65535");
+	return 0;
 }
 
-static int kind_is_sound(const struct item *it)
+static int check_kind(struct item *it)
 {
+	int fragment = it->more || it->continued;
+
 	switch (it->kind) {
 	case ITEM_MESSAGE:
 	case ITEM_REQUEST:
 	case ITEM_REPLY:
 	case ITEM_FAILURE:
-		return it->length <= ITEM_BODY_MAX;
+		break;
 	case ITEM_REFUSED:
-		return it->length <= ITEM_BODY_MAX && !it->more && !it->continued;
+		if (fragment)
+			return malformed(it, "a fragment of kind REFUSED");
+		break;
 	case ITEM_CANCEL:
 	case ITEM_READY:
 	case ITEM_FIN:
-		return it->length == 0 && !it->more && !it->continued;
+		if (fragment || it->length > 0)
+			return malformed(it, "a body, or fragments, of a kind that has none");
+		break;
 	default:
-		return 0;
+		return malformed(it, "a kind that is not 1 to 8");
 	}
+	return it->length <= ITEM_BODY_MAX
+		       ? 0
+		       : malformed(it, "a body of more than 131008 bytes; longer ones need fragments");
 }
 
 /* Whole messages and first fragments are named and sized by themselves; later fragments say nothing but their bytes. */
-static int extension_is_sound(struct item *it, size_t extension)
+static int check_extension(struct item *it, size_t extension)
 {
 	if (it->continued)
-		return extension == 0;
+		return extension == 0 ? 0 : malformed(it, "an extension of a fragment that is not the first");
 	if (it->fds && it->kind > ITEM_REPLY)
-		return 0; /* only what a program gets brings descriptors */
-	if (tells_total(it))
-		return type_is_sound(it) && it->total > it->length;
+		return malformed(it,
+				 "descriptors with a kind that has none"); /* only what a program gets brings some */
+	if (tells_total(it) && it->total <= it->length)
+		return malformed(it,
+				 "a first fragment whose total (tag 3) is missing, or not more than its own length");
 	if (it->total == 0)
 		it->total = it->length;
-	return type_is_sound(it) && it->total == it->length;
+	if (!tells_total(it) && it->total != it->length)
+		return malformed(it, "a total that is not its length, and no MORE");
+	return check_type(it);
 }
 
 static void decode_head(const uint8_t *from, struct item *ret)
@@ -192,6 +216,7 @@ static void decode_head(const uint8_t *from, struct item *ret)
 	ret->correlation = ret->deadline = ret->total = 0;
 	ret->name = ret->trace = NULL;
 	ret->name_length = ret->trace_length = ret->fds = 0;
+	ret->wrong = NULL;
 }
 
 /* Most items are of this kind. */
@@ -221,19 +246,19 @@ int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
 	if (left == 0)
 		return 0;
 	if (left < ITEM_HEAD + 8)
-		return -EPROTO;
+		return malformed(ret, "less than 16 bytes");
 	if (next_plain(at, left, ret))
 		return 1;
 	decode_head(from, ret);
-	if (!kind_is_sound(ret))
+	if (check_kind(ret) < 0)
 		return -EPROTO;
 	extension = from[7] * (size_t)8;
 	size = item_size(ret->kind, extension, ret->length);
 	if (size > left)
-		return -EPROTO;
+		return malformed(ret, "a length that goes beyond its frame's body");
 	/* The last eight bytes end in the padding, which begins at the body's length modulo 8. */
 	if (get64(from + size - 8) >> (8 * (ret->length & 7u)) != 0)
-		return -EPROTO;
+		return malformed(ret, "not 1 to 8 zeros behind its body");
 	*at = from + size;
 	from += ITEM_HEAD;
 	if (item_is_call(ret->kind)) {
@@ -244,5 +269,5 @@ int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
 	ret->body = from + extension;
 	if (extension > 0 && read_extension(ret, from, ret->body) < 0)
 		return -EPROTO;
-	return extension_is_sound(ret, extension) ? 1 : -EPROTO;
+	return check_extension(ret, extension) < 0 ? -EPROTO : 1;
 }

@@ -60,6 +60,7 @@ struct item {
 	uint8_t fds;    /* ITEM_FDS: descriptors that came with the frame; MESSAGE, REQUEST, REPLY */
 	uint64_t total; /* ITEM_TOTAL, or length */
 	const uint8_t *body;
+	const char *wrong; /* if it is malformed: what it has, for people */
 };
 
 static inline int item_is_call(unsigned kind)
@@ -128,7 +129,8 @@ static inline int item_is_again(const uint8_t *at, size_t left, uint64_t head, s
 	return left >= size && get64(at) == head && get64(at + size - 8) >> (8 * (head & 7u)) == 0;
 }
 
-/* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed. */
+/* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed, and
+ * ret->wrong says how. */
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);
 
 #endif

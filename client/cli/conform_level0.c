@@ -89,7 +89,7 @@ static int ask(struct trial *t, uint64_t n)
 	}
 	while (t->received < t->sent)
 		if (t->left || t->exited || trial_take(t, PATIENCE_MS / 10) < 0)
-			return trial_fail(t, "the client left");
+			return trial_left(t);
 	return t->reason[0] ? -1 : 0;
 }
 

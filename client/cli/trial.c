@@ -193,11 +193,18 @@ int trial_send_more(struct trial *t, uint64_t n)
 	return 0;
 }
 
+int trial_left(struct trial *t)
+{
+	if (t->exited)
+		return trial_fail(t, "the client has ended (%d)", t->code);
+	return trial_fail(t, "the client left, or was given up for the reason above");
+}
+
 int trial_advance(struct trial *t, uint64_t n, uint64_t until)
 {
 	while (t->received < until && !t->reason[0]) {
 		if (t->left || t->exited)
-			return trial_fail(t, "the client left");
+			return trial_left(t);
 		if (trial_send_more(t, n) < 0)
 			return -1;
 		if (trial_take(t, t->patience_ms) == 0)

@@ -47,6 +47,9 @@ int64_t trial_now_ms(void);
 /* Note why the check failed; the first reason counts. Returns -1. */
 int trial_fail(struct trial *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same, of a client that is not there any more. */
+int trial_left(struct trial *);
+
 /*
  * Take one event, or several replies, and serve the tap meanwhile. 1; 0 when none came in time; negative if our own
  * connection failed.

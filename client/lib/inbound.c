@@ -145,10 +145,11 @@ static void deliver_reply(struct remote *r, struct letter *m, uint64_t correlati
 }
 
 /* What it sends cannot be read, so nothing behind it can be: the relation ends, and both sides hear why. */
-static void broken(struct remote *r)
+static void broken(struct remote *r, uint64_t sequence, const char *wrong)
 {
 	struct fault f;
-	fault_set(&f, "peer.protocol", "%s sent something that cannot be read", peer_label(r->peer));
+	fault_set(&f, "peer.protocol", "%s sent something that cannot be read: item %" PRIu64 " has %s",
+		  peer_label(r->peer), sequence, wrong);
 	pump_reset(r->h, r, 0);
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, &f);
 	remote_remember(r);
@@ -183,14 +184,14 @@ static int refuse(struct remote *r, struct letter *m, const struct item *it, con
 }
 
 /* The receiver of what I sent did not take it. */
-static void take_refused(struct remote *r, const struct item *it)
+static void take_refused(struct remote *r, const struct item *it, uint64_t sequence)
 {
 	ProtobufCMessage *failure;
 	struct fault f;
 	if (r->mine && it->correlation > r->out.reached)
 		return; /* of a stream that was reported as a whole */
 	if (r->out.refused == r->out.with_fds || it->correlation == 0 || it->correlation > r->out.reached) {
-		broken(r);
+		broken(r, sequence, "kind REFUSED, for an item that brought no descriptors");
 		return;
 	}
 	r->out.refused++;
@@ -312,7 +313,7 @@ static int take_item(struct remote *r, const struct item *it, uint64_t sequence)
 		letter_cancel(r, it->correlation);
 		break;
 	case ITEM_REFUSED:
-		take_refused(r, it);
+		take_refused(r, it, sequence);
 		break;
 	default:
 		return take_message(r, it, sequence);
@@ -474,6 +475,14 @@ static int has_peer(struct remote *r)
 	return 0;
 }
 
+/* What is wrong with an item that is sound by itself, and does not fit to those before it. */
+static const char *unfit(const struct item *it)
+{
+	if (it->continued)
+		return "CONTINUED, and there is no such message, or its lengths are not its total";
+	return it->name ? "another name for its type number" : "a type number that no item has named";
+}
+
 /* One item of the open frame. */
 static void step(struct brood *h)
 {
@@ -482,7 +491,7 @@ static void step(struct brood *h)
 	struct item it;
 	int rc = r->ended || !has_peer(r) ? 0 : item_next(&c->at, c->end, &it);
 	if (rc < 0)
-		broken(r);
+		broken(r, c->sequence, it.wrong);
 	if (rc != 1) {
 		cursor_close(h);
 		return;
@@ -493,7 +502,7 @@ static void step(struct brood *h)
 	r->in.next++;
 	rc = take_item(r, &it, sequence);
 	if (rc == -EPROTO)
-		broken(r);
+		broken(r, sequence, unfit(&it));
 	else if (rc < 0)
 		not_taken(r, sequence);
 }

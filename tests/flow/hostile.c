@@ -632,10 +632,24 @@ static void descriptors_of_a_signal(struct stage *s)
 	bad_says(s, (struct item){ .kind = ITEM_CANCEL, .correlation = 1, .fds = 1 }, "");
 }
 
-static void (*const unreadable[])(struct stage *) = {
-	refusal_of_nothing, descriptors_of_a_signal, broken_item,  no_such_item,    cut_extension,
-	unbound_type,       type_above_all,          type_changes, endless_message, more_than_said,
-	less_than_said,     end_without_beginning,   kind_changes, reset,
+static const struct {
+	void (*say)(struct stage *);
+	const char *told; /* whoever writes a client has nothing else to go by */
+} unreadable[] = {
+	{ refusal_of_nothing, "item 1 has kind REFUSED, for an item that brought no descriptors" },
+	{ descriptors_of_a_signal, "item 1 has descriptors with a kind that has none" },
+	{ broken_item, "item 1 has a body of more than 131008 bytes" },
+	{ no_such_item, "item 1 has a kind that is not 1 to 8" },
+	{ cut_extension, "item 1 has a length that goes beyond its frame's body" },
+	{ unbound_type, "item 1 has a type number that no item has named" },
+	{ type_above_all, "item 1 has a type number that is neither 0 to 64 nor 65535" },
+	{ type_changes, "item 2 has another name for its type number" },
+	{ endless_message, "item 1 has a total that is 0, or more than a message may have" },
+	{ more_than_said, "item 2 has CONTINUED, and there is no such message" },
+	{ less_than_said, "item 2 has CONTINUED, and there is no such message" },
+	{ end_without_beginning, "item 1 has CONTINUED, and there is no such message" },
+	{ kind_changes, "item 2 has CONTINUED, and there is no such message" },
+	{ reset, "" },
 };
 
 /* The sender's relation ends with an error, what it was sent is reported, and nobody else notices. */
@@ -645,8 +659,9 @@ static void test_unreadable_messages(void **state)
 		struct stage *s = stage_begin(*state);
 		struct diary asked = { 0 };
 		assert_true(brood_request(s->bad_peer, BROOD_TEXT("?"), -1, diary_write, &asked) > 0);
-		unreadable[i](s);
+		unreadable[i].say(s);
 		until(s->b, s->bad.n[BROOD_EVENT_CLOSE] == 1);
+		assert_non_null(strstr(s->bad.text, unreadable[i].told));
 		assert_int_equal(s->bad.n[BROOD_EVENT_DISCONNECT], 1);
 		assert_string_equal(s->bad.why, "peer.protocol");
 		assert_int_equal(asked.n[BROOD_EVENT_REPLY], 1);

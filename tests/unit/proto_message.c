@@ -27,8 +27,12 @@ static size_t write_item(uint8_t *to, const struct item *it)
 static int read_item(size_t n, struct item *ret)
 {
 	const uint8_t *at = bytes;
+	int rc;
 
-	return item_next(&at, bytes + n, ret);
+	ret->wrong = NULL;
+	rc = item_next(&at, bytes + n, ret);
+	assert_true(rc >= 0 || (ret->wrong && ret->wrong[0]));
+	return rc;
 }
 
 static struct item message(uint32_t length)
