@@ -48,7 +48,13 @@ static int look_at_directory(struct steps *s, const struct order *o)
 
 static const char *path_of(const struct order *o)
 {
-	for (const char **e = o->env; *e; e++)
+	int is_named = 0;
+	for (const char **e = o->env_add; *e; e++) {
+		if (strncmp(*e, "PATH=", 5) == 0)
+			return *e + 5;
+		is_named |= strcmp(*e, "PATH") == 0; /* it is removed */
+	}
+	for (const char **e = o->env; !is_named && *e; e++)
 		if (strncmp(*e, "PATH=", 5) == 0)
 			return *e + 5;
 	return NULL;

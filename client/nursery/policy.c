@@ -89,12 +89,6 @@ static size_t key_length(const char *s)
 	return strcspn(s, "=");
 }
 
-static int has_key(const char *entry, const char *key)
-{
-	size_t n = key_length(key);
-	return key_length(entry) == n && memcmp(entry, key, n) == 0;
-}
-
 static int may_set(const struct program *p, const char *entry, struct fault *why)
 {
 	char name[256];
@@ -105,59 +99,54 @@ static int may_set(const struct program *p, const char *entry, struct fault *why
 	return 0;
 }
 
-/* Puts an entry, which is its from now on, in the place of one with the same name; "K" alone removes that. */
-static void put_entry(struct order *o, size_t *n, char *entry)
+/* Room for so many, and a NULL. */
+static const char **make_list(size_t n)
 {
-	size_t i = 0;
-	while (i < *n && !has_key(o->env[i], entry))
-		i++;
-	if (i < *n) {
-		free((char *)(uintptr_t)o->env[i]);
-		o->env[i] = o->env[--*n];
-		o->env[*n] = NULL;
-	}
-	if (entry[key_length(entry)] == '=')
-		o->env[(*n)++] = entry;
-	else
-		free(entry);
+	return calloc(n + 1, sizeof(char *));
 }
 
-static int put_entries(struct order *o, size_t *n, const struct program *p, const ProtobufCBinaryData *list,
-		       size_t count, struct fault *why)
+/* How they come together is the library's to say, as for a child of this host. */
+static int put_entries(const char **to, const struct program *p, const ProtobufCBinaryData *list, size_t count,
+		       struct fault *why)
 {
 	for (size_t i = 0; i < count; i++) {
-		char *entry = text(&list[i]);
-		if (!entry)
+		to[i] = text(&list[i]);
+		if (!to[i])
 			return no_memory(why);
-		if (!may_set(p, entry, why)) {
-			free(entry);
+		if (!may_set(p, to[i], why))
 			return -1;
-		}
-		put_entry(o, n, entry);
+	}
+	return 0;
+}
+
+/* The nursery's own, without what says who that is. */
+static int put_mine(const char **to, struct fault *why)
+{
+	for (char **e = environ; *e; e++) {
+		if (strncmp(*e, "BROOD_", 6) == 0 && strncmp(*e, "BROOD_ADDRESS=", 14) != 0)
+			continue;
+		if (!(*to++ = strdup(*e)))
+			return no_memory(why);
 	}
 	return 0;
 }
 
 static int make_env(struct order *o, const struct program *p, const Brood__Nursery__Spawn *m, struct fault *why)
 {
-	size_t n = 0, mine = 0;
+	size_t mine = 0, more = m->own_environment ? 0 : m->n_env;
 	while (environ[mine])
 		mine++;
-	o->env = calloc(mine + m->n_env + m->n_env_add + 1, sizeof(*o->env));
-	if (!o->env)
+	o->env = make_list(m->own_environment ? m->n_env : mine);
+	o->env_add = make_list(more + m->n_env_add);
+	if (!o->env || !o->env_add)
 		return no_memory(why);
 	if (m->own_environment && !settings_has_word(p->env, "*"))
 		return DENY(why, "%s: the environment may not be replaced (env = *)", p->name);
-	for (size_t i = 0; !m->own_environment && i < mine; i++)
-		if (strncmp(environ[i], "BROOD_", 6) != 0 || strncmp(environ[i], "BROOD_ADDRESS=", 14) == 0) {
-			char *copy = strdup(environ[i]);
-			if (!copy)
-				return no_memory(why);
-			o->env[n++] = copy;
-		}
-	if (put_entries(o, &n, p, m->env, m->n_env, why) < 0)
+	if (!m->own_environment && put_mine(o->env, why) < 0)
 		return -1;
-	return put_entries(o, &n, p, m->env_add, m->n_env_add, why);
+	if (put_entries(m->own_environment ? o->env : o->env_add, p, m->env, m->n_env, why) < 0)
+		return -1;
+	return put_entries(o->env_add + more, p, m->env_add, m->n_env_add, why);
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------------------------- */
@@ -230,6 +219,7 @@ static void make_options(struct order *o, const Brood__Nursery__Spawn *m, const 
 	o->options.flags = (m->plain ? BROOD_PLAIN : 0) | (m->detached ? BROOD_DETACHED : 0);
 	o->options.file = o->file;
 	o->options.env = o->env;
+	o->options.env_add = o->env_add;
 	o->options.cwd = o->cwd;
 	o->options.name = *o->name && !m->plain ? o->name : NULL;
 	o->options.stdio = o->stdio;
@@ -240,16 +230,20 @@ static void make_options(struct order *o, const Brood__Nursery__Spawn *m, const 
 	o->options.kill_signal = (int)(m->kill_signal & 0x7fffffff);
 }
 
+static void free_list(const char **list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free((char *)(uintptr_t)list[i]);
+	free(list);
+}
+
 void order_free(struct order *o)
 {
 	if (!o)
 		return;
-	for (size_t i = 0; o->argv && o->argv[i]; i++)
-		free((char *)(uintptr_t)o->argv[i]);
-	for (size_t i = 0; o->env && o->env[i]; i++)
-		free((char *)(uintptr_t)o->env[i]);
-	free(o->argv);
-	free(o->env);
+	free_list(o->argv);
+	free_list(o->env);
+	free_list(o->env_add);
 	free(o->file);
 	free(o->cwd);
 	free(o->name);

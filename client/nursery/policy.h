@@ -11,7 +11,7 @@
 
 struct order { /* a Spawn that was allowed, as arguments of brood_spawn(); free it with order_free() */
 	const char **argv;
-	const char **env;
+	const char **env, **env_add;
 	char *file, *cwd, *name;
 	char *program; /* the section's name, for counting */
 	struct brood_stdio *stdio;

@@ -182,6 +182,20 @@ static void test_environment(void **state)
 	unsetenv("BROOD_TEST_MINE");
 }
 
+/* What several entries of one name come to is the same here and there. */
+static void test_entries_of_one_name(void **state)
+{
+	const char *const there = flow_host, *const places[] = { NULL, there };
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		flow_host = places[i];
+		wrote("A=1\nC=3\nA=4\nB=5\nD=6\nD=7\n", BROOD_ARGV("/usr/bin/env"),
+		      .env = ((const char *const[]){ "A=1", "B=2", "C=3", "A=4", NULL }),
+		      .env_add = ((const char *const[]){ "B=5", "D=6", "D", "D=7", NULL }));
+	}
+	flow_host = there;
+}
+
 static void test_no_such_host(void **state)
 {
 	char name[96];
@@ -729,6 +743,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_programs),
 		ON_NURSERY(test_how_many),
 		ON_NURSERY(test_environment),
+		ON_NURSERY(test_entries_of_one_name),
 		ON_NURSERY(test_no_such_host),
 		cmocka_unit_test_setup_teardown(test_private_broker, fixture_setup_empty, fixture_teardown),
 		ON_NURSERY(test_too_late),
