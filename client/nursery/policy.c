@@ -188,7 +188,7 @@ static int make_limits(struct order *o, const struct program *p, const Brood__Nu
 		for (size_t j = 0; j < p->n_limits; j++)
 			if (o->limits[j].resource == resource && o->limits[j].value > m->limit[i]->value)
 				o->limits[j].value = m->limit[i]->value;
-		if (!is_limited(o, n, resource))
+		if (!is_limited(o, p->n_limits, resource))
 			o->limits[n++] = (struct brood_limit){ resource, m->limit[i]->value };
 	}
 	o->limits[n] = (struct brood_limit){ -1, 0 };

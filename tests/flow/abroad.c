@@ -182,7 +182,7 @@ static void test_environment(void **state)
 	unsetenv("BROOD_TEST_MINE");
 }
 
-/* What several entries of one name come to is the same here and there. */
+/* What several entries of one name come to is the same here and there: for the environment, and for limits. */
 static void test_entries_of_one_name(void **state)
 {
 	const char *const there = flow_host, *const places[] = { NULL, there };
@@ -192,6 +192,8 @@ static void test_entries_of_one_name(void **state)
 		wrote("A=1\nC=3\nA=4\nB=5\nD=6\nD=7\n", BROOD_ARGV("/usr/bin/env"),
 		      .env = ((const char *const[]){ "A=1", "B=2", "C=3", "A=4", NULL }),
 		      .env_add = ((const char *const[]){ "B=5", "D=6", "D", "D=7", NULL }));
+		wrote("40\n", BROOD_ARGV("/bin/sh", "-c", "ulimit -n"),
+		      .limits = BROOD_LIMITS({ RLIMIT_NOFILE, 50 }, { RLIMIT_NOFILE, 40 }));
 	}
 	flow_host = there;
 }
