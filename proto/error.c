@@ -101,7 +101,7 @@ static const struct error_reason reasons[] = {
 	  "the receiver's handler returned without a reply; make it answer or keep the message" },
 	{ "unhandled", -ENOSYS, "the receiver has no handler for messages; give it one" },
 	{ "undelivered", -ECONNRESET, "send it again if it must not be lost" },
-	{ "fd.transport", -EXDEV, "connect both processes over the broker's Unix socket, not TCP" },
+	{ "fd.transport", -EXDEV, "connect both processes over one broker's Unix socket, not TCP" },
 	{ "fd.lost", -EMFILE, "pass fewer at once, or raise the limit of open files (ulimit -n) where it says" },
 	{ "fd.limit", -EMFILE, "close some, or raise the limit of open files (ulimit -n)" },
 	{ "request.failed", -EREMOTEIO, "see the receiver's text" },

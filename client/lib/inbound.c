@@ -164,7 +164,9 @@ static int are_missing(const struct brood *h, const struct letter *m, unsigned s
 	const struct parcel *p = m->parcel;
 	if (p && !p->lost && p->n == said)
 		return 0;
-	if (p && p->lost)
+	if (id_is_foreign(m->remote->id))
+		fault_set(why, "fd.transport", "descriptors came with it, and none go from host to host");
+	else if (p && p->lost)
 		fault_set(why, "fd.lost", "its receiver has no descriptor free (limit of open files)");
 	else if (!h->link.channel.takes_fds)
 		fault_set(why, "fd.transport", "descriptors came with it, and its receiver is not on a Unix socket");

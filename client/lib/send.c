@@ -101,6 +101,9 @@ static int may_pass_fds(struct brood_peer *p)
 {
 	if (p->kind == PEER_BROKER)
 		return refused(p, -EINVAL);
+	if (p->remote && id_is_foreign(p->remote->id))
+		return handle_fail(p->h, -EXDEV, "fd.transport", "cannot pass descriptors to %s: it is on another host",
+				   peer_label(p));
 	return link_passes_fds(p->h)
 		       ? 0
 		       : handle_fail(p->h, -EXDEV, "fd.transport",

@@ -128,6 +128,28 @@ static void test_refusals(void **state)
 	refused("beta", "spawn.denied");
 }
 
+/* At once, if it is known where it is; else the message comes back. */
+static void test_descriptors_stay_here(void **state)
+{
+	struct family f = { 0 };
+	brood_msg *m;
+	int fd = 0;
+	(void)state;
+	family_begin(&f, KID("worker"));
+	assert_int_equal(brood_send(f.kid, BROOD_MSG("fd-leave", "", 0, .fds = &fd, .n_fds = 1)), 0);
+	until(f.b, f.d.n[BROOD_EVENT_ERROR] == 1);
+	assert_string_equal(f.d.error, "undelivered");
+	assert_int_equal(f.d.code, -EXDEV);
+	assert_non_null(strstr(f.d.text, "host to host; not delivered"));
+	assert_int_equal(brood_send(f.kid, BROOD_MSG("fd-leave", "", 0, .fds = &fd, .n_fds = 1)), -EXDEV);
+	assert_string_equal(brood_last_error(f.b)->name, "fd.transport");
+	assert_int_equal(brood_call(f.kid, BROOD_MSG("fd-leave", "", 0, .fds = &fd, .n_fds = 1), PATIENCE_MS, &m),
+			 -EXDEV);
+	assert_int_equal(brood_call(f.kid, BROOD_MSG("fd-give", "present", 7), PATIENCE_MS, &m), -EXDEV);
+	assert_int_equal(ask_number(f.kid, "count"), 0);
+	family_end(&f);
+}
+
 /* The broker there is not: what is wrong is told when the start was waited for in vain. */
 static void test_host_is_not_there(void **state)
 {
@@ -338,6 +360,7 @@ int main(int argc, char **argv)
 		FAR(test_both_ways),
 		FAR(test_pipes),
 		FAR(test_refusals),
+		FAR(test_descriptors_stay_here),
 		FAR(test_host_is_not_there),
 		FAR(test_signals_of_others),
 		FAR(test_link_is_cut),
