@@ -2,7 +2,9 @@
  * send: the public calls that send. Each checks what is known at once, appends to the receiver's outflow, and pushes it
  * out unless more is gathered: by BROOD_MORE, or by a turn that ends with one write for all.
  */
+#include "child.h"
 #include "confirm.h"
+#include "errand.h"
 #include "letter.h"
 #include "link.h"
 #include "loop.h"
@@ -221,12 +223,13 @@ int brood_send(brood_peer *p, const struct brood_out *out)
 
 /*
  * What the receiver is told. On another node clocks say something else, so it is not told there; whether it is another node
- * is not always known yet, but a name says so.
+ * is not always known yet, but a name says so, or that it was to be started there.
  */
 static uint64_t deadline_for(const struct brood_peer *p, uint64_t due)
 {
+	int early = p->child && p->child->errand && !p->remote->resolved && !errand_is_here(p->child->errand);
 	int far = (p->name && strchr(p->name, '/')) || (p->remote && id_is_foreign(p->remote->id));
-	return far ? 0 : due;
+	return early || far ? 0 : due;
 }
 
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,

@@ -128,6 +128,20 @@ static void test_refusals(void **state)
 	refused("beta", "spawn.denied");
 }
 
+/* Of a question that was asked before the child was there, too: its host's clock may say that it is long past. */
+static void test_deadlines_stay_here(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	family_begin(&f, KID("worker"));
+	for (unsigned i = 1; i <= 2; i++) {
+		assert_true(brood_request(f.kid, BROOD_MSG("time", NULL, 0), PATIENCE_MS, diary_write, &f.d) > 0);
+		until(f.b, f.d.n[BROOD_EVENT_REPLY] == i);
+		assert_string_equal(f.d.body, "-1");
+	}
+	family_end(&f);
+}
+
 /* At once, if it is known where it is; else the message comes back. */
 static void test_descriptors_stay_here(void **state)
 {
@@ -360,6 +374,7 @@ int main(int argc, char **argv)
 		FAR(test_both_ways),
 		FAR(test_pipes),
 		FAR(test_refusals),
+		FAR(test_deadlines_stay_here),
 		FAR(test_descriptors_stay_here),
 		FAR(test_host_is_not_there),
 		FAR(test_signals_of_others),

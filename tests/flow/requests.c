@@ -275,13 +275,21 @@ static void test_cancel_after_the_answer(void **state)
 	family_end(&f);
 }
 
+/* Until then nobody knows whether a child's host is this one, whose clock its deadlines are by. */
+static void connected(struct family *f)
+{
+	family_connect(f);
+	brood_msg_release(ask_broker(f->b, "brood.control.GetStatus"));
+}
+
 /* What the receiver sees of the deadline. */
 static void test_time_left(void **state)
 {
 	struct family f = { 0 };
 	brood_msg *m;
 	(void)state;
-	family_begin(&f, KID("worker"));
+	connected(&f);
+	family_start(&f, KID("worker"), .cwd = NULL);
 	assert_in_range(ask_number(f.kid, "time"), 1, PATIENCE_MS);
 	assert_int_equal(brood_call(f.kid, BROOD_MSG("time", NULL, 0), -1, &m), 0);
 	assert_string_equal(m->text, "-1");
@@ -295,7 +303,8 @@ static void test_deadline_before_listening(void **state)
 	struct family f = { 0 };
 	struct diary d = { 0 };
 	(void)state;
-	family_begin(&f, KID("late", "worker"));
+	connected(&f);
+	family_start(&f, KID("late", "worker"), .cwd = NULL);
 	request(&f, "keep", 30, &d);
 	ends_with(&f, &d, "deadline", -ETIMEDOUT);
 	until(f.b, info_of(f.kid).pid > 0); /* it starts when the broker has answered */
