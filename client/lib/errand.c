@@ -581,7 +581,7 @@ static void fill_plan(Brood__Nursery__Spawn *m, const struct plan *p)
 	m->kill_signal = (uint32_t)p->kill_signal;
 }
 
-/* -ENOMEM, -EAGAIN (no random number), or what the stream says. */
+/* -ENOMEM, -E2BIG, or what the stream says. */
 static int ask(struct errand *e, struct brood_peer *nursery)
 {
 	const struct plan *p = e->child->plan;
@@ -596,8 +596,11 @@ static int ask(struct errand *e, struct brood_peer *nursery)
 		fill_lists(&m, p, &l);
 		fill_plan(&m, p);
 		m.number = e->number;
-		rc = put(nursery->remote, &(struct item){ .kind = ITEM_REQUEST, .correlation = (uint64_t)e->request },
-			 &m.base);
+		if (protobuf_c_message_get_packed_size(&m.base) > MESSAGE_MAX)
+			rc = -E2BIG; /* as no kernel takes it either */
+		else
+			rc = put(nursery->remote,
+				 &(struct item){ .kind = ITEM_REQUEST, .correlation = (uint64_t)e->request }, &m.base);
 		if (rc < 0)
 			request_forget(e->h, e->request);
 	}
@@ -624,7 +627,7 @@ void errand_begin(struct errand *e)
 		rc = ask(e, nursery);
 	e->nursery = nursery;
 	if (rc < 0) {
-		fail(e, "spawn.broker", rc, strerror(-rc));
+		fail(e, rc == -E2BIG ? "spawn.exec" : "spawn.broker", rc, strerror(-rc));
 		return;
 	}
 	(void)timer_arm(&e->h->timers, &e->patience, handle_now() + start_ms(e));

@@ -198,6 +198,18 @@ static void test_entries_of_one_name(void **state)
 	flow_host = there;
 }
 
+/* More than any message holds is more than any program takes. */
+static void test_too_many_arguments(void **state)
+{
+	static char long_one[MIB];
+	const char *argv[67] = { "true" };
+	(void)state;
+	memset(long_one, 'x', sizeof long_one - 1);
+	for (size_t i = 1; i < 66; i++)
+		argv[i] = long_one;
+	refused("spawn.exec", "Argument list too long", argv, .cwd = NULL);
+}
+
 static void test_no_such_host(void **state)
 {
 	char name[96];
@@ -746,6 +758,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_how_many),
 		ON_NURSERY(test_environment),
 		ON_NURSERY(test_entries_of_one_name),
+		ON_NURSERY(test_too_many_arguments),
 		ON_NURSERY(test_no_such_host),
 		cmocka_unit_test_setup_teardown(test_private_broker, fixture_setup_empty, fixture_teardown),
 		ON_NURSERY(test_too_late),
