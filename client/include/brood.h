@@ -136,7 +136,7 @@ struct brood_msg {        /* read only */
 	size_t length;
 	brood_peer *from;  /* valid as long as the message */
 	int wants_reply;   /* a request; 0 again when nobody waits any more: answered, cancelled, peer gone */
-	int timeout_ms;    /* left for the answer, -1 if for ever */
+	int timeout_ms;    /* left for the answer, -1 if for ever, or if who asks is on another host */
 	const char *trace; /* W3C traceparent as sent, or "" */
 	unsigned n_fds;    /* descriptors that came with it: brood_msg_take_fd() */
 };
