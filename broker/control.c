@@ -534,9 +534,12 @@ static size_t find_ended(const struct exchange *x, const Brood__Control__Why *wh
 
 static int is_called(const struct process *p, const char *name)
 {
-	char names[NAMES_TEXT];
+	const struct name *its;
 
-	return has_name(registry_names(p, names, sizeof(names)), name);
+	LIST_FOREACH (its, &estate_of(p)->names, of_holder)
+		if (strcmp(its->text, name) == 0)
+			return 1;
+	return 0;
 }
 
 /* Of this name, or else this number, the newest that the asker may see. */

@@ -66,5 +66,6 @@ static int list(const struct cli *cli, brood *b)
 
 int cli_nodes(struct cli *cli, int argc, char **argv)
 {
-	return session_run(cli, argc, argv, help, list);
+	static const struct session_command command = { "nodes", help, list };
+	return session_run(&command, cli, argc, argv);
 }

@@ -32,19 +32,19 @@ int session_open(const struct cli *cli, brood **ret)
 	return 0;
 }
 
-int session_run(struct cli *cli, int argc, char **argv, const char *help, int (*act)(const struct cli *, brood *))
+int session_run(const struct session_command *command, struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { CLI_OPTIONS, CLI_OPTIONS_END };
 	brood *b;
 	int c, rc;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
+		if ((rc = cli_option(cli, c, command->help)) != CLI_GO_ON)
 			return rc;
 	if (optind < argc)
-		return cli_usage(argv[0], "it takes no arguments");
+		return cli_usage(command->name, "it takes no arguments");
 	if (session_open(cli, &b) < 0)
 		return CLI_FAILED;
-	rc = act(cli, b);
+	rc = command->act(cli, b);
 	brood_close(b);
 	return rc;
 }

@@ -14,11 +14,14 @@
  */
 int session_open(const struct cli *, brood **ret);
 
-/*
- * The whole of a command without options of its own: take the arguments, connect, `act`, close. Its exit code; `act`
- * returns one, too.
- */
-int session_run(struct cli *, int argc, char **argv, const char *help, int (*act)(const struct cli *, brood *));
+/* A command without options of its own. */
+struct session_command {
+	const char *name, *help;
+	int (*act)(const struct cli *, brood *); /* returns the exit code */
+};
+
+/* The whole of it: take the arguments, connect, act, close. The exit code. */
+int session_run(const struct session_command *, struct cli *, int argc, char **argv);
 
 /* Write an error of libbrood to stderr: "brood ps: what and why", and its hint. */
 void session_explain(const char *command, const struct brood_error *);

@@ -57,5 +57,6 @@ static int show(const struct cli *cli, brood *b)
 
 int cli_status(struct cli *cli, int argc, char **argv)
 {
-	return session_run(cli, argc, argv, help, show);
+	static const struct session_command command = { "status", help, show };
+	return session_run(&command, cli, argc, argv);
 }

@@ -284,8 +284,9 @@ static void take_goodbye(struct brood *h, const ProtobufCMessage *m)
 		return;
 	}
 	if (is_about_this_try(h, bye->error))
-		return;                                                 /* it closes the connection */
-	if (strcmp(bye->error, "hello.denied") == 0 && shows_cookie(h)) /* what the broker cannot know */
+		return; /* it closes the connection */
+	/* What the broker cannot know. */
+	if (strcmp(bye->error, "hello.denied") == 0 && shows_cookie(h))
 		place_cookie_fault(h->link.token_file, why, sizeof(why));
 	fault_set_code(&f, bye->code < 0 ? bye->code : -EACCES, bye->error, "%s%s%s", bye->text, *why ? "; " : "", why);
 	link_fail(h, &f);

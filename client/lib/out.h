@@ -14,7 +14,8 @@ int out_read(const struct brood_out *, struct body *, struct item *, unsigned *f
 
 /*
  * The short way of out_read() and remote_put() for most of what is sent: a short body, typed as the one before, that
- * joins the open frame. `it` has kind, correlation, deadline. 1 if that was it; 0 if not, and nothing has happened.
+ * joins the open frame. `it` has kind, correlation, deadline. 1 if that was it; 0 if not, and nothing has happened. It and
+ * what it calls are always inlined: optimising at link time does not do it by itself, and 64 bytes cost a fifth more then.
  */
 static inline __attribute__((always_inline)) int out_join(const struct brood_out *out, struct remote *r, struct item it)
 {

@@ -52,6 +52,9 @@ done
 "$brood" nonsense 2>/dev/null
 is "an unknown command" 2 $?
 like "who complains" "brood ps: ?*" "$("$brood" ps --no-such-option 2>&1)"
+for command in ps nodes status; do
+	like "$command with an argument" "brood $command: it takes no arguments*" "$("$brood" "$command" extra 2>&1)"
+done
 "$brood" >/dev/null
 is "no command" 2 $?
 

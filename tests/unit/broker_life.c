@@ -3,6 +3,7 @@
  */
 #include "guard.h"
 #include "life.h"
+#include "no_memory.h"
 #include "test.h"
 #include <errno.h>
 #include <poll.h>
@@ -60,18 +61,6 @@ static void hear(struct sink *sink, struct edge *edge, const uint8_t *bytes, siz
 		assert_string_equal(bench.ears[i].got, text);                                                          \
 		bench.ears[i].got[0] = '\0';                                                                           \
 	} while (0)
-
-static int calloc_fails; /* so many from now; the last of them has no memory. 0: none */
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	if (calloc_fails > 0 && --calloc_fails == 0)
-		return NULL;
-	return __real_calloc(n, size);
-}
 
 static void named(void *data, struct process *watcher, const struct name *name)
 {

@@ -1,6 +1,7 @@
 /*
  * broker_registry: processes, families, names and watches, without a broker.
  */
+#include "no_memory.h"
 #include "registry.h"
 #include "test.h"
 #include <errno.h>
@@ -11,18 +12,6 @@
 static struct limits limits;
 static struct accounts accounts;
 static char told[1024]; /* what watchers heard: "watcher:name=holder " */
-
-static int calloc_fails; /* so many from now; the last of them has no memory. 0: none */
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	if (calloc_fails > 0 && --calloc_fails == 0)
-		return NULL;
-	return __real_calloc(n, size);
-}
 
 static void named(void *data, struct process *watcher, const struct name *name)
 {
