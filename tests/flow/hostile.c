@@ -2,7 +2,8 @@
  * hostile: a broker that lies, and children that do. The library says clearly what it cannot read and ends that
  * connection, or that one relation; everything else it ignores. It never crashes, hangs, or tells what did not happen.
  *
- * The false broker is this program itself: the library's handle and the other end of its socket take turns.
+ * The false broker is this program itself: the library's handle and the other end of its socket take turns. So it can
+ * also see when the handle writes.
  */
 #include "brood.pb-c.h"
 #include "flow.h"
@@ -740,6 +741,34 @@ static void test_harmless_children(void **state)
 		with_hostile_child(kinds[i], 1, "");
 }
 
+/* ---- when it writes ---------------------------------------------------------------------------------------------- */
+
+#define LONG 200 /* messages of one turn */
+
+static struct stage *watched; /* whose good one is answered */
+
+/* In a long turn the second finds that the answer to the first waits; the last finds that it has left. */
+static int answer(const brood_event *e)
+{
+	if (!e->msg)
+		return 0;
+	unsigned n = diary_messages(&watched->good);
+	if (n == 2 || n == LONG)
+		assert_int_equal(is_readable(watched->fd), n == LONG);
+	return brood_send(e->peer, BROOD_TEXT("yes"));
+}
+
+static void test_a_long_turn_writes_before_its_end(void **state)
+{
+	struct stage *s = watched = stage_begin(*state);
+	s->good.also = answer;
+	for (int i = 0; i < LONG; i++)
+		from(s, GOOD, s->good_next++, (struct item){ .kind = ITEM_MESSAGE }, "?");
+	assert_int_equal(brood_process(s->b, PATIENCE_MS), LONG);
+	s->good.also = NULL;
+	stage_end(s);
+}
+
 #define FALSE_BROKER(test) cmocka_unit_test_setup_teardown(test, fixture_setup_empty, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -750,6 +779,7 @@ int main(int argc, char **argv)
 		FALSE_BROKER(test_fatal_with_work_under_way),
 		FALSE_BROKER(test_fatal_with_children),
 		FALSE_BROKER(test_denied),
+		FALSE_BROKER(test_a_long_turn_writes_before_its_end),
 		FALSE_BROKER(test_unreadable_news),
 		FALSE_BROKER(test_bombs),
 		FALSE_BROKER(test_news_of_strangers),

@@ -14,6 +14,7 @@
 #define OWNER 500u
 #define PIECES 4
 #define PIECE 40000
+#define CROWD 20 /* who say hello at once */
 
 static const struct limits limits = LIMITS_DEFAULT;
 
@@ -25,14 +26,30 @@ struct bench {
 	struct event_base *base;
 	struct sessions sessions;
 	struct session *said_hello;
+	struct session *greeter; /* NULL, or who is told of each HELLO ... */
+	int greeted, before;     /* ... at the other end; so much had come there before the last one */
 };
+
+static int readable(int fd)
+{
+	int n = -1;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+	return n;
+}
 
 static void on_hello(void *data, struct session *s, const struct frame *f)
 {
 	struct bench *b = data;
+	uint8_t head[FRAME_HEAD];
 
 	assert_int_equal(f->kind, FRAME_HELLO);
 	b->said_hello = s;
+	if (!b->greeter)
+		return;
+	b->before = readable(b->greeted);
+	frame_write_head(head, f);
+	b->greeter->sink.put(&b->greeter->sink, NULL, head, sizeof(head));
 }
 
 static const struct session_ops ops = { .control = on_hello };
@@ -104,12 +121,37 @@ static void test_no_timer_without_need(void **state)
 	assert_false(is_timed(b));
 }
 
-static int readable(int fd)
+static void say_hello(int fd)
 {
-	int n = -1;
+	const struct frame hello = { .kind = FRAME_HELLO };
+	uint8_t head[FRAME_HEAD];
 
-	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
-	return n;
+	frame_write_head(head, &hello);
+	assert_int_equal(write(fd, head, sizeof(head)), sizeof(head));
+}
+
+/* Who is told much in a long turn hears of it before that ends; and yet it is few writes, so not all but the last. */
+static void test_a_long_turn_writes_before_its_end(void **state)
+{
+	struct bench *b = *state;
+	int fds[CROWD];
+
+	b->greeted = connect_one(b);
+	say_hello(b->greeted);
+	turn(b);
+	b->greeter = b->said_hello;
+	for (int i = 0; i < CROWD; i++)
+		fds[i] = connect_one(b);
+	for (int i = 0; i < CROWD; i++)
+		say_hello(fds[i]);
+	turn(b);
+	assert_true(b->before > 0 && b->before < (CROWD - 1) * (int)FRAME_HEAD);
+	assert_int_equal(readable(b->greeted), CROWD * FRAME_HEAD);
+	for (int i = 0; i < CROWD; i++)
+		close(fds[i]);
+	close(b->greeted);
+	turn(b);
+	assert_int_equal(b->sessions.n, 0);
 }
 
 /* Who reads again after a long time gets what waited in portions, a turn each, with others served in between. Pieces with
@@ -124,7 +166,7 @@ static void test_what_was_kept_goes_in_portions(void **state)
 	struct session *s;
 
 	frame_write_head(head, &hello);
-	assert_int_equal(write(fd, head, sizeof(head)), sizeof(head));
+	say_hello(fd);
 	turn(b);
 	s = b->said_hello;
 	assert_non_null(s);
@@ -150,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_no_timer_without_need, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_long_turn_writes_before_its_end, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_was_kept_goes_in_portions, begin, end),
 	};
 	return cmocka_run_group_tests_name("broker_sessions", tests, NULL, NULL);
