@@ -299,6 +299,7 @@ static void join_parts(struct broker *b)
 	b->registry.policy = &b->policy;
 	b->router.denied = on_denied;
 	b->router.denied_data = b;
+	b->vigil = (struct vigil){ .router = &b->router };
 	b->life = (struct life){ &b->registry, &b->router, b->log, &b->absences, &b->exits };
 	b->welcome = (struct welcome){
 		.registry = &b->registry,
@@ -754,15 +755,37 @@ static void look_at_sessions(struct broker *b)
 		event_del(&b->idle);
 }
 
-static int how_to_wait(const struct broker *b)
+/* Who is ready? */
+static int look(struct broker *b)
 {
-	return sessions_are_busy(&b->sessions) ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE;
+	return event_base_loop(b->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+static int look_for_a_while(struct broker *b)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && i < VIGIL_LOOKS && !sessions_are_busy(&b->sessions); i++)
+		r = look(b);
+	if (!sessions_are_busy(&b->sessions))
+		vigil_in_vain(&b->vigil); /* the next wait is asleep, after the turn for whatever else came */
+	return r;
+}
+
+/* Until something happens. Negative: libevent failed. */
+static int wait_for_somebody(struct broker *b)
+{
+	if (sessions_are_busy(&b->sessions))
+		return look(b);
+	if (vigil_begin(&b->vigil))
+		return look_for_a_while(b);
+	return event_base_loop(b->base, EVLOOP_ONCE);
 }
 
 void broker_run(struct broker *b)
 {
 	look_at_sessions(b);
-	while (b->state != BROKER_DONE && event_base_loop(b->base, how_to_wait(b)) >= 0) {
+	while (b->state != BROKER_DONE && wait_for_somebody(b) >= 0) {
 		sessions_turn(&b->sessions);
 		look_at_sessions(b);
 	}

@@ -13,6 +13,7 @@
 #include "listener.h"
 #include "rendezvous.h"
 #include "sessions.h"
+#include "vigil.h"
 #include "welcome.h"
 
 enum broker_state { BROKER_RUNNING, BROKER_DRAINING, BROKER_DONE };
@@ -27,6 +28,7 @@ struct broker {
 	struct policy policy; /* changes with a reload */
 	struct registry registry;
 	struct router router;
+	struct vigil vigil;
 	struct life life;
 	struct absences absences;
 	struct exits exits;

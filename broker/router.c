@@ -157,6 +157,8 @@ void router_sweep(struct router *r)
 			continue; /* edge_uncharge() will doom it again */
 		edge_leave_destination(e);
 		account_release(e->account);
+		if (r->latest == e)
+			r->latest = NULL;
 		free(e);
 	}
 }
@@ -475,6 +477,7 @@ static void forward(struct router *r, struct edge *e, const struct frame *f)
 
 	r->frames++;
 	r->bytes += f->size;
+	r->latest = e;
 	to->frames_out++;
 	to->bytes_out += f->size;
 	to->process->sink->put(to->process->sink, e, f->bytes, f->size);

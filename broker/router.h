@@ -21,6 +21,8 @@ struct edge {
 	uint64_t last; /* on stream 0: the latest sequence of an item seen */
 	uint8_t held;  /* HELD_... */
 	uint8_t doomed;
+	uint8_t missed;   /* of vigil: how often an answer to what travels here was waited for in vain ... */
+	uint16_t answers; /* ... and how many came at once since */
 	LIST_ENTRY(edge) of_destination;
 	SLIST_ENTRY(edge) of_doomed;
 };
@@ -77,6 +79,7 @@ struct router {
 	uint32_t n_awaited;
 	uint32_t helping, death; /* the numbers of the helping and of the death that are under way */
 	struct doomed_list doomed;
+	struct edge *latest;      /* of the frame that was forwarded last; NULL: it is gone */
 	router_denied_fn *denied; /* NULL: nobody asks; set by who does, with its data */
 	void *denied_data;
 	uint64_t frames, bytes, holds;
