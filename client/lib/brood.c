@@ -12,6 +12,7 @@
 #include "names.h"
 #include "obituary.h"
 #include "peer.h"
+#include "pump.h"
 #include "remote.h"
 #include "request.h"
 #include "watch.h"
@@ -96,6 +97,7 @@ static int make(struct brood **ret, const char *address, const struct brood_opti
 		return -ENOMEM;
 	init_members(h, o);
 	h->end = end;
+	h->push = pump_run;
 	watch_init(h);
 	link_init(h, address, o, &inbound_link_up);
 	int rc = event_init(h);

@@ -162,6 +162,7 @@ struct cursor {
 	uint64_t sequence;
 	uint64_t now; /* as handle_now(), when it was asked first; 0: not yet */
 	int ack_now;
+	int landed;            /* its one item's body is where it belongs: landing.h */
 	struct parcel *parcel; /* came with the frame, and no item has taken it yet; or NULL */
 };
 
@@ -271,12 +272,13 @@ struct registered_name {
 /* ---- me ---------------------------------------------------------------------------------------------------------- */
 
 struct brood {
-	LIST_ENTRY(brood) entry;    /* of all handles of this process */
-	unsigned generation;        /* of forks; a copy refuses */
-	pthread_t thread;           /* that made it */
-	int listed;                 /* in the list that exit(3) flushes */
-	int flushed;                /* by exit(3) */
-	int (*end)(struct brood *); /* what brood_close() does, when a callback asked for it */
+	LIST_ENTRY(brood) entry;      /* of all handles of this process */
+	unsigned generation;          /* of forks; a copy refuses */
+	pthread_t thread;             /* that made it */
+	int listed;                   /* in the list that exit(3) flushes */
+	int flushed;                  /* by exit(3) */
+	int (*end)(struct brood *);   /* what brood_close() does, when a callback asked for it */
+	void (*push)(struct brood *); /* pump_run(), for what is below it */
 	int epoll_fd, wake_fd, timer_fd;
 	uint64_t timer_due;        /* what timer_fd is set to; UINT64_MAX: nothing */
 	uint64_t awake, looked_at; /* handle_awake(), as of so much of handle_now() */

@@ -3,10 +3,11 @@
  * sooner or later, data or acknowledgement, puts the remote on the handle's dirty list, which pump_run() empties.
  */
 #include "remote.h"
-#include "pump.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MUCH (2 * (size_t)ITEM_BODY_MAX) /* bytes that are worth a write of their own */
 
 struct remote *remote_new(struct brood *h)
 {
@@ -156,6 +157,15 @@ static uint8_t *append(struct remote *r, const struct item *it, struct parcel *p
 	return it->fds ? outflow_append_parcel(&r->out, it, parcel) : outflow_append(&r->out, it);
 }
 
+/* The rest of a long message is copied while its beginning is under way. */
+static void hurry(struct remote *r)
+{
+	if (outflow_pending(&r->out) < MUCH)
+		return;
+	remote_touch(r);
+	r->h->push(r->h);
+}
+
 static int put_fragments(struct remote *r, struct item *it, const struct body *b, const uint8_t *bytes,
 			 struct parcel *parcel)
 {
@@ -174,6 +184,8 @@ static int put_fragments(struct remote *r, struct item *it, const struct body *b
 		it->name = it->trace = NULL;
 		it->fds = 0;
 		it->total = it->length;
+		if (left > 0)
+			hurry(r);
 	} while (left > 0);
 	return 0;
 }
