@@ -5,7 +5,8 @@
  * the helping ends inside a frame, that beginning is copied to the channel's carry; the next helping reads the frame's
  * rest straight behind it and everything else into the slab. Because a frame's size is a multiple of 8, and the rest
  * is counted exactly, what comes into the slab begins 8-aligned again. Only while the carry has less than a head is the
- * rest unknown: then the head is completed first, and what of that frame landed in the slab is moved over.
+ * rest unknown: then the head is completed first, and what of that frame landed in the slab is moved over. Who knows
+ * where the body of such a frame will end up may have it read there at once.
  *
  * Sending. Kept bytes lie in a backlog, which there is none of most of the time: whoever writes tries the socket first.
  *
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #define DRAIN_PIECES 16 /* the most in one call */
+#define HEADS 4096u     /* read behind a body that goes elsewhere: the next frame's head, so that its body can, too */
 
 /* Where a parcel is: `at` of each in a channel. */
 #define FRESH 1u   /* of the last helping */
@@ -293,17 +295,17 @@ void channel_deinit(struct channel *c)
  */
 
 /* How many bytes may be read behind the carry: the rest of its frame, or of its head as long as that is not whole. */
-static ssize_t carry_rest(struct channel *c)
+static ssize_t carry_rest(struct channel *c, struct frame *head)
 {
-	struct frame f;
 	int r;
 
+	head->size = 0;
 	if (!c->carry)
 		return 0;
-	r = frame_parse(c->carry->bytes, c->carry->end, c->most, &f);
+	r = frame_parse(c->carry->bytes, c->carry->end, c->most, head);
 	if (r < 0)
 		return r;
-	return (ssize_t)((f.size ? f.size : FRAME_HEAD) - c->carry->end);
+	return (ssize_t)((head->size ? head->size : FRAME_HEAD) - c->carry->end);
 }
 
 /* `got` bytes came, the first `rest` of them behind the carry. */
@@ -320,25 +322,52 @@ static void take_helping(struct channel *c, size_t got, size_t rest)
 		c->slab->used = c->slab->size;
 }
 
-ssize_t channel_read(struct channel *c)
+/* The pieces for the rest of the carry's frame, the first of them `elsewhere` bytes. */
+static int rest_pieces(struct channel *c, size_t rest, uint8_t *to, size_t elsewhere, struct iovec *iov)
+{
+	int n = 0;
+
+	if (elsewhere > 0)
+		iov[n++] = (struct iovec){ to, elsewhere };
+	if (rest > elsewhere)
+		iov[n++] = (struct iovec){ c->carry->bytes + c->carry->end + elsewhere, rest - elsewhere };
+	return n;
+}
+
+ssize_t channel_read_to(struct channel *c, channel_place_fn *place, void *data)
 {
 	struct slab *s = c->slab;
-	struct iovec iov[2];
-	ssize_t rest = carry_rest(c), got;
-	size_t room = s->size - s->used;
-	int n = 0;
+	struct frame head;
+	struct iovec iov[3];
+	ssize_t rest = carry_rest(c, &head), got;
+	size_t room = s->size - s->used, elsewhere = 0;
+	uint8_t *to = NULL;
+	int n;
 
 	if (rest < 0)
 		return rest;
 	if (!slab_has_room(s))
 		return -ENOBUFS;
-	if (rest > 0)
-		iov[n++] = (struct iovec){ c->carry->bytes + c->carry->end, (size_t)rest };
-	iov[n++] = (struct iovec){ s->bytes + s->used, room < SLAB_HELPING ? room : SLAB_HELPING };
+	if (room > SLAB_HELPING)
+		room = SLAB_HELPING;
+	if (place && head.size > 0)
+		to = place(data, &head, c->carry->end, c->carry->elsewhere, &elsewhere);
+	if (elsewhere >= SLAB_LEAST)
+		room = HEADS;
+	n = rest_pieces(c, (size_t)rest, to, elsewhere, iov);
+	iov[n++] = (struct iovec){ s->bytes + s->used, room };
 	got = c->ops->read(c, iov, n);
-	if (got > 0)
+	if (got > 0) {
+		if (to)
+			c->carry->elsewhere = 1;
 		take_helping(c, (size_t)got, (size_t)rest);
+	}
 	return got;
+}
+
+ssize_t channel_read(struct channel *c)
+{
+	return channel_read_to(c, NULL, NULL);
 }
 
 /* Move to the carry what the slab has of its frame. `whole`: size of that frame. */
@@ -364,6 +393,7 @@ static int next_from_carry(struct channel *c, struct frame *ret)
 		r = frame_parse(c->carry->bytes, c->carry->end, c->most, ret);
 	}
 	if (r == 1) {
+		ret->elsewhere = c->carry->elsewhere;
 		slab_retire(c->slab, c->carry);
 		c->carry = NULL;
 	}

@@ -81,6 +81,14 @@ void channel_end(struct channel *);
 ssize_t channel_read(struct channel *);
 
 /*
+ * The same. If a helping cut a frame, `place` is asked where the rest of it goes: *n bytes of it, from offset `have` on,
+ * to where it returns, and what is behind them as usual; NULL: all as usual. `again`: of this frame some already went
+ * elsewhere.
+ */
+typedef uint8_t *channel_place_fn(void *data, const struct frame *head, size_t have, int again, size_t *n);
+ssize_t channel_read_to(struct channel *, channel_place_fn *place, void *data);
+
+/*
  * The next whole frame, in place: 1. 0: read again. -EPROTO, -EMSGSIZE as frame_parse(); -ENOMEM. Descriptors that came
  * with anything but ADOPT and DATA with FRAME_FDS are -EPROTO too.
  */

@@ -63,6 +63,7 @@ static void decode_head(uint8_t *bytes, struct frame *ret)
 	ret->bytes = bytes;
 	ret->body = bytes + FRAME_HEAD;
 	ret->size = frame_size(ret->length);
+	ret->elsewhere = 0;
 }
 
 int frame_parse(uint8_t *bytes, size_t n, size_t most, struct frame *ret)

@@ -99,7 +99,8 @@ struct frame {
 	uint64_t sequence, acknowledge;
 	uint8_t *bytes; /* the whole frame: head, body, padding */
 	uint8_t *body;
-	size_t size; /* of all that */
+	size_t size;   /* of all that */
+	int elsewhere; /* channel_read_to() put bytes of its body where it was told, instead */
 };
 
 /* Size on the wire of a frame with a body of `length` bytes. */

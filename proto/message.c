@@ -238,6 +238,35 @@ static int next_plain(const uint8_t **at, size_t left, struct item *ret)
 	return 1;
 }
 
+/* What is between the head and the body. */
+static int decode_rest(const uint8_t *from, size_t extension, struct item *ret)
+{
+	if (item_is_call(ret->kind)) {
+		ret->correlation = get64(from);
+		ret->deadline = get64(from + 8);
+		from += ITEM_CALL;
+	}
+	ret->body = from + extension;
+	if (extension > 0 && read_extension(ret, from, ret->body) < 0)
+		return -EPROTO;
+	return check_extension(ret, extension) < 0 ? -EPROTO : 1;
+}
+
+int item_begin(const uint8_t *from, size_t n, size_t size, struct item *ret)
+{
+	size_t extension;
+
+	if (n < ITEM_HEAD)
+		return 0;
+	decode_head(from, ret);
+	extension = from[7] * (size_t)8;
+	if (check_kind(ret) < 0 || item_size(ret->kind, extension, ret->length) != size)
+		return 0;
+	if (n < ITEM_HEAD + (item_is_call(ret->kind) ? ITEM_CALL : 0) + extension)
+		return 0;
+	return decode_rest(from + ITEM_HEAD, extension, ret) == 1;
+}
+
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
 {
 	const uint8_t *from = *at;
@@ -260,14 +289,5 @@ int item_next(const uint8_t **at, const uint8_t *end, struct item *ret)
 	if (get64(from + size - 8) >> (8 * (ret->length & 7u)) != 0)
 		return malformed(ret, "not 1 to 8 zeros behind its body");
 	*at = from + size;
-	from += ITEM_HEAD;
-	if (item_is_call(ret->kind)) {
-		ret->correlation = get64(from);
-		ret->deadline = get64(from + 8);
-		from += ITEM_CALL;
-	}
-	ret->body = from + extension;
-	if (extension > 0 && read_extension(ret, from, ret->body) < 0)
-		return -EPROTO;
-	return check_extension(ret, extension) < 0 ? -EPROTO : 1;
+	return decode_rest(from + ITEM_HEAD, extension, ret);
 }

@@ -129,6 +129,12 @@ static inline int item_is_again(const uint8_t *at, size_t left, uint64_t head, s
 	return left >= size && get64(at) == head && get64(at + size - 8) >> (8 * (head & 7u)) == 0;
 }
 
+/*
+ * Decode what stands before the body of an item of `size` bytes in all, of which the first n are there. 1: *ret is filled,
+ * though its body may not be there yet, and nobody has looked behind it. 0: that is not all there, or not well-formed.
+ */
+int item_begin(const uint8_t *from, size_t n, size_t size, struct item *ret);
+
 /* Decode the item at *at, before end; *at moves behind it. 1: *ret is filled. 0: none left. -EPROTO: malformed, and
  * ret->wrong says how. */
 int item_next(const uint8_t **at, const uint8_t *end, struct item *ret);

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPARE_MOST 32u                 /* buffers kept for reuse */
-#define ROOM_LEAST (SLAB_HELPING / 4u) /* less room than this is not worth a helping */
+#define SPARE_MOST 32u /* buffers kept for reuse */
 
 struct buffer *slab_take(struct slab *s)
 {
@@ -26,6 +25,7 @@ struct buffer *slab_take(struct slab *s)
 			return NULL;
 	}
 	b->at = b->end = 0;
+	b->elsewhere = 0;
 	return b;
 }
 
@@ -89,7 +89,7 @@ void slab_reset(struct slab *s)
 
 int slab_has_room(const struct slab *s)
 {
-	return s->size - s->used >= ROOM_LEAST;
+	return s->size - s->used >= SLAB_LEAST;
 }
 
 void slab_retire(struct slab *s, struct buffer *b)

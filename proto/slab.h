@@ -11,6 +11,7 @@
 struct buffer { /* a piece of memory that fits one frame; kept for reuse by the slab */
 	STAILQ_ENTRY(buffer) next;
 	uint32_t at, end; /* bytes in use */
+	int elsewhere;    /* of a carry: some of those are not here, but where channel_read_to() was told */
 	_Alignas(8) uint8_t bytes[];
 };
 STAILQ_HEAD(buffer_list, buffer);
@@ -22,7 +23,8 @@ struct slab {
 	unsigned n_spare;
 };
 
-#define SLAB_HELPING (257u * 1024u) /* most bytes per channel_read(): four messages of 64 KiB and their heads */
+#define SLAB_HELPING (257u * 1024u)    /* most bytes per channel_read(): four messages of 64 KiB and their heads */
+#define SLAB_LEAST (SLAB_HELPING / 4u) /* less room than this is not worth a helping */
 
 /* size: at least SLAB_HELPING. -ENOMEM. */
 int slab_init(struct slab *, size_t size);

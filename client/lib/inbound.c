@@ -262,7 +262,7 @@ static int take_assembled(struct remote *r, uint32_t last, uint64_t sequence)
 
 static int take_fragment(struct remote *r, const struct item *it, const char *type, uint64_t sequence)
 {
-	int rc = inflow_assemble(&r->in, it, type);
+	int rc = inflow_assemble(&r->in, it, type, r->h->cursor.landed);
 	if (rc < 0)
 		return rc;
 	if (it->fds)
@@ -460,7 +460,7 @@ static unsigned run_messages(struct brood *h)
 	return n;
 }
 
-/* There was no memory for it. Its sender sends it again to whoever comes back, so that is what we do. */
+/* There was no memory for it, or what it landed in is gone. Its sender sends it again to whoever comes back, so that is what we do. */
 static void not_taken(struct remote *r, uint64_t sequence)
 {
 	r->in.next = sequence;
@@ -516,6 +516,7 @@ static void cursor_open(struct brood *h, struct remote *r, const struct frame *f
 				     .end = f->body + f->length,
 				     .sequence = f->sequence,
 				     .ack_now = f->flags & FRAME_ACK_NOW,
+				     .landed = f->elsewhere,
 				     .parcel = f->flags & FRAME_FDS ? channel_take_parcel(&h->link.channel) : NULL };
 }
 

@@ -125,12 +125,39 @@ int inflow_type(struct inflow *in, const struct item *it, const char **ret)
 
 /* ---- fragments --------------------------------------------------------------------------------------------------- */
 
-static int assembly_begin(struct inflow_assembly *a, const struct item *it, const char *type)
+/* Of the item `sequence`, a first fragment. */
+static uint8_t *land_first(struct inflow_assembly *a, const struct item *it, uint64_t sequence)
 {
-	assembly_drop(a);
+	if (a->bytes) /* it came once before, cut as now, and its connection was lost */
+		return a->landing == sequence && a->first.total == it->total && !a->first.kind ? a->bytes : NULL;
+	if (!(a->bytes = malloc(it->total + 1)))
+		return NULL;
+	a->landing = sequence;
+	a->first.total = it->total;
+	return a->bytes;
+}
+
+uint8_t *inflow_land(struct inflow *in, const struct item *it, uint64_t sequence, int again)
+{
+	struct inflow_assembly *a = &in->assembly;
+	if (sequence != in->next || (again && a->landing != sequence) || !(it->more || it->continued))
+		return NULL;
+	if (!it->continued)
+		return land_first(a, it, sequence);
+	if (!a->bytes || a->first.kind != it->kind || it->length > a->first.total - a->have)
+		return NULL;
+	a->landing = sequence;
+	return a->bytes + a->have;
+}
+
+/* What landed before the first fragment was taken is of this one, or of none. */
+static int assembly_begin(struct inflow_assembly *a, const struct item *it, const char *type, int landed)
+{
+	if (!landed)
+		assembly_drop(a);
 	if (it->total > MESSAGE_MAX || it->total < it->length)
 		return -EPROTO;
-	if (!(a->bytes = malloc(it->total + 1)))
+	if (!a->bytes && !(a->bytes = malloc(it->total + 1)))
 		return -ENOMEM;
 	if (it->trace && !(a->trace = strndup(it->trace, it->trace_length)))
 		return -ENOMEM;
@@ -139,15 +166,18 @@ static int assembly_begin(struct inflow_assembly *a, const struct item *it, cons
 	return 0;
 }
 
-int inflow_assemble(struct inflow *in, const struct item *it, const char *type)
+int inflow_assemble(struct inflow *in, const struct item *it, const char *type, int landed)
 {
 	struct inflow_assembly *a = &in->assembly;
-	int rc = it->continued ? 0 : assembly_begin(a, it, type);
+	if (landed && a->landing != in->next - 1)
+		return -ESTALE;
+	int rc = it->continued ? 0 : assembly_begin(a, it, type, landed);
 	if (rc < 0)
 		return rc;
 	if (!a->bytes || a->first.kind != it->kind || it->length > a->first.total - a->have)
 		return -EPROTO;
-	memcpy(a->bytes + a->have, it->body, it->length);
+	if (!landed)
+		memcpy(a->bytes + a->have, it->body, it->length);
 	a->have += it->length;
 	if (it->more)
 		return 0;

@@ -22,6 +22,7 @@ TAILQ_HEAD(inflow_holds, inflow_hold);
 struct inflow_assembly { /* a message of several items, under construction */
 	uint8_t *bytes;  /* NULL: none */
 	size_t have;
+	uint64_t landing;  /* item whose body inflow_land() said where to put, else 0 */
 	struct item first; /* kind, total, correlation, deadline; name and trace not used */
 	const char *type;
 	char *trace;
@@ -83,10 +84,16 @@ static inline const char *inflow_bound_type(const struct inflow *in, unsigned nu
 }
 
 /*
- * Add a fragment. 1: the message is whole: assembly.bytes (malloc, NUL-ended, now the caller's after
- * inflow_assembly_take()). 0: more to come. -EPROTO, -ENOMEM.
+ * Where the body of a fragment that has not come yet is to be put, so that it need not be copied, if it is the next; or
+ * NULL: nowhere. `again`: so it was said before, and some of it is there.
  */
-int inflow_assemble(struct inflow *, const struct item *, const char *type);
+uint8_t *inflow_land(struct inflow *, const struct item *, uint64_t sequence, int again);
+
+/*
+ * Add a fragment. `landed`: its body is where inflow_land() said. 1: the message is whole: assembly.bytes (malloc, NUL-ended, now the caller's after
+ * inflow_assembly_take()). 0: more to come. -EPROTO, -ENOMEM; -ESTALE: it landed where nothing is any more.
+ */
+int inflow_assemble(struct inflow *, const struct item *, const char *type, int landed);
 uint8_t *inflow_assembly_take(struct inflow *);
 
 #endif

@@ -13,6 +13,7 @@
 #include "brood.pb-c.h"
 #include "dialer.h"
 #include "guard.h"
+#include "landing.h"
 #include "place.h"
 #include "pump.h"
 #include "remote.h"
@@ -394,7 +395,7 @@ int link_read(struct brood *h)
 	if (l->source.fd < 0 || l->state < LINK_GREETING || l->spoiled)
 		return 0;
 	l->readable = 0;
-	ssize_t n = channel_read(&l->channel);
+	ssize_t n = channel_read_to(&l->channel, landing_place, h);
 	if (h->dialer.tls)
 		pump_interest(h); /* a handshake may have ended, and HELLO waits */
 	if (n > 0) {

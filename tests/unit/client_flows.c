@@ -565,9 +565,9 @@ static void fragments_are_put_together(void **state)
 	static const uint8_t text[] = "abcdefghij";
 	struct item a = fragment(10, text, 4, 0, 1), b = fragment(10, text + 4, 4, 1, 1),
 		    c = fragment(10, text + 8, 2, 1, 0);
-	assert_int_equal(inflow_assemble(&e->in, &a, "T"), 0);
-	assert_int_equal(inflow_assemble(&e->in, &b, "T"), 0);
-	assert_int_equal(inflow_assemble(&e->in, &c, "T"), 1);
+	assert_int_equal(inflow_assemble(&e->in, &a, "T", 0), 0);
+	assert_int_equal(inflow_assemble(&e->in, &b, "T", 0), 0);
+	assert_int_equal(inflow_assemble(&e->in, &c, "T", 0), 1);
 	uint8_t *whole = inflow_assembly_take(&e->in);
 	assert_string_equal((char *)whole, "abcdefghij");
 	free(whole);
@@ -581,13 +581,90 @@ static void false_fragments_are_refused(void **state)
 		    more = fragment(10, text, 8, 1, 0);
 	struct item huge = fragment((uint64_t)MESSAGE_MAX + 1, text, 4, 0, 1), less = fragment(2, text, 4, 0, 1);
 	struct item early = fragment(10, text, 4, 0, 1), stop = fragment(10, text, 1, 1, 0);
-	assert_int_equal(inflow_assemble(&e->in, &lone, "T"), -EPROTO);
-	assert_int_equal(inflow_assemble(&e->in, &huge, "T"), -EPROTO);
-	assert_int_equal(inflow_assemble(&e->in, &less, "T"), -EPROTO);
-	assert_int_equal(inflow_assemble(&e->in, &first, "T"), 0);
-	assert_int_equal(inflow_assemble(&e->in, &more, "T"), -EPROTO); /* more than it said */
-	assert_int_equal(inflow_assemble(&e->in, &early, "T"), 0);
-	assert_int_equal(inflow_assemble(&e->in, &stop, "T"), -EPROTO); /* less than it said */
+	assert_int_equal(inflow_assemble(&e->in, &lone, "T", 0), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &huge, "T", 0), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &less, "T", 0), -EPROTO);
+	assert_int_equal(inflow_assemble(&e->in, &first, "T", 0), 0);
+	assert_int_equal(inflow_assemble(&e->in, &more, "T", 0), -EPROTO); /* more than it said */
+	assert_int_equal(inflow_assemble(&e->in, &early, "T", 0), 0);
+	assert_int_equal(inflow_assemble(&e->in, &stop, "T", 0), -EPROTO); /* less than it said */
+}
+
+/* As the library does: the number is counted when its item is looked at. */
+static int take(struct inflow *in, const struct item *it, int landed)
+{
+	in->next++;
+	return inflow_assemble(in, it, "T", landed);
+}
+
+static void fragments_land_where_they_belong(void **state)
+{
+	struct ends *e = *state;
+	struct inflow *in = &e->in;
+	struct item a = fragment(10, NULL, 4, 0, 1), b = fragment(10, NULL, 4, 1, 1), c = fragment(10, NULL, 2, 1, 0);
+	uint8_t *to = inflow_land(in, &a, 1, 0), *whole;
+	assert_non_null(to);
+	memcpy(to, "ab", 2);
+	assert_ptr_equal(inflow_land(in, &a, 1, 1), to); /* the rest of it */
+	memcpy(to + 2, "cd", 2);
+	assert_int_equal(take(in, &a, 1), 0);
+	memcpy(inflow_land(in, &b, 2, 0), "efgh", 4);
+	assert_int_equal(take(in, &b, 1), 0);
+	c.body = (const uint8_t *)"ij";
+	assert_int_equal(take(in, &c, 0), 1); /* each as it came */
+	whole = inflow_assembly_take(in);
+	assert_ptr_equal(whole, to);
+	assert_string_equal((char *)whole, "abcdefghij");
+	free(whole);
+}
+
+static void only_what_is_next_may_land(void **state)
+{
+	struct ends *e = *state;
+	struct inflow *in = &e->in;
+	static const uint8_t text[16];
+	struct item a = fragment(10, text, 4, 0, 1), b = fragment(10, text, 4, 1, 1),
+		    more = fragment(10, text, 8, 1, 0), plain = fragment(4, text, 4, 0, 0), other = b;
+	assert_null(inflow_land(in, &a, 2, 0));
+	assert_null(inflow_land(in, &b, 1, 0)); /* of no message */
+	assert_null(inflow_land(in, &plain, 1, 0));
+	assert_null(inflow_land(in, &a, 1, 1)); /* nobody said so before */
+	assert_int_equal(take(in, &a, 0), 0);
+	other.kind = ITEM_REQUEST;
+	assert_null(inflow_land(in, &other, 2, 0));
+	assert_null(inflow_land(in, &more, 2, 0));
+	assert_null(inflow_land(in, &a, 2, 0)); /* another, and the one before is not whole */
+	assert_non_null(inflow_land(in, &b, 2, 0));
+}
+
+/* What was cut off by the end of its connection comes again on the next, whole or in part. */
+static void what_landed_in_part_comes_again(void **state)
+{
+	struct ends *e = *state;
+	struct inflow *in = &e->in;
+	struct item a = fragment(10, (const uint8_t *)"abcd", 4, 0, 1), longer = fragment(12, NULL, 4, 0, 1),
+		    b = fragment(10, (const uint8_t *)"efghij", 6, 1, 0);
+	uint8_t *whole;
+	memcpy(inflow_land(in, &a, 1, 0), "xx", 2);
+	assert_null(inflow_land(in, &longer, 1, 0)); /* what landed has no room for it */
+	memcpy(inflow_land(in, &a, 1, 0), "yyy", 3);
+	assert_int_equal(take(in, &a, 0), 0);
+	memcpy(inflow_land(in, &b, 2, 0), "zz", 2);
+	assert_int_equal(take(in, &b, 0), 1);
+	whole = inflow_assembly_take(in);
+	assert_string_equal((char *)whole, "abcdefghij");
+	free(whole);
+}
+
+static void what_it_landed_in_may_be_gone(void **state)
+{
+	struct ends *e = *state;
+	struct inflow *in = &e->in;
+	struct item a = fragment(10, NULL, 4, 0, 1);
+	assert_non_null(inflow_land(in, &a, 1, 0));
+	inflow_begin_anew(in);
+	assert_null(inflow_land(in, &a, 1, 1));
+	assert_int_equal(take(in, &a, 1), -ESTALE);
 }
 
 static void type_numbers_keep_their_meaning(void **state)
@@ -647,6 +724,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(held_messages_hold_back_consumption, begin, end),
 		cmocka_unit_test_setup_teardown(fragments_are_put_together, begin, end),
 		cmocka_unit_test_setup_teardown(false_fragments_are_refused, begin, end),
+		cmocka_unit_test_setup_teardown(fragments_land_where_they_belong, begin, end),
+		cmocka_unit_test_setup_teardown(only_what_is_next_may_land, begin, end),
+		cmocka_unit_test_setup_teardown(what_landed_in_part_comes_again, begin, end),
+		cmocka_unit_test_setup_teardown(what_it_landed_in_may_be_gone, begin, end),
 		cmocka_unit_test_setup_teardown(type_numbers_keep_their_meaning, begin, end),
 		cmocka_unit_test_setup_teardown(more_types_than_numbers, begin, end),
 	};

@@ -184,6 +184,78 @@ static void large_frames_go_through_small_helpings(void **state)
 	tear_down();
 }
 
+/* Where a test has the bodies of frames read to; `asked` and `again` count. */
+struct elsewhere {
+	uint8_t body[FRAME_MAX];
+	int refuses;
+	unsigned asked, again;
+};
+
+static uint8_t *place(void *data, const struct frame *head, size_t have, int again, size_t *n)
+{
+	struct elsewhere *e = data;
+
+	e->asked++;
+	e->again += again != 0;
+	if (e->refuses)
+		return NULL;
+	*n = FRAME_HEAD + head->length - have;
+	return e->body + (have - FRAME_HEAD);
+}
+
+static void expect_elsewhere(const struct elsewhere *e, uint64_t sequence, size_t length, size_t first)
+{
+	static uint8_t expected[FRAME_MAX];
+	size_t size = make_frame(expected, sequence, length), i;
+	struct frame f;
+
+	assert_int_equal(channel_next(&here, &f), 1);
+	assert_true(f.elsewhere);
+	assert_int_equal(f.size, size);
+	assert_memory_equal(f.bytes, expected, FRAME_HEAD + first); /* as much as had come before */
+	assert_memory_equal(e->body + first, expected + FRAME_HEAD + first, length - first);
+	for (i = FRAME_HEAD + length; i < size; i++)
+		assert_int_equal(f.bytes[i], 0);
+}
+
+static void a_body_goes_where_it_is_told(void **state)
+{
+	static struct elsewhere e;
+	static uint8_t stream[3 * FRAME_MAX];
+	const size_t length = 100003, first = 500, part = 30000;
+	size_t n = make_frame(stream, 0, length);
+	struct frame f;
+
+	(void)state;
+	set_up();
+	n += make_frame(stream + n, 1, 77);
+	n += make_frame(stream + n, 2, length);
+	put(stream, FRAME_HEAD + first);
+	assert_true(channel_read_to(&here, place, &e) > 0);
+	assert_int_equal(e.asked, 0); /* nothing was cut yet */
+	assert_int_equal(channel_next(&here, &f), 0);
+	put(stream + FRAME_HEAD + first, part);
+	assert_int_equal(channel_read_to(&here, place, &e), (ssize_t)part);
+	assert_int_equal(channel_next(&here, &f), 0);
+	put(stream + FRAME_HEAD + first + part, n - FRAME_HEAD - first - part);
+	assert_true(channel_read_to(&here, place, &e) > 0);
+	assert_int_equal(e.asked, 2);
+	assert_int_equal(e.again, 1);
+	expect_elsewhere(&e, 0, length, first);
+	/* What is behind it is as ever, and may be next to go elsewhere. */
+	assert_int_equal(channel_next(&here, &f), 1);
+	assert_false(f.elsewhere);
+	expect_frame(&f, 1, 77);
+	assert_int_equal(channel_next(&here, &f), 0);
+	e.refuses = 1;
+	while (channel_next(&here, &f) == 0)
+		assert_true(channel_read_to(&here, place, &e) > 0);
+	assert_int_equal(e.again, 1);
+	assert_false(f.elsewhere);
+	expect_frame(&f, 2, length);
+	tear_down();
+}
+
 static void what_was_shown_stays_until_reset(void **state)
 {
 	static uint8_t stream[3 * 1024];
@@ -1081,6 +1153,7 @@ int main(void)
 		cmocka_unit_test(frames_may_be_cut_at_every_byte),
 		cmocka_unit_test(frames_may_come_byte_by_byte),
 		cmocka_unit_test(large_frames_go_through_small_helpings),
+		cmocka_unit_test(a_body_goes_where_it_is_told),
 		cmocka_unit_test(what_was_shown_stays_until_reset),
 		cmocka_unit_test(a_full_slab_asks_for_a_reset),
 		cmocka_unit_test(the_end_and_emptiness_are_told),

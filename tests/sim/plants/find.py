@@ -28,7 +28,7 @@ def find(sim, plant):
 def main(sim, folder):
     plants = sorted(pathlib.Path(folder).glob("*.plant"))
     results = [find(sim, plant) for plant in plants]
-    sys.exit(0 if len(results) == 14 and all(results) else 1)
+    sys.exit(0 if len(results) == 15 and all(results) else 1)
 
 
 main(*sys.argv[1:])
