@@ -308,6 +308,7 @@ static void join_parts(struct broker *b)
 		.identity = &b->identity,
 		.log = b->log,
 		.node = b->config->node,
+		.pid = (uint32_t)getpid(),
 		.pid_space = pid_space(),
 	};
 	b->control = (struct control){

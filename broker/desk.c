@@ -407,7 +407,7 @@ static void ended(void *data, struct session *s)
 	else if (s->refused)
 		life_end(desk->life, p, BROOD__WHY__WHY_CLOSED, NULL);
 	else
-		life_disconnect(desk->life, p, session_pidfd(s));
+		life_disconnect(desk->life, p, life_waits_for(p) ? session_pidfd(s) : -ENOENT);
 }
 
 /*

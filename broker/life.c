@@ -100,13 +100,18 @@ static int is_vouched_for(const struct process *p)
 	return estate_of(p)->keeper || (p->spawned && p->parent);
 }
 
+int life_waits_for(const struct process *p)
+{
+	return p->level > 0 && !is_vouched_for(p);
+}
+
 void life_disconnect(struct life *life, struct process *p, int pidfd)
 {
-	int vouched = is_vouched_for(p), returns = p->level > 0;
+	int waits = life_waits_for(p);
 
-	if (pidfd >= 0 && (vouched || !returns))
+	if (pidfd >= 0 && !waits)
 		close(pidfd);
-	if (!vouched && (!returns || absence_begin(life->absences, p, pidfd) < 0)) {
+	if (waits ? absence_begin(life->absences, p, pidfd) < 0 : !is_vouched_for(p)) {
 		life_end(life, p, BROOD__WHY__WHY_LOST, NULL);
 		return;
 	}

@@ -30,6 +30,8 @@ void life_return(struct life *, struct process *, uint32_t uid, enum process_tra
  * its end. pidfd: as session_pidfd(); used up.
  */
 void life_disconnect(struct life *, struct process *, int pidfd);
+/* 1 if that would wait for it, so that a pidfd is of use. */
+int life_waits_for(const struct process *);
 /* It was lost, and will not come back. For absences_init(), with the life as data. */
 void life_over(void *data, struct process *);
 /*

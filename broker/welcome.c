@@ -105,7 +105,7 @@ static void say_hello(struct welcome *w, const struct claim *claim, struct proce
 	ok.id = p->id;
 	ok.parent = p->parent ? p->parent->id : claim->ticket.parent;
 	ok.node = (char *)(uintptr_t)w->node;
-	ok.pid = (uint32_t)getpid();
+	ok.pid = w->pid;
 	ok.address = (char *)(uintptr_t)address_for(w, p);
 	if (p->level > 0 && mint(w, p, claim, ticket))
 		ok.ticket = (ProtobufCBinaryData){ sizeof(ticket), ticket };

@@ -14,6 +14,7 @@ struct welcome {
 	struct life *life;
 	struct identity *identity;
 	struct log *log;
+	uint32_t pid;       /* the broker's */
 	uint64_t pid_space; /* inode of /proc/self/ns/pid; 0: not known */
 	const char *node;
 	const char *unix_address; /* where children of local clients reach us; "" if nowhere */
