@@ -29,7 +29,7 @@ __attribute__((format(printf, 2, 3))) static const struct tls_api *refuse(struct
 static void find(char *to, size_t n)
 {
 	if (beside_find(FILE_NAME, R_OK, to, n) == 0 || beside_find("/../lib" FILE_NAME, R_OK, to, n) == 0 ||
-	    beside_find("/../" BROOD_LIBDIR FILE_NAME, R_OK, to, n) == 0)
+	    beside_find("/" BROOD_BIN_TO_LIB FILE_NAME, R_OK, to, n) == 0)
 		return;
 	snprintf(to, n, "%s", BROOD_FULL_LIBDIR FILE_NAME);
 }

@@ -21,7 +21,8 @@ int autostart_find(char *to, size_t n)
 {
 	const char *wish = secure_getenv("BROOD_BROKER");
 	if (!wish || !*wish) {
-		if (beside_find("/../bin/broodd", X_OK, to, n) == 0)
+		if (beside_find("/../bin/broodd", X_OK, to, n) == 0 ||
+		    beside_find("/" BROOD_LIB_TO_BIN "/broodd", X_OK, to, n) == 0)
 			return 0;
 		wish = BROOD_BROODD_PATH;
 	}

@@ -1,8 +1,9 @@
 #!/bin/sh
-# consume.sh SOURCE BUILD CC: what is installed can be used by a separate project, by pkg-config and by find_package(Brood),
-# shared and static. tests/consume/ is that project; its program starts itself as a child and exchanges a message.
+# consume.sh SOURCE BUILD CC [INCLUDE]: what is installed can be used by a separate project, by pkg-config and by find_package(Brood),
+# shared and static. tests/consume/ is that project; its program starts itself as a child and exchanges a message. It is
+# installed elsewhere than was planned when it was built. INCLUDE is the headers' folder below the prefix.
 set -eu
-source=$1 build=$2 cc=$3
+source=$1 build=$2 cc=$3 include=${4-include}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
@@ -29,8 +30,8 @@ settled() {
 
 mkdir -m 700 "$work/run"
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
-for file in include/brood.h include/brood/pb.h include/brood/event.h include/brood/control.proto include/brood/nursery.proto bin/broodd bin/brood \
-	bin/brood-nursery; do
+for file in $include/brood.h $include/brood/pb.h $include/brood/event.h $include/brood/control.proto $include/brood/nursery.proto \
+	bin/broodd bin/brood bin/brood-nursery; do
 	[ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 
@@ -66,4 +67,9 @@ cmake --build "$work/cmake" >>"$work/cmake.log" || {
 use "$work/cmake/consume-shared"
 use_static "$work/cmake/consume-static"
 use "$prefix/bin/brood" --version
+# Nobody listens there, and there is no certificate; but it gets as far as to say so.
+if [ -e "$lib/brood/libbrood-tls.so.0" ]; then
+	use env BROOD_ADDRESS=tls://127.0.0.1:1 "$prefix/bin/brood" status 2>"$work/tls" && exit 1
+	grep -q BROOD_TLS_CA "$work/tls" || { cat "$work/tls"; exit 1; }
+fi
 settled

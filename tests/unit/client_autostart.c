@@ -73,7 +73,10 @@ static void then_what_is_beside_and_then_what_is_installed(void **state)
 	assert_int_equal(autostart_find(path, 5), -ENAMETOOLONG);
 }
 
-/* The same for a copy of this program, which can arrange its neighbourhood. */
+/*
+ * The same for a copy of this program, which can arrange its neighbourhood: also where libraries and programs were installed
+ * as BROOD_LIB_TO_BIN says.
+ */
 static void a_neighbour_is_found_from_anywhere(void **state)
 {
 	char folder[] = "/tmp/brood-autostart-XXXXXX", command[9000];
@@ -84,8 +87,10 @@ static void a_neighbour_is_found_from_anywhere(void **state)
 		 "set -e; cd %s; mkdir lib bin; cp %s lib/program; : >bin/broodd; chmod 755 bin/broodd\n"
 		 "cd /; test \"$(%s/lib/program find)\" = %s/lib/../bin/broodd\n"
 		 "cd %s/lib; test \"$(PATH=. program find)\" = %s/lib/../bin/broodd\n"
-		 "chmod 644 ../bin/broodd; test \"$(./program find)\" = %s",
-		 folder, self, folder, folder, folder, folder, BROOD_BROODD_PATH);
+		 "chmod 644 ../bin/broodd; test \"$(./program find)\" = %s\n"
+		 "mkdir ../programs some; cp program some; cp ../bin/broodd ../programs; chmod 755 ../programs/broodd\n"
+		 "test \"$(some/program find)\" = %s/lib/some/../../programs/broodd",
+		 folder, self, folder, folder, folder, folder, BROOD_BROODD_PATH, folder);
 	assert_int_equal(system(command), 0);
 	snprintf(command, sizeof command, "rm -r %s", folder);
 	assert_int_equal(system(command), 0);
