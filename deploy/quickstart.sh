@@ -4,7 +4,7 @@
 # the same over two "hosts", alpha and beta: two brokers on this one, linked over TLS, and a nursery for each. Leaves nothing
 # running.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname "$0")/.."
 directory=${1:-/usr/include}
 workers=$(nproc)
 

@@ -7,7 +7,7 @@
 #
 # The last lines are CTest's own summary, and the exit status is CTest's.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname "$0")/.."
 sh deploy/install-deps.sh --tests
 quietly() {
 	if ! "$@" >build/run.log 2>&1; then

@@ -2,7 +2,7 @@
 # check.sh: the binary interface in build/ still serves programs that were linked against the committed one. New functions
 # are fine. Where a difference is meant (a struct that grows at its end), look at it and renew the baseline by update.sh.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname "$0")" && pwd)
 now=$(mktemp)
 trap 'rm -f "$now"' EXIT
 sh "$here/dump.sh" "$now"

@@ -391,6 +391,20 @@ class Deploy(Case):
         return self.compile("x", "int SSL_get_fd(void *); int main(void) { return SSL_get_fd(0); }", "-lssl")
 
 
+class Scripts(Case):
+    def script(self, judge, *words, text):
+        self.file("client/x.sh", "")
+        self.file("tests/x.sh", "")
+        self.file(".ci/run", "")
+        self.file("deploy/x.sh", text)
+        judge(*words, "scripts.sh", self.top)
+
+    def test_all(self):
+        self.script(self.passes, text="CDPATH='' cd -- \"$(dirname \"$0\")/..\"\n")
+        self.script(self.refuses, "with CDPATH", text="cd \"$(dirname \"$0\")/..\"\n")
+        self.script(self.refuses, "no script goes", text="true\n")
+
+
 class Headers(Case):
     def test_refused(self):
         for text in ("int class;", "static inline char f(int i) { return i; }", "static int f(void);"):

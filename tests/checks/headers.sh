@@ -3,7 +3,7 @@
 # by every compiler that is installed (gcc and clang).
 set -eu
 include=$1
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname "$0")" && pwd)
 warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 compiled=0
 
