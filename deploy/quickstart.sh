@@ -4,8 +4,8 @@
 # the same over two "hosts", alpha and beta: two brokers on this one, linked over TLS, and a nursery for each. Leaves nothing
 # running.
 set -eu
+directory=$(CDPATH='' cd -- "${1:-/usr/include}" && pwd)
 CDPATH='' cd -- "$(dirname "$0")/.."
-directory=${1:-/usr/include}
 workers=$(nproc)
 
 fail() {
