@@ -44,7 +44,7 @@ fi
 for unit in system/broodd.service system/broodd.socket user/broodd.service user/broodd.socket; do
 	[ -s "$prefix/lib/systemd/$unit" ] || { echo "not installed: $unit"; exit 1; }
 done
-grep -q '^ExecStart=/.*/broodd --dir' "$prefix/lib/systemd/system/broodd.service"
+grep -q '^ExecStart="/.*/broodd" --dir' "$prefix/lib/systemd/system/broodd.service"
 
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name brood.pc)")
 export PKG_CONFIG_PATH

@@ -40,14 +40,16 @@ def can_tell():
 
 
 def units(source, broker, to):
-    """Copies, with the broker that was built for every program; their paths."""
+    """Copies, with the broker that was built for every program, in a path with a space; their paths."""
+    program = os.path.join(to, "a program")
+    os.symlink(broker, program)
     for kind in ("", "user"):
         os.makedirs(os.path.join(to, kind), exist_ok=True)
         folder = os.path.join(source, "deploy/systemd", kind)
         for original in sorted(glob.glob(folder + "/*.socket") + glob.glob(folder + "/*.service.in")):
             path = os.path.join(to, kind, os.path.basename(original).removesuffix(".in"))
             with open(original) as file, open(path, "w") as copy:
-                copy.write(re.sub("@[A-Z]+@", broker, file.read()))
+                copy.write(re.sub("@[A-Z]+@", program, file.read()))
             yield path
 
 

@@ -84,10 +84,10 @@ static void a_neighbour_is_found_from_anywhere(void **state)
 	unsetenv("BROOD_BROKER");
 	assert_non_null(mkdtemp(folder));
 	snprintf(command, sizeof command,
-		 "set -e; cd %s; mkdir lib bin; cp %s lib/program; : >bin/broodd; chmod 755 bin/broodd\n"
+		 "set -e; cd %s; mkdir lib bin; cp '%s' lib/program; : >bin/broodd; chmod 755 bin/broodd\n"
 		 "cd /; test \"$(%s/lib/program find)\" = %s/lib/../bin/broodd\n"
 		 "cd %s/lib; test \"$(PATH=. program find)\" = %s/lib/../bin/broodd\n"
-		 "chmod 644 ../bin/broodd; test \"$(./program find)\" = %s\n"
+		 "chmod 644 ../bin/broodd; test \"$(./program find)\" = '%s'\n"
 		 "mkdir ../programs some; cp program some; cp ../bin/broodd ../programs; chmod 755 ../programs/broodd\n"
 		 "test \"$(some/program find)\" = %s/lib/some/../../programs/broodd",
 		 folder, self, folder, folder, folder, folder, BROOD_BROODD_PATH, folder);
