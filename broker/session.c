@@ -480,7 +480,7 @@ static int too_many_wait(const struct sessions *all, unsigned more)
 	unsigned long most = all->limits->descriptors;
 
 	if (most == 0)
-		most = all->fds_most / FDS_SHARE;
+		most = (unsigned long)sysconf(_SC_OPEN_MAX) / FDS_SHARE;
 	return all->fds_kept > 0 && all->fds_kept + more > most;
 }
 
@@ -737,7 +737,7 @@ static void refuse_one_more(struct session *s, enum account_kind kind, int r)
 static int leaves_enough(struct session *s)
 {
 	const struct account *a = s->account;
-	uint32_t set = s->all->limits->connections, most = set ? set : s->all->fds_most;
+	uint32_t set = s->all->limits->connections, most = set ? set : (uint32_t)sysconf(_SC_OPEN_MAX);
 
 	if (a->uid == ACCOUNT_NOBODY || router_is_almighty(s->all->router, a->uid) || !account_has_its_part(a, most))
 		return 1;

@@ -88,7 +88,6 @@ struct sessions { /* all, and what they work with */
 	uint64_t work;            /* done so far: bytes, and what counts as such */
 	struct parcel *parcel;    /* came with the frame that is being routed, for the session it is put into */
 	unsigned fds_kept;        /* descriptors that wait in channels */
-	uint32_t fds_most;        /* that this process may have, as of the beginning or the last reload */
 	struct event hello_timer;
 	int64_t expires;  /* no certificate of a live session before that, in seconds since 1970 */
 	uint64_t serial;  /* of the one that came last */

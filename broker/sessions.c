@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SLAB_SIZE (4 * SLAB_HELPING)
 #define PART 4096u                         /* of work, the first of a turn */
@@ -137,7 +136,6 @@ static void on_hello_timer(evutil_socket_t fd, short what, void *data)
 
 void sessions_relimit(struct sessions *all)
 {
-	all->fds_most = (uint32_t)sysconf(_SC_OPEN_MAX);
 	event_del(&all->hello_timer);
 	arm_hello_timer(all);
 }
@@ -237,7 +235,6 @@ int sessions_init(struct sessions *all, struct event_base *base, struct log *log
 	all->log = log;
 	all->router = router;
 	all->limits = router->limits;
-	all->fds_most = (uint32_t)sysconf(_SC_OPEN_MAX);
 	schedule_init(&all->schedule, all->limits);
 	all->ops = ops;
 	all->data = data;
