@@ -6,7 +6,7 @@
 set -eu
 
 # A compiler and CMake; then the libraries (README.md says what each is for).
-packages="gcc libc6-dev cmake ninja-build pkg-config
+packages="gcc libc6-dev cmake make ninja-build pkg-config
 libevent-dev libprotobuf-c-dev protobuf-c-compiler libmd-dev libinih-dev libjansson-dev libssl-dev uthash-dev scdoc"
 tests="git libuv1-dev libglib2.0-dev libcmocka-dev python3 python3-protobuf protobuf-compiler g++ systemd
 iproute2 nftables python3-yaml"
