@@ -99,9 +99,9 @@ enum brood_cause {
 	BROOD_UNREACHABLE     /* remote: its host cannot be reached; it is presumed to have been ended there by now */
 };
 
-enum brood_ended_by { /* why it was made to end, if it was */
+enum brood_ended_by { /* why it was made to end, if it was: the first reason, or the first that it could not survive */
 		      BROOD_BY_ITSELF,
-		      BROOD_BY_KILL,     /* brood_kill() or brood_close() here */
+		      BROOD_BY_KILL,     /* brood_kill(), if its signal may end a program, or brood_close() here */
 		      BROOD_BY_TIMEOUT,  /* timeout_ms */
 		      BROOD_BY_OUTPUT,   /* max_output */
 		      BROOD_BY_UNREADY,  /* ready_ms */

@@ -353,7 +353,7 @@ static void fill_info(struct brood_peer *p, struct brood_peer_info *i)
 {
 	(void)peer_label(p); /* makes the address, if there is one */
 	i->state = state_of(p);
-	i->killed = p->child && p->child->ended_by;
+	i->killed = p->child && (p->child->signalled || p->child->ended_by);
 	i->pid = p->pid;
 	i->address = p->address;
 	i->name = p->name ? p->name : "";

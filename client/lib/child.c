@@ -89,19 +89,38 @@ static void grace_over(struct timer *t)
 		(void)deliver(c, SIGKILL, c->kill_tree);
 }
 
+/* It stops, continues or tells, and ends nobody. */
+static int is_harmless(int signo)
+{
+	static const int signals[] = { SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD, SIGURG, SIGWINCH };
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (signals[i] == signo)
+			return 1;
+	return 0;
+}
+
+/* The first reason holds; but a signal that a program may survive is none any more when what it cannot survive comes. */
+static void note_signal(struct child *c, int signo, unsigned flags, int ended_by)
+{
+	int is_deadly = signo == SIGKILL || flags & BROOD_THEN_KILL;
+	c->signalled = 1;
+	if (is_deadly ? !c->doomed : !c->ended_by && !is_harmless(signo))
+		c->ended_by = ended_by;
+	c->doomed |= is_deadly;
+}
+
 static int signal_child(struct child *c, int signo, unsigned flags, int ended_by)
 {
 	struct brood *h = c->peer->h;
 	if (c->errand) {
 		errand_kill(c->errand, signo, flags);
-		c->ended_by = c->ended_by ? c->ended_by : ended_by;
+		note_signal(c, signo, flags, ended_by);
 		return 0;
 	}
 	int rc = deliver(c, signo, (flags & BROOD_TREE) != 0);
 	if (rc < 0 || signo == 0)
 		return rc;
-	if (!c->ended_by)
-		c->ended_by = ended_by;
+	note_signal(c, signo, flags, ended_by);
 	if (!(flags & BROOD_THEN_KILL) || c->grace.slot)
 		return 0;
 	c->kill_tree = (flags & BROOD_TREE) != 0;
@@ -505,7 +524,8 @@ static void exited_there(struct child *c, const struct brood_exit *x, uint64_t l
 {
 	struct brood_peer *p = c->peer;
 	p->exit = *x;
-	c->ended_by = c->ended_by ? c->ended_by : x->ended_by;
+	if (!c->ended_by || (!c->doomed && x->ended_by))
+		c->ended_by = x->ended_by;
 	p->exit.ended_by = c->ended_by;
 	p->has_exit = 1;
 	c->state = CHILD_REAPED;

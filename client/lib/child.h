@@ -45,6 +45,8 @@ struct child {
 	struct timer life, readiness, grace, patience, linger;
 	uint64_t started;
 	int ended_by, kill_tree, missing;
+	int signalled;                 /* whatever the signal was */
+	int doomed;                    /* ended_by is what it cannot survive */
 	int channel;                   /* it has one */
 	int own_group;                 /* its process group is its own, so its tree can be signalled */
 	int sent_all;                  /* everything that it sent has passed, as far as will ever be known */

@@ -125,6 +125,18 @@ def timeout_of_the_stubborn():
     equal((124, b"told\n"), (code, out))
 
 
+# What was passed on to it did not end it, and is not taken for what did.
+def timeout_after_signals():
+    run = subprocess.Popen([BROOD, "run", "--timeout", "2s", "--", PYTHON, "-c", LOUD,
+                            str(int(signal.SIGWINCH)), str(int(signal.SIGUSR1))],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    equal(b"ready\n", run.stdout.readline())
+    for s in [signal.SIGWINCH, signal.SIGUSR1]:
+        run.send_signal(s)
+        equal(s.name, run.stdout.readline().decode().strip())
+    equal(124, run.wait(20))
+
+
 def kill_after_term():
     run = subprocess.Popen([BROOD, "run", "--kill-after", "100", "--", "sh", "-c", STUBBORN],
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -345,6 +357,6 @@ def asks_the_terminal():
 
 
 main([statuses, as_json, environment, ten_megabytes, descriptors_are_mine, signals_pass, ignored_stays_ignored,
-      timeout_of_the_stubborn, kill_after_term, timeout_of_the_stopped, stopped_and_continued, killed_with_us,
-      double_fork, detached, own_terminal, end_of_input, restored_after_signals, restored_after_timeout,
+      timeout_of_the_stubborn, timeout_after_signals, kill_after_term, timeout_of_the_stopped, stopped_and_continued,
+      killed_with_us, double_fork, detached, own_terminal, end_of_input, restored_after_signals, restored_after_timeout,
       terminal_without_terminal, job_control, suspended_console, asks_the_terminal])

@@ -476,6 +476,37 @@ static void test_only_term(void **state)
 	killed_by(&f, SIGKILL, BROOD_BY_KILL);
 }
 
+/* It was signalled, and not made to end: it goes on as it was, and ends as it likes. */
+static void test_harmless_signals(void **state)
+{
+	static const int signals[] = { SIGSTOP, SIGCONT, SIGWINCH, SIGURG, SIGCHLD, SIGTSTP, SIGCONT };
+	struct family f = { 0 };
+	(void)state;
+	begin_with(&f, KID("worker"), &(struct brood_spawn_options){ 0 });
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		assert_int_equal(brood_kill(f.kid, signals[i], 0), 0);
+	assert_int_equal(info_of(f.kid).killed, 1);
+	assert_int_equal(info_of(f.kid).state, BROOD_IS_READY);
+	assert_int_equal(ask_number(f.kid, "count"), 0);
+	say(f.kid, "_exit", "");
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	assert_int_equal(f.d.exit.cause, BROOD_EXITED);
+	assert_int_equal(f.d.exit.ended_by, BROOD_BY_ITSELF);
+	assert_null(strstr(f.d.exit_text, "by its parent"));
+	assert_int_equal(info_of(f.kid).killed, 1);
+	family_end(&f);
+}
+
+/* It survived what it was sent; its time is what ended it. */
+static void test_timeout_after_a_signal(void **state)
+{
+	struct family f = { 0 };
+	(void)state;
+	begin_with(&f, KID("stubborn", "worker"), &(struct brood_spawn_options){ .timeout_ms = 500, .grace_ms = 50 });
+	assert_int_equal(brood_kill(f.kid, SIGTERM, 0), 0);
+	killed_by(&f, SIGKILL, BROOD_BY_TIMEOUT);
+}
+
 static void test_timeout(void **state)
 {
 	struct family f = { 0 };
@@ -910,6 +941,8 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_kill_during_the_start),
 		ON_HOSTS(test_then_kill),
 		ON_HOSTS(test_only_term),
+		ON_HOSTS(test_harmless_signals),
+		ON_HOSTS(test_timeout_after_a_signal),
 		ON_HOSTS(test_timeout),
 		ON_HOSTS(test_timeout_of_a_stubborn_child),
 		ON_HOSTS(test_kill_tree),
