@@ -93,6 +93,17 @@ static void a_conversation_is_looked_at(void **state)
 	assert_true(turn(b, 0, 1));           /* ... and changes nothing */
 }
 
+/* As after an answer that was looked for in vain. */
+static void an_empty_turn_is_none(void **state)
+{
+	struct bench *b = *state;
+
+	assert_false(turn(b, 0, 1));
+	assert_false(vigil_begin(&b->vigil));
+	assert_false(turn(b, 1, 0));
+	assert_true(turn(b, 0, 1));
+}
+
 static void who_is_not_answered_is_not_waited_for(void **state)
 {
 	struct bench *b = *state;
@@ -183,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_conversation_is_looked_at, begin, end),
+		cmocka_unit_test_setup_teardown(an_empty_turn_is_none, begin, end),
 		cmocka_unit_test_setup_teardown(who_is_not_answered_is_not_waited_for, begin, end),
 		cmocka_unit_test_setup_teardown(a_crowd_is_no_conversation, begin, end),
 		cmocka_unit_test_setup_teardown(in_vain_is_tried_less_and_less, begin, end),
