@@ -312,10 +312,13 @@ void event_reply(struct brood *h, struct brood_peer *p, brood_fn *done, void *da
 		 const struct fault *f)
 {
 	if (m && event_may_call(h)) {
-		struct brood_event e = {
-			.type = BROOD_EVENT_REPLY, .data = data, .handle = h, .peer = p, .msg = &m->msg
-		};
-		call_reply(h, done, &e, m);
+		struct brood_event *e = &h->reply;
+		e->type = BROOD_EVENT_REPLY;
+		e->handle = h;
+		e->data = data;
+		e->peer = p;
+		e->msg = &m->msg;
+		call_reply(h, done, e, m);
 	} else if (!m) {
 		queue_failure(p, done, data, f);
 	} else if (queue_letter(h, p, m, BROOD_EVENT_REPLY, done, data) < 0) {

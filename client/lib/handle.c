@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define TICK_MS 10u /* of the kernel's clock, at most: it ticks 100 to 1000 times a second */
+
 unsigned handle_generation;
 
 int handle_check(const struct brood *h)
@@ -25,6 +27,18 @@ uint64_t handle_now(void)
 	struct timespec t;
 	clock_gettime(CLOCK_BOOTTIME, &t);
 	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+uint64_t handle_now_at_most(struct brood *h)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	uint64_t tick = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	if (tick != h->tick) {
+		h->tick = tick;
+		h->tick_ends = handle_now() + TICK_MS;
+	}
+	return h->tick_ends;
 }
 
 uint64_t handle_awake(struct brood *h)

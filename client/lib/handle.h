@@ -282,6 +282,7 @@ struct brood {
 	int epoll_fd, wake_fd, timer_fd;
 	uint64_t timer_due;        /* what timer_fd is set to; UINT64_MAX: nothing */
 	uint64_t awake, looked_at; /* handle_awake(), as of so much of handle_now() */
+	uint64_t tick, tick_ends;  /* of the kernel's clock: the one that was seen last, and when it is surely over */
 	int foreign;               /* somebody else's loop waits for epoll_fd */
 	struct timers timers;
 	struct timer watch;  /* of streams that stand still */
@@ -292,6 +293,7 @@ struct brood {
 	int running;           /* brood_run() is under way: stop counts */
 	int dispatching;       /* a turn that calls callbacks is under way */
 	int in_callback, blocking;
+	struct brood_event reply; /* for the callback of an answer that is told at once; what it does not say is 0 */
 	int stirred; /* a table, a pause or the cursor changed: what run_messages() found out does not hold any more */
 	int closing, gather;
 	int over; /* brood_close() tells what is still to be told: calls are refused */
@@ -350,6 +352,9 @@ int handle_new_bare(struct brood **ret);
 
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);
+
+/* As handle_now(), or up to 10 ms later, at a fifth of the price: for what happens with every message. */
+uint64_t handle_now_at_most(struct brood *);
 
 /*
  * Milliseconds that this handle saw pass, for patience with others: while the machine slept, or this process was stopped,

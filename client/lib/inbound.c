@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART 64 /* items after which is written what was sent meanwhile; then twice as many each time */
+#define PART 16 /* items after which is written what was sent meanwhile; then twice as many each time */
 
 /* ---- items ------------------------------------------------------------------------------------------------------- */
 

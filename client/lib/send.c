@@ -232,6 +232,16 @@ static uint64_t deadline_for(const struct brood_peer *p, uint64_t due)
 	return early || far ? 0 : due;
 }
 
+#define FINE_MS 1000 /* shorter times are kept to the millisecond */
+
+/* When an answer is due. */
+static uint64_t due_in(struct brood *h, int timeout_ms)
+{
+	if (timeout_ms < 0)
+		return 0;
+	return (timeout_ms < FINE_MS ? handle_now() : handle_now_at_most(h)) + (uint64_t)timeout_ms;
+}
+
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
 		   struct call *call)
 {
@@ -240,7 +250,7 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 		return refused(p, -EINVAL);
 	if (!may_send(p))
 		return why_not(p);
-	uint64_t due = timeout_ms < 0 ? 0 : handle_now() + (uint64_t)timeout_ms;
+	uint64_t due = due_in(p->h, timeout_ms);
 	int64_t id = request_open(p, due, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
