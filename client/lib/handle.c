@@ -9,8 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_MS 10u /* of the kernel's clock, at most: it ticks 100 to 1000 times a second */
-
 unsigned handle_generation;
 
 int handle_check(const struct brood *h)
@@ -36,7 +34,7 @@ uint64_t handle_now_at_most(struct brood *h)
 	uint64_t tick = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	if (tick != h->tick) {
 		h->tick = tick;
-		h->tick_ends = handle_now() + TICK_MS;
+		h->tick_ends = handle_now() + HANDLE_TICK_MS;
 	}
 	return h->tick_ends;
 }

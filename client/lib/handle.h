@@ -353,7 +353,11 @@ int handle_new_bare(struct brood **ret);
 /* Milliseconds of CLOCK_BOOTTIME. */
 uint64_t handle_now(void);
 
-/* As handle_now(), or up to 10 ms later, at a fifth of the price: for what happens with every message. */
+/*
+ * As handle_now(), or up to HANDLE_TICK_MS later, at a fifth of the price: for what happens with every message. The kernel's
+ * clock ticks 100 to 1000 times a second.
+ */
+#define HANDLE_TICK_MS 10u
 uint64_t handle_now_at_most(struct brood *);
 
 /*

@@ -234,12 +234,22 @@ static uint64_t deadline_for(const struct brood_peer *p, uint64_t due)
 
 #define FINE_MS 1000 /* shorter times are kept to the millisecond */
 
-/* When an answer is due. */
-static uint64_t due_in(struct brood *h, int timeout_ms)
+/* When an answer is due, which is never early; and as its receiver is told, which is never late. 0: no matter when. */
+struct due {
+	uint64_t here, told;
+};
+
+static struct due due_in(struct brood *h, int timeout_ms)
 {
+	uint64_t ms = (uint64_t)timeout_ms, due;
 	if (timeout_ms < 0)
-		return 0;
-	return (timeout_ms < FINE_MS ? handle_now() : handle_now_at_most(h)) + (uint64_t)timeout_ms;
+		return (struct due){ 0, 0 };
+	if (timeout_ms < FINE_MS) {
+		due = handle_now() + ms;
+		return (struct due){ due, due };
+	}
+	due = handle_now_at_most(h) + ms;
+	return (struct due){ due, due - HANDLE_TICK_MS };
 }
 
 static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeout_ms, brood_fn *done, void *data,
@@ -250,13 +260,13 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 		return refused(p, -EINVAL);
 	if (!may_send(p))
 		return why_not(p);
-	uint64_t due = due_in(p->h, timeout_ms);
-	int64_t id = request_open(p, due, done, data, call);
+	struct due due = due_in(p->h, timeout_ms);
+	int64_t id = request_open(p, due.here, done, data, call);
 	if (id < 0)
 		return refused(p, (int)id);
 	const struct item question = { .kind = ITEM_REQUEST,
 				       .correlation = (uint64_t)id,
-				       .deadline = deadline_for(p, due) };
+				       .deadline = deadline_for(p, due.told) };
 	if (out && send_short(p, out, question)) {
 		push(p, out->flags);
 		return id;

@@ -238,6 +238,7 @@ static void test_deadlines_in_turn(void **state)
 	is_answered(&f, 200);
 	is_not_answered(&f, 500);
 	is_answered(&f, 200);
+	is_not_answered(&f, 1000); /* one that is kept by a coarser clock */
 	int64_t id = request(&f, "keep", -1, &d);
 	for (uint64_t end = now_ms() + 300; now_ms() < end;)
 		assert_int_equal(brood_process(f.b, 50), 0);
