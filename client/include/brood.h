@@ -206,9 +206,10 @@ BROOD_API BROOD_CHECKED int brood_connect(brood **ret, const char *address, cons
 
 /*
  * Flush for at most flush_ms (of which 1,000 ms at most for a connection on which to say goodbye, if that was just lost),
- * end every child that is not detached (its kill_signal, then SIGKILL after grace_ms) and reap it, then tell the answers,
- * confirmations and results that are still owed (-ECANCELED, where nothing better is known), then free the handle, its
- * peers and messages. These last callbacks are called by brood_close() itself; calls on the handle and its peers give
+ * end every child that is not detached (its kill_signal, then SIGKILL after grace_ms) and reap it (but for one that this
+ * process may not signal, such as a set-uid program that became root: after grace_ms it is left, for waitpid() if at all),
+ * then tell the answers, confirmations and results that are still owed (-ECANCELED, where nothing better is known), then free
+ * the handle, its peers and messages. These last callbacks are called by brood_close() itself; calls on the handle and its peers give
  * -ESHUTDOWN in them. From a callback of the same handle the work is done when the callback returns. 0, or above it: so
  * many messages and answers whose receivers had not consumed them in time, and may or may not get them (0 also from a
  * callback, where that is not known yet). exit(3) flushes too, and says it on stderr; it calls nobody back.

@@ -83,10 +83,22 @@ static void end_tail(struct child *c)
 static void grace_over(struct timer *t)
 {
 	struct child *c = CHILD_OF(t, grace);
-	if (c->tail)
+	if (c->tail) {
 		end_tail(c);
-	else
-		(void)deliver(c, SIGKILL, c->kill_tree);
+		return;
+	}
+	(void)deliver(c, SIGKILL, c->kill_tree);
+	int rc = signal_by_pidfd(c, 0, 0);
+	c->beyond_reach = rc < 0 && rc != -ESRCH; /* a set-uid program, say, that became another user */
+}
+
+static int give_grace(struct child *c, int tree)
+{
+	if (c->grace.slot)
+		return 0;
+	c->kill_tree = tree;
+	c->grace.fire = grace_over;
+	return timer_arm(&c->peer->h->timers, &c->grace, handle_now() + c->plan->grace_ms);
 }
 
 /* It stops, continues or tells, and ends nobody. */
@@ -111,21 +123,17 @@ static void note_signal(struct child *c, int signo, unsigned flags, int ended_by
 
 static int signal_child(struct child *c, int signo, unsigned flags, int ended_by)
 {
-	struct brood *h = c->peer->h;
+	int tree = (flags & BROOD_TREE) != 0;
 	if (c->errand) {
 		errand_kill(c->errand, signo, flags);
 		note_signal(c, signo, flags, ended_by);
 		return 0;
 	}
-	int rc = deliver(c, signo, (flags & BROOD_TREE) != 0);
+	int rc = deliver(c, signo, tree);
 	if (rc < 0 || signo == 0)
 		return rc;
 	note_signal(c, signo, flags, ended_by);
-	if (!(flags & BROOD_THEN_KILL) || c->grace.slot)
-		return 0;
-	c->kill_tree = (flags & BROOD_TREE) != 0;
-	c->grace.fire = grace_over;
-	return timer_arm(&h->timers, &c->grace, handle_now() + c->plan->grace_ms);
+	return flags & BROOD_THEN_KILL ? give_grace(c, tree) : 0;
 }
 
 /*
@@ -156,8 +164,9 @@ static void no_tail(struct child *c)
 
 void child_terminate(struct child *c, int ended_by)
 {
-	if (c->state == CHILD_RUNNING)
-		(void)signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, ended_by);
+	if (c->state == CHILD_RUNNING &&
+	    signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, ended_by) < 0)
+		(void)give_grace(c, 1); /* it may end by itself, but nobody waits for longer */
 }
 
 static void life_over(struct timer *t)
@@ -845,7 +854,7 @@ unsigned child_count(const struct brood *h)
 	const struct child *c;
 	unsigned n = 0;
 	LIST_FOREACH (c, &h->children, entry)
-		n += c->state == CHILD_RUNNING && !c->errand && !(c->plan->flags & BROOD_DETACHED);
+		n += c->state == CHILD_RUNNING && !c->errand && !c->beyond_reach && !(c->plan->flags & BROOD_DETACHED);
 	return n;
 }
 

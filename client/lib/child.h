@@ -46,6 +46,7 @@ struct child {
 	uint64_t started;
 	int ended_by, kill_tree, missing;
 	int signalled;                 /* whatever the signal was */
+	int beyond_reach;              /* its grace is over, and I may not signal it */
 	int doomed;                    /* ended_by is what it cannot survive */
 	int channel;                   /* it has one */
 	int own_group;                 /* its process group is its own, so its tree can be signalled */
@@ -94,7 +95,7 @@ void child_left(struct brood_peer *);
 void child_moved(struct child *);
 /* End it and its tree for this reason (enum brood_ended_by). */
 void child_terminate(struct child *, int ended_by);
-/* End all that are not detached; returns how many are still to be reaped. */
+/* End all that are not detached; returns how many are still to be reaped, but for those that nobody here can end. */
 unsigned child_kill_all(struct brood *);
 /* The same on other hosts. */
 unsigned child_kill_abroad(struct brood *);

@@ -147,11 +147,56 @@ static void test_not_covered_who_became_root(void **state)
 	expect_survivor(orphan(*state, NOBODY, BROOD_ARGV(program, "root"), BROOD_SPAWN(.stdio = OUT), NULL));
 }
 
+/* The parent's last words: how long brood_close() took, with a child that it may not signal. */
+static void close_beside(int out, const char *program)
+{
+	struct family f = { 0 };
+	char text[48];
+	if (setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+		_exit(1);
+	family_connect(&f);
+	const struct brood_spawn_options *o =
+		BROOD_SPAWN(.stdio = OUT, .flags = BROOD_PLAIN, .on = diary_table, .data = &f.d, .grace_ms = 300);
+	assert_int_equal(brood_spawn(f.b, &f.kid, BROOD_ARGV(program, "root"), o), 0);
+	until(f.b, f.d.output[0].bytes + f.d.output[1].bytes > 0);
+	long pid = (long)info_of(f.kid).pid;
+	uint64_t begin = now_ms();
+	assert_int_equal(brood_close(f.b), 0);
+	int n = snprintf(text, sizeof text, "%ld\n%ld\n", pid, (long)(now_ms() - begin));
+	_exit(write(out, text, (size_t)n) != n);
+}
+
+/* Nor can brood_close() end it: it has its grace, and is left. */
+static void test_closing_beside_who_became_root(void **state)
+{
+	struct fixture *x = *state;
+	int ends[2];
+	long said[2];
+	if (geteuid() != 0)
+		skip();
+	const char *program = make_set_uid(x);
+	x->orphans = -1;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid_t parent = fork();
+	if (parent == 0)
+		close_beside(ends[1], program);
+	close(ends[1]);
+	read_numbers(ends[0], said, 2);
+	close(ends[0]);
+	assert_int_equal(wait_program(parent), 0);
+	assert_in_range(said[1], 299, 300 + BUSY_MS);
+	expect_survivor((pid_t)said[0]);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		ON_UNIX(test_another_user),      ON_UNIX(test_a_session_with_a_terminal),   ON_UNIX(test_a_stopped_one),
-		ON_UNIX(test_a_set_uid_program), ON_UNIX(test_not_covered_who_became_root),
+		ON_UNIX(test_another_user),
+		ON_UNIX(test_a_session_with_a_terminal),
+		ON_UNIX(test_a_stopped_one),
+		ON_UNIX(test_a_set_uid_program),
+		ON_UNIX(test_not_covered_who_became_root),
+		ON_UNIX(test_closing_beside_who_became_root),
 	};
 	return RUN("lives", tests);
 }
