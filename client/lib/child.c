@@ -411,6 +411,24 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
+/* What next, where the error's usual words do not fit the reason why the kernel does not execute it. */
+static const char *exec_hint(int code)
+{
+	switch (code) {
+	case -E2BIG:
+		return "pass less: arguments and environment have a limit together (getconf ARG_MAX), and 128 KiB each";
+	case -ETXTBSY:
+		return "somebody writes to the program's file: try again when it is closed";
+	case -ENOEXEC:
+		return "check that it is a program for this machine; a script begins with #! and its interpreter";
+	case -ENOMEM:
+	case -EAGAIN:
+		return error_reason("spawn.fork")->hint;
+	default:
+		return error_reason("spawn.exec")->hint;
+	}
+}
+
 /* The name is a constant: "spawn.exec", or "host.unknown". `what`: what failed, with its reason. */
 static void failed_as(struct child *c, const char *name, int code, const char *what)
 {
@@ -420,7 +438,9 @@ static void failed_as(struct child *c, const char *name, int code, const char *w
 	const char *stage = strncmp(name, "spawn.", 6) == 0 ? name + 6 : "host";
 	c->failed_as = name;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
-	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->argv[0], program), what);
+	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->file, program), what);
+	if (strcmp(name, "spawn.exec") == 0)
+		f.error.hint = exec_hint(code);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };

@@ -290,7 +290,7 @@ static const char *bad_use(enum plan_use use, const struct brood_spawn_options *
 
 static const char *bad_basics(const char *const *argv, const struct brood_spawn_options *o)
 {
-	if (!argv || !argv[0] || !*argv[0])
+	if (!argv || !argv[0] || (!*argv[0] && !o->file))
 		return "argv: no program";
 	if (o->flags & ~(BROOD_PLAIN | BROOD_DETACHED | BROOD_UNREF))
 		return "flags: unknown bits";
@@ -465,6 +465,7 @@ void plan_set_channel(struct plan *p, unsigned long long inode)
 
 const char *plan_title(const struct plan *p)
 {
-	const char *slash = strrchr(p->argv[0], '/'), *title = slash && slash[1] ? slash + 1 : p->argv[0];
+	const char *name = *p->argv[0] ? p->argv[0] : p->file;
+	const char *slash = strrchr(name, '/'), *title = slash && slash[1] ? slash + 1 : name;
 	return utf8_is_text((const uint8_t *)title, strlen(title)) ? title : "?";
 }

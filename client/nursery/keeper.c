@@ -114,7 +114,7 @@ static void say_started(struct keeper *k)
 static const char *without_prefix(const struct child *c, const char *text)
 {
 	char program[FAULT_PATH];
-	size_t n = strlen("cannot start : ") + strlen(fault_path(c->plan->argv[0], program));
+	size_t n = strlen("cannot start : ") + strlen(fault_path(c->plan->file, program));
 	return strlen(text) > n ? text + n : text;
 }
 

@@ -162,6 +162,36 @@ static void test_texts_of_failed_starts(void **state)
 	assert_non_null(strstr(h.d.text, "/no?where?[1m"));
 }
 
+static void is_not_executed(const char *const *argv, const char *file, int code, const char *hint)
+{
+	struct family f = { 0 };
+	family_connect(&f);
+	family_start(&f, argv, .file = file);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), code);
+	const struct brood_error *e = brood_last_error(f.b);
+	assert_string_equal(e->name, "spawn.exec");
+	assert_non_null(strstr(e->text, file));
+	assert_non_null(strstr(e->hint, hint));
+	family_end(&f);
+}
+
+/* What was to be executed, whatever it is called, and what to do next. */
+static void test_why_it_is_not_executed(void **state)
+{
+	const struct fixture *x = *state;
+	static char path[96], argument[256 * 1024];
+	is_not_executed(BROOD_ARGV("called"), "/nowhere/at/all", -ENOENT, "check the path");
+	is_not_executed(BROOD_ARGV("called"), "/etc/passwd", -EACCES, "permissions");
+	memset(argument, 'x', sizeof argument - 1);
+	is_not_executed(BROOD_ARGV("called", argument), "/bin/true", -E2BIG, "pass less");
+	snprintf(path, sizeof path, "%s/lock", x->directory); /* a name that the teardown accepts */
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	assert_true(fd >= 0);
+	is_not_executed(BROOD_ARGV("called"), path, -ETXTBSY, "closed");
+	close(fd);
+	is_not_executed(BROOD_ARGV("called"), path, -ENOEXEC, "#!");
+}
+
 static void test_failed_start_and_sync(void **state)
 {
 	struct family f = { 0 };
@@ -925,6 +955,7 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_exec_fails),
 		ON_HOSTS(test_cwd_fails),
 		ON_HOSTS(test_texts_of_failed_starts),
+		ON_HOSTS(test_why_it_is_not_executed),
 		ON_HOSTS(test_failed_start_and_sync),
 		ON_HOSTS(test_failed_start_reports_messages),
 		ON_HOSTS(test_bad_arguments),

@@ -63,6 +63,7 @@ static void test_directory_and_file(void **state)
 	(void)state;
 	expect_output("/usr\n", BROOD_ARGV("/bin/pwd"), .cwd = "/usr");
 	expect_output("other name\n", BROOD_ARGV("other name", "-c", "echo $0"), .file = "/bin/sh");
+	expect_output("no name\n", BROOD_ARGV("", "-c", "echo ${0:-no name}"), .file = "/bin/sh");
 	expect_output("found\n", BROOD_ARGV("called", "found"), .file = "echo"); /* in PATH */
 	expect_output("found\n", BROOD_ARGV("./echo", "found"), .cwd = "/bin");  /* relative to cwd */
 }
