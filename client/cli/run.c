@@ -6,6 +6,7 @@
  * stays in our process group, so the kernel has already sent it what the keyboard caused, and only what another process
  * sent us is passed on.
  */
+#include "address.h"
 #include "caught.h"
 #include "console.h"
 #include "duration.h"
@@ -338,7 +339,9 @@ static const char *take(struct run *run, int option, char *value)
 		run->label = 1;
 		return NULL;
 	case 'n':
-		how->name = value; /* fall through */
+		how->name = value;
+		how->flags &= ~BROOD_PLAIN;
+		return name_is_valid(value) ? NULL : "--name wants 1 to 63 of a-z 0-9 . _ -";
 	default:
 		how->flags &= ~BROOD_PLAIN;
 		return NULL;

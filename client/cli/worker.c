@@ -7,6 +7,7 @@
  *
  * The worker ends when told to, and nothing is in hand; or when its filter has ended too often.
  */
+#include "address.h"
 #include "caught.h"
 #include "ending.h"
 #include "filter.h"
@@ -397,6 +398,8 @@ static int read_options(struct cli *cli, struct worker *w, int argc, char **argv
 		optind--;
 	if (!w->name || optind == argc)
 		return cli_usage("worker", "it needs a name and a filter: brood worker NAME -- FILTER");
+	if (!name_is_valid(w->name))
+		return cli_usage("worker", "NAME is 1 to 63 of a-z 0-9 . _ - and begins with a letter, a digit or _");
 	w->argv = (const char *const *)argv + optind;
 	return CLI_GO_ON;
 }

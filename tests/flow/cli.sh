@@ -55,6 +55,9 @@ like "who complains" "brood ps: ?*" "$("$brood" ps --no-such-option 2>&1)"
 for command in ps nodes status; do
 	like "$command with an argument" "brood $command: it takes no arguments*" "$("$brood" "$command" extra 2>&1)"
 done
+"$brood" run --name 'bad name' -- true 2>/dev/null
+is "run with a bad name" 125 $?
+like "its reason" "brood run: --name wants *" "$("$brood" run --name 'bad name' -- true 2>&1)"
 "$brood" >/dev/null
 is "no command" 2 $?
 

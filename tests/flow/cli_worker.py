@@ -243,7 +243,7 @@ def names():
         w = Worker("upper", *UPPER)
         code, _, err = status("worker", "upper", "--", "cat")
         assert code == 125 and "upper" in err, (code, err)
-        equal(125, status("worker", "No Name", "--", "cat")[0])
+        equal(2, status("worker", "No Name", "--", "cat")[0])
         for argv in ([], ["x"], ["x", "--room", "0", "--", "cat"], ["x", "--restart", "-1", "--", "cat"],
                      ["x", "--bogus", "--", "cat"]):
             equal(2, status("worker", *argv)[0])
