@@ -469,6 +469,21 @@ static void test_input_that_nobody_reads(void **state)
 
 /* ---- who dies ---------------------------------------------------------------------------------------------------- */
 
+/* As whoever starts it may have left it. */
+static void test_nursery_ignores_its_children(void **state)
+{
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	signal(SIGCHLD, SIG_IGN);
+	nursery_start(*state, ANY);
+	signal(SIGCHLD, SIG_DFL);
+	struct family f = { 0 };
+	plain_begin(&f, BROOD_ARGV("sh", "-c", "exit 3"), .cwd = NULL);
+	family_closes(&f);
+	assert_int_equal(info_of(f.kid).exit->cause, BROOD_EXITED);
+	assert_int_equal(info_of(f.kid).exit->code, 3);
+	family_end(&f);
+}
+
 static void test_nursery_is_killed(void **state)
 {
 	struct family f = { 0 }, g = { 0 };
@@ -770,6 +785,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_one_is_paused),
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),
+		ON_NURSERY(test_nursery_ignores_its_children),
 		ON_NURSERY(test_nursery_is_killed),
 		ON_NURSERY(test_nursery_is_terminated),
 		ON_NURSERY(test_nursery_is_reloaded),
