@@ -484,6 +484,24 @@ static void test_nursery_ignores_its_children(void **state)
 	family_end(&f);
 }
 
+/* Whatever of it finds no descriptor: it is told at once, and the next one starts. */
+static void test_nursery_has_no_descriptors(void **state)
+{
+	struct rlimit before, few;
+	(void)state;
+	assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, NULL, &before), 0);
+	few = before;
+	for (few.rlim_cur = 3; few.rlim_cur < 24; few.rlim_cur++) {
+		struct family f = { 0 };
+		assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, &few, NULL), 0);
+		plain_begin(&f, BROOD_ARGV("true"), .cwd = NULL);
+		family_closes(&f);
+		family_end(&f);
+	}
+	assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, &before, NULL), 0);
+	wrote("x\n", BROOD_ARGV("echo", "x"), .cwd = NULL);
+}
+
 static void test_nursery_is_killed(void **state)
 {
 	struct family f = { 0 }, g = { 0 };
@@ -786,6 +804,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),
 		ON_NURSERY(test_nursery_ignores_its_children),
+		ON_NURSERY(test_nursery_has_no_descriptors),
 		ON_NURSERY(test_nursery_is_killed),
 		ON_NURSERY(test_nursery_is_terminated),
 		ON_NURSERY(test_nursery_is_reloaded),
