@@ -567,6 +567,22 @@ static void test_nursery_is_reloaded(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Whoever read its complaints is gone. */
+static void test_nobody_reads_complaints(void **state)
+{
+	int ends[2], before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	assert_true(before >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+	close(ends[0]);
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[1]);
+	nursery_start(*state, ANY);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	kill(flow_nursery, SIGHUP); /* its file is not there any more */
+	wrote("x\n", BROOD_ARGV("echo", "x"), .cwd = NULL);
+}
+
 /* Two nurseries of one name: the second says so and ends. */
 static void test_name_is_taken(void **state)
 {
@@ -808,6 +824,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_nursery_is_killed),
 		ON_NURSERY(test_nursery_is_terminated),
 		ON_NURSERY(test_nursery_is_reloaded),
+		ON_NURSERY(test_nobody_reads_complaints),
 		ON_NURSERY(test_name_is_taken),
 		ON_NURSERY(test_detached),
 		ON_NURSERY(test_parent_is_away_too_long),
