@@ -5,13 +5,14 @@
  * rather than the line torn. Values that are not plain words are quoted and every other byte in them is escaped: what a
  * stranger chose (a title, a name) can neither begin a line nor colour a terminal.
  *
- * Rate: each kind of event has a bucket of tokens. The surprising rule: the line after a silence says how many like it
- * were suppressed, so a count can be reconstructed even though lines are missing.
+ * Rate: each kind of event has a bucket of tokens, and nothing waits for who reads the log. The surprising rule: the line after
+ * a silence says how many like it were suppressed, so a count can be reconstructed even though lines are missing.
  */
 #include "log.h"
 #include "address.h"
 #include "clock.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -197,6 +198,17 @@ static void add_time(struct line *line)
 	add_text(line, ms);
 }
 
+/*
+ * It is written to whatever we were given, which may be a pipe to somebody who has stopped reading. O_NONBLOCK would change it
+ * for all who share it. Where there is room, there is room for a line: that is a page at most, as a pipe's pieces are.
+ */
+static int has_room(const struct log *log)
+{
+	struct pollfd p = { .fd = log->fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLOUT;
+}
+
 /* Best effort: a log that cannot be written must not stop messages. */
 static void write_line(struct log *log, struct line *line)
 {
@@ -217,6 +229,10 @@ void log_fields(struct log *log, enum log_event event, const struct log_field *f
 
 	if (events[event].level > log->level || !take_token(rate, pace_of(event)))
 		return;
+	if (!has_room(log)) {
+		rate->suppressed++;
+		return;
+	}
 	add_time(&line);
 	add_text(&line, " ");
 	add_text(&line, levels[events[event].level]);

@@ -154,11 +154,29 @@ static int say(const struct config *config, enum config_result what)
 	return fflush(stdout) != 0;
 }
 
+/*
+ * Whoever starts us may leave some of the first three descriptors closed. The lock, or a client, would get such a number, and
+ * then our log. It is opened the wrong way round, so that what is written there still fails.
+ */
+static int fill_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC) < 0)
+			return -errno;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct start start = { .home = { .fd = -1, .lock_fd = -1 }, .detach_fd = -1 };
-	int r = config_parse(&start.config, argc, argv, say_wrong, NULL), status = 2;
+	int status = 2, r = fill_standard();
 
+	if (r < 0) {
+		fprintf(stderr, "broodd: cannot open /dev/null, in place of a closed descriptor: %s\n", strerror(-r));
+		return 1;
+	}
+	r = config_parse(&start.config, argc, argv, say_wrong, NULL);
 	if (r == CONFIG_RUN)
 		status = begin(&start);
 	else if (r >= 0)

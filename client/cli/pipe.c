@@ -359,6 +359,7 @@ static int play(const struct cli *cli, struct piper *p)
 {
 	static const int caught[] = { SIGTERM, SIGINT, SIGHUP, 0 };
 	caught_catch(caught);
+	signal(SIGPIPE, SIG_IGN); /* whoever read our complaints may be gone */
 	p->status = CLI_FAILED;
 	int rc = connect_piper(cli, p);
 	if (rc == 0 && open_pipes(p) == 0) {

@@ -415,6 +415,7 @@ int cli_worker(struct cli *cli, int argc, char **argv)
 	queue_init(&w.queue);
 	filter_init(&w.filter, &owner);
 	caught_catch(caught);
+	signal(SIGPIPE, SIG_IGN); /* whoever read our complaints may be gone */
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would take the filter's status */
 	return work(cli, &w);
 }

@@ -499,9 +499,13 @@ void dialer_begin(struct brood *h)
 void dialer_resume(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
+	int spoiled = h->link.spoiled;
+	unsigned back_off = d->back_off;
 	dialer_hang_up(h);
 	if (!d->resuming)
 		begin_patience(h, d->reconnect_ms);
+	if (spoiled)
+		d->back_off = back_off; /* what I have no memory for comes again with each connection, at once */
 	d->resuming = 1;
 	d->inherited = 0;
 	d->started = 0;

@@ -21,11 +21,13 @@
 #include "remote.h"
 #include <brood/pb.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CREDIT ((size_t)256 * 1024) /* nursery.proto */
 
@@ -528,6 +530,16 @@ static int on_me(const brood_event *e)
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
+/* The library waits for a free descriptor as for a broker that is away; who asked had better hear of it. */
+static int check_descriptors(const struct keeper *k)
+{
+	int fd = k->h->link.state == LINK_DIALING ? fcntl(k->h->epoll_fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (fd < 0)
+		return k->h->link.state == LINK_DIALING ? -errno : 0;
+	close(fd);
+	return 0;
+}
+
 static int connect_to(struct keeper *k, uint64_t parent, const char *user, const char *address)
 {
 	static const struct brood_handlers me = { .size = sizeof(me),
@@ -547,7 +559,8 @@ static int connect_to(struct keeper *k, uint64_t parent, const char *user, const
 	if (rc < 0)
 		return rc;
 	k->h->dialer.greeted = 1; /* the nursery knows that there is a broker: it comes back */
-	return brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
+	rc = brood_find(k->h, &k->parent, id_format(parent, text), BROOD_FIND(.on = &its, .data = k));
+	return rc < 0 ? rc : check_descriptors(k);
 }
 
 struct keeper *keeper_new(brood_msg *asked, const Brood__Nursery__Spawn *m, struct order *order, const char *user,

@@ -117,6 +117,8 @@ static int open_signals(void)
 	sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
+	signal(SIGPIPE, SIG_IGN); /* whoever read what we complain of may be gone */
+	signal(SIGCHLD, SIG_DFL); /* ignored, as we may have found it, it would take the programs' statuses */
 	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }

@@ -124,7 +124,9 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 		order_free(o);
 	} else if (employ(n, msg, who, spawn, o) == -ENOMEM) {
 		order_free(o);
-		fault_set(&why, "memory", "the nursery has no memory or descriptors left");
+		fault_set(&why, "memory",
+			  "the nursery has no memory or descriptors left; raise its limits there (ulimit -n, "
+			  "LimitNOFILE=)");
 		refuse(msg, &why);
 	}
 }

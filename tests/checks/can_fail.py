@@ -378,6 +378,7 @@ class Deploy(Case):
                                 ("cap_drop: [ALL]", "cap_drop: []", "capabilities are not dropped"),
                                 ("read_only: true", "read_only: false", "read_only is not true"),
                                 ("no-new-privileges:true", "no-new-privileges:false", "no no-new-privileges"),
+                                ("init: true", "init: false", "alpha: init is not true"),
                                 ("alpha-run:/run", "gamma-run:/run", "there is no volume gamma-run"),
                                 ('pid: "service:beta"', 'pid: "service:gamma"', "there is no service gamma")):
             self.files(self.refuses, words, name=self.COMPOSE, old=old, new=new)

@@ -144,6 +144,8 @@ def compose(source):
             found.append("capabilities are not dropped")
         if "no-new-privileges:true" not in one.get("security_opt", ()):
             found.append("no no-new-privileges")
+        if any(other.get("pid") == f"service:{name}" for other in whole["services"].values()) and one.get("init") is not True:
+            found.append("init is not true, and others have its process namespace: nobody reaps what they leave behind")
         found += [f"there is no volume {v}" for v in (each.split(":")[0] for each in one.get("volumes", ())) if v not in whole["volumes"]]
         others = [*one.get("depends_on", ()), *re.findall("^service:(.*)", one.get("pid", "") + "\n" + one.get("network_mode", ""), flags=re.M)]
         found += [f"there is no service {other}" for other in others if other not in whole["services"]]

@@ -469,6 +469,39 @@ static void test_input_that_nobody_reads(void **state)
 
 /* ---- who dies ---------------------------------------------------------------------------------------------------- */
 
+/* As whoever starts it may have left it. */
+static void test_nursery_ignores_its_children(void **state)
+{
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	signal(SIGCHLD, SIG_IGN);
+	nursery_start(*state, ANY);
+	signal(SIGCHLD, SIG_DFL);
+	struct family f = { 0 };
+	plain_begin(&f, BROOD_ARGV("sh", "-c", "exit 3"), .cwd = NULL);
+	family_closes(&f);
+	assert_int_equal(info_of(f.kid).exit->cause, BROOD_EXITED);
+	assert_int_equal(info_of(f.kid).exit->code, 3);
+	family_end(&f);
+}
+
+/* Whatever of it finds no descriptor: it is told at once, and the next one starts. */
+static void test_nursery_has_no_descriptors(void **state)
+{
+	struct rlimit before, few;
+	(void)state;
+	assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, NULL, &before), 0);
+	few = before;
+	for (few.rlim_cur = 3; few.rlim_cur < 24; few.rlim_cur++) {
+		struct family f = { 0 };
+		assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, &few, NULL), 0);
+		plain_begin(&f, BROOD_ARGV("true"), .cwd = NULL);
+		family_closes(&f);
+		family_end(&f);
+	}
+	assert_int_equal(prlimit(flow_nursery, RLIMIT_NOFILE, &before, NULL), 0);
+	wrote("x\n", BROOD_ARGV("echo", "x"), .cwd = NULL);
+}
+
 static void test_nursery_is_killed(void **state)
 {
 	struct family f = { 0 }, g = { 0 };
@@ -532,6 +565,22 @@ static void test_nursery_is_reloaded(void **state)
 	assert_int_equal(WEXITSTATUS(wait_program(start_program(BROOD_ARGV(NURSERY_PROGRAM, "-t", "-c", path), NULL))),
 			 2);
 	assert_int_equal(unlink(path), 0);
+}
+
+/* Whoever read its complaints is gone. */
+static void test_nobody_reads_complaints(void **state)
+{
+	int ends[2], before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(nursery_stop(SIGTERM), 0);
+	assert_true(before >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+	close(ends[0]);
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[1]);
+	nursery_start(*state, ANY);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	kill(flow_nursery, SIGHUP); /* its file is not there any more */
+	wrote("x\n", BROOD_ARGV("echo", "x"), .cwd = NULL);
 }
 
 /* Two nurseries of one name: the second says so and ends. */
@@ -770,9 +819,12 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_one_is_paused),
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),
+		ON_NURSERY(test_nursery_ignores_its_children),
+		ON_NURSERY(test_nursery_has_no_descriptors),
 		ON_NURSERY(test_nursery_is_killed),
 		ON_NURSERY(test_nursery_is_terminated),
 		ON_NURSERY(test_nursery_is_reloaded),
+		ON_NURSERY(test_nobody_reads_complaints),
 		ON_NURSERY(test_name_is_taken),
 		ON_NURSERY(test_detached),
 		ON_NURSERY(test_parent_is_away_too_long),

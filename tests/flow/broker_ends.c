@@ -74,6 +74,40 @@ static void test_second_broker_is_refused(void **state)
 	wire_broker_deinit(&b);
 }
 
+/* Run the broker by a script that closes some of the first three. */
+static void start_with_closed(struct wire_broker *b, const char *which)
+{
+	char *program = getenv("BROOD_BROKER");
+	FILE *script = fopen(path_of(b, "script"), "we");
+
+	assert_non_null(script);
+	fprintf(script, "#!/bin/sh\nexec '%s' \"$@\" %s\n", program, which);
+	assert_int_equal(fchmod(fileno(script), 0700), 0);
+	assert_int_equal(fclose(script), 0);
+	program = strdup(program);
+	assert_int_equal(setenv("BROOD_BROKER", path_of(b, "script"), 1), 0);
+	wire_broker_start(b, NULL);
+	assert_int_equal(setenv("BROOD_BROKER", program, 1), 0);
+	free(program);
+}
+
+/* What is said there does not go into the lock, or to a client. */
+static void test_standard_descriptors_are_closed(void **state)
+{
+	const char *const all[] = { "<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-" };
+	struct wire_broker b;
+	char text[1024], pid[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		wire_broker_init(&b);
+		start_with_closed(&b, all[i]);
+		snprintf(pid, sizeof(pid), "%d", (int)b.pid);
+		assert_string_equal(read_text(&b, "lock", text, sizeof(text)), pid);
+		wire_broker_deinit(&b);
+	}
+}
+
 static void test_directory_of_others_is_refused(void **state)
 {
 	struct wire_broker b;
@@ -647,6 +681,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_second_broker_is_refused),
+		cmocka_unit_test(test_standard_descriptors_are_closed),
 		cmocka_unit_test(test_directory_of_others_is_refused),
 		cmocka_unit_test(test_files_are_for_their_owner_only),
 		cmocka_unit_test(test_readiness_is_notified),

@@ -32,8 +32,8 @@ class Place:
 
 
 class Pipe:
-    def __init__(self, *argv, paths=()):
-        self.errors = tempfile.TemporaryFile()
+    def __init__(self, *argv, paths=(), errors=None):
+        self.errors = errors or tempfile.TemporaryFile()
         self.process = subprocess.Popen([BROOD, "pipe", "--json", *argv], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors)
         until(lambda: self.process.poll() is not None or all(os.path.exists(p) for p in paths), "the pipes are there")
@@ -178,6 +178,18 @@ def lines_that_are_none():
         equal((1, sums(0, 4, failed=1)), sink.end())
 
 
+def nobody_reads_complaints():
+    read, write_end = os.pipe()
+    with Place() as at, os.fdopen(write_end, "w") as errors:
+        sink = Pipe("--name", "sink", "--out", at("out"), paths=[at("out")], errors=errors)
+        os.close(read)
+        equal((0, b"", ""), status("send", "sink", "two\nlines"))
+        equal((0, b"", ""), status("send", "sink", "one"))
+        with open(at("out"), "rb") as f:
+            equal(b"one\n", f.readline())
+        equal((1, sums(0, 1, failed=1)), sink.end())
+
+
 def records():
     bodies = [b"", b"\n\0\xff", bytes(range(256)) * 3000, b"x"]
     packed = b"".join(struct.pack("<I", len(x)) + x for x in bodies)
@@ -317,5 +329,5 @@ def wrong_arguments():
         equal(True, status("pipe", "--help")[1].startswith(b"Example:\n"))
 
 
-main([both_ways, a_hundred_thousand, requests_in_order, a_request_that_fails, lines_that_are_none, records, slow_reader,
-      name_goes, nobody_has_the_name, what_was_written_is_passed_on, told_twice, wrong_arguments])
+main([both_ways, a_hundred_thousand, requests_in_order, a_request_that_fails, lines_that_are_none, nobody_reads_complaints, records,
+      slow_reader, name_goes, nobody_has_the_name, what_was_written_is_passed_on, told_twice, wrong_arguments])

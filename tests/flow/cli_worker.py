@@ -13,8 +13,8 @@ UPPER = ["sed", "-u", r"s/.*/\U&/"]
 
 
 class Worker:
-    def __init__(self, name, *argv, options=()):
-        self.errors = tempfile.TemporaryFile()
+    def __init__(self, name, *argv, options=(), errors=None):
+        self.errors = errors or tempfile.TemporaryFile()
         self.name = name
         self.process = subprocess.Popen([BROOD, "worker", name, "--json", *options, "--", *argv],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors)
@@ -254,6 +254,17 @@ def names():
         until(lambda: not alive(pid), "the filter dies with the worker")
 
 
+def nobody_reads_complaints():
+    read, write = os.pipe()
+    with Broker(), os.fdopen(write, "w") as errors:
+        w = Worker("chatty", "sh", "-c", "while read -r line; do echo $line; echo more; done", errors=errors)
+        os.close(read)
+        for body in (b"1", b"2", b"3"):
+            equal((0, body), ask("chatty", body))
+            time.sleep(0.1)  # "more" comes while nobody asks
+        equal(0, w.end(signal.SIGTERM)[0])
+
+
 def no_broker_any_more():
     broker = Broker()
     w = Worker("upper", *UPPER)
@@ -263,4 +274,4 @@ def no_broker_any_more():
 
 
 main([thousand_in_order, bodies, no_reply, room, graceful, second_signal, filter_dies, filter_ends, names,
-      no_broker_any_more])
+      nobody_reads_complaints, no_broker_any_more])

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -887,11 +888,46 @@ static void test_refused_is_said_first(void **state)
 	false_end(&x);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they map more than there is */
+static rlim_t mapped(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+	assert_true(f && fscanf(f, "%lu", &pages) == 1);
+	fclose(f);
+	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Each connection brings it again, so each waits longer than the one before. When there is memory it is there. */
+static void test_no_memory_for_a_message(void **state)
+{
+	struct family f = { 0 };
+	struct rlimit before, little;
+	(void)state;
+	family_begin(&f, KID("burst", "1", "30000000"));
+	until(f.b, f.me.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	little = (struct rlimit){ mapped() + ((rlim_t)20 << 20), before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+	uint64_t end = now_ms() + 2000;
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] > 3);
+	until_polled(f.b, now_ms() >= end);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_in_range(f.me.n[BROOD_EVENT_AWAY], 4, 16);
+	until(f.b, f.d.n[BROOD_EVENT_MESSAGE] == 1);
+	assert_int_equal(f.me.n[BROOD_EVENT_ERROR], 0);
+	family_end(&f);
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		ON_ALL(test_killed_again_and_again),
 		ON_ALL(test_said_while_away),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+		ON_UNIX(test_no_memory_for_a_message),
+#endif
 		ON_ALL(test_requests_survive),
 		ON_UNIX(test_deadline_while_away),
 		ON_ALL(test_exit_while_away),

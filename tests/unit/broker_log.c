@@ -211,6 +211,34 @@ static void test_file_stays_small(void **state)
 	assert_non_null(strstr(written(), "i=44\n"));
 }
 
+/* It is not waited for; what it missed is counted. */
+static void test_a_reader_that_stopped(void **state)
+{
+	static char text[100000];
+	int ends[2], n = 0, lines = 0;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+	log_init(&log_, ends[1], LOG_DEBUG);
+	memset(text, 'x', 2000);
+	alarm(10);
+	while (n < 40)
+		log_say(&log_, LOG_DRAIN, FIELD_TEXT("reason", text), FIELD_NUMBER("i", n++));
+	alarm(0);
+	assert_true(read(ends[0], text, sizeof(text)) > 0);
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		lines++;
+	assert_in_range(lines, 1, 3);
+	log_say(&log_, LOG_DRAIN, FIELD_TEXT("reason", "SIGTERM"));
+	memset(text, 0, sizeof(text));
+	assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+	assert_non_null(strstr(text, "reason=SIGTERM suppressed="));
+	assert_int_equal(atoi(strstr(text, "suppressed=") + strlen("suppressed=")), n - lines);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_level, begin, end),
 		cmocka_unit_test_setup_teardown(test_floods_are_cut_and_counted, begin, end),
 		cmocka_unit_test_setup_teardown(test_file_stays_small, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_reader_that_stopped, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
