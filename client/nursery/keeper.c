@@ -638,6 +638,12 @@ static void refuse(brood_msg *asked)
 	(void)letter_refuse((struct letter *)(void *)asked, &why);
 }
 
+void keeper_give_back(struct keeper *k)
+{
+	k->asked = NULL;
+	k->order = NULL;
+}
+
 void keeper_free(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_strands; i++)

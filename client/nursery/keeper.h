@@ -23,6 +23,8 @@ int keeper_turn(struct keeper *);
 int keeper_fd(const struct keeper *);
 /* The nursery is about to end: so does the program. */
 void keeper_stop(struct keeper *);
+/* It was not employed after all: the message and the order are the caller's again. keeper_free() follows. */
+void keeper_give_back(struct keeper *);
 /* Frees all, whatever state it is in. A program that still runs is ended, unless it was to be detached. */
 void keeper_free(struct keeper *);
 /* 1 if it started the program with this id, and for this user ("user@node"). */

@@ -80,7 +80,7 @@ static int has_room(const struct nursery *n, const struct order *o, struct fault
 	return 0;
 }
 
-/* The message and the order are the keeper's then. */
+/* The message and the order are the keeper's then. 0, -ENOMEM. */
 static int employ(struct nursery *n, brood_msg *msg, const Brood__Control__Identity *who,
 		  const Brood__Nursery__Spawn *spawn, struct order *o)
 {
@@ -91,9 +91,15 @@ static int employ(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 		free(m);
 		return -ENOMEM;
 	}
+	if (epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, keeper_fd(m->keeper), &e) < 0) {
+		keeper_give_back(m->keeper);
+		keeper_free(m->keeper);
+		free(m);
+		return -ENOMEM;
+	}
 	LIST_INSERT_HEAD(&n->members, m, entry);
 	n->n++;
-	return epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, keeper_fd(m->keeper), &e) < 0 ? -errno : 0;
+	return 0;
 }
 
 static void dismiss(struct nursery *n, struct member *m)
@@ -122,7 +128,7 @@ static void judge(struct nursery *n, brood_msg *msg, const Brood__Control__Ident
 		inspect_answer(msg, o);
 		brood_msg_release(msg);
 		order_free(o);
-	} else if (employ(n, msg, who, spawn, o) == -ENOMEM) {
+	} else if (employ(n, msg, who, spawn, o) < 0) {
 		order_free(o);
 		fault_set(&why, "memory",
 			  "the nursery has no memory or descriptors left; raise its limits there (ulimit -n, "
