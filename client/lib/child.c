@@ -411,9 +411,13 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
-/* What next, where the error's usual words do not fit the reason why the kernel does not execute it. */
-static const char *exec_hint(int code)
+/* What next, where the error's usual words do not fit the reason. */
+static const char *hint_for(const char *name, int code)
 {
+	if (code == -EMFILE || code == -ENFILE)
+		return error_reason("fd.limit")->hint;
+	if (strcmp(name, "spawn.exec") != 0)
+		return error_reason(name)->hint;
 	switch (code) {
 	case -E2BIG:
 		return "pass less: arguments and environment have a limit together (getconf ARG_MAX), and 128 KiB each";
@@ -425,7 +429,7 @@ static const char *exec_hint(int code)
 	case -EAGAIN:
 		return error_reason("spawn.fork")->hint;
 	default:
-		return error_reason("spawn.exec")->hint;
+		return error_reason(name)->hint;
 	}
 }
 
@@ -439,8 +443,7 @@ static void failed_as(struct child *c, const char *name, int code, const char *w
 	c->failed_as = name;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
 	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->file, program), what);
-	if (strcmp(name, "spawn.exec") == 0)
-		f.error.hint = exec_hint(code);
+	f.error.hint = hint_for(name, code);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };

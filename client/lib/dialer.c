@@ -144,6 +144,15 @@ static const char *why_not_reached(const struct dialer *d, int code)
 	return "cannot reach the broker";
 }
 
+static const char *name_of_failure(const struct dialer *d, int code)
+{
+	if (is_untrusted(d, code))
+		return "broker.untrusted";
+	if (code == -EMFILE || code == -ENFILE)
+		return "fd.limit";
+	return d->resuming ? "broker.lost" : "broker.absent";
+}
+
 static void dial_failed(struct brood *h, int code)
 {
 	struct dialer *d = &h->dialer;
@@ -160,8 +169,7 @@ static void dial_failed(struct brood *h, int code)
 	} else if ((d->resuming || d->greeted) && dialer_is_patient(h)) {
 		try_to_get_back(h);
 	} else {
-		const char *name = d->resuming ? "broker.lost" : "broker.absent";
-		fail(h, is_untrusted(d, code) ? "broker.untrusted" : name, why_not_reached(d, code), code);
+		fail(h, name_of_failure(d, code), why_not_reached(d, code), code);
 	}
 }
 

@@ -352,6 +352,28 @@ static void test_out_of_descriptors(void **state)
 	family_end(&f);
 }
 
+/* The first connection meets the limit: that is what is told, and not that there is no broker. */
+static void test_no_descriptor_to_connect(void **state)
+{
+	struct family f = { 0 };
+	struct rlimit before, none;
+	(void)state;
+	family_connect(&f);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	family_start(&f, KID("worker"), .cwd = NULL);
+	int rc = brood_sync(f.b, PATIENCE_MS);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(rc, -EMFILE);
+	assert_non_null(strstr(brood_last_error(f.b)->hint, "ulimit -n"));
+	family_closes(&f);
+	assert_string_equal(f.d.error, "spawn.broker");
+	assert_int_equal(f.d.code, -EMFILE);
+	family_end(&f);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +393,9 @@ int main(int argc, char **argv)
 		ON_UNIX(test_detached),
 		ON_UNIX(test_refused),
 		ON_ALL(test_out_of_descriptors),
+		ON_UNIX(test_no_descriptor_to_connect),
+		ON_FIFO(test_no_descriptor_to_connect),
+		ON_TCP(test_no_descriptor_to_connect),
 	};
 	return RUN("options", tests);
 }
