@@ -547,12 +547,15 @@ int inbound_run(struct brood *h)
 
 /* ---- routed frames ----------------------------------------------------------------------------------------------- */
 
+/* NULL: there is no memory for somebody new, who has to come again. */
 static struct remote *sender(struct brood *h, uint64_t id)
 {
 	struct remote *r = remote_find(h, id);
 	if (r && peer_of(r))
 		return r;
 	struct brood_peer *p = r ? peer_new(h, PEER_PROCESS, r) : names_stranger(h, id);
+	if (!p)
+		pump_spoil(h);
 	return p ? p->remote : NULL;
 }
 

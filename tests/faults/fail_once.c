@@ -1,13 +1,15 @@
 /*
  * fail_once: every allocation and system call of a scenario fails once, one after the other.
  *
- *   BROOD_BROKER=build/bin/broodd build/tests/fail_once client|broker|start [--from N] [--to N] [--verbose]
+ *   BROOD_BROKER=build/bin/broodd build/tests/fail_once client|broker|start|nursery [--from N] [--to N] [--verbose]
  *
  * client: the call fails in a program that links the library. It may fail, and must say so; it must not hang or crash, and
  *   leaves no memory, process or session behind.
  * broker: the call fails in the broker while the scenario runs, and while somebody innocent is served. At most one of the
  *   two is affected; the broker lives, and leaves with status 0 when told to.
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
+ * nursery: the call fails in a nursery while it runs the programs of the scenario, twice. At most one of the two is affected;
+ *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
  */
 #include "fixture.h"
 #include <brood.h>
@@ -209,7 +211,7 @@ static int new_file(const struct fixture *f)
 	return open(f->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-/* ---- the three --------------------------------------------------------------------------------------------------- */
+/* ---- the four ---------------------------------------------------------------------------------------------------- */
 
 struct run {
 	struct fixture *f;
@@ -328,11 +330,86 @@ static void start_once(struct run *r, unsigned long at)
 	close(said);
 }
 
+static void write_configuration(const char *path)
+{
+	FILE *f = fopen(path, "we");
+	if (!f || fputs("[program \"*\"]\nfree-args = yes\nfree-cwd = yes\n", f) < 0 || fclose(f) != 0) {
+		perror(path);
+		exit(1);
+	}
+}
+
+/* The node's name when the nursery is there, whatever it answers. */
+static int find_nursery(char *host, size_t n)
+{
+	struct brood_peer_info self = { .size = sizeof self };
+	brood *b;
+	brood_peer *p;
+	brood_msg *m = NULL;
+	if (brood_connect(&b, NULL, NULL) < 0 || brood_find(b, &p, "nursery", BROOD_FIND(.wait_ms = PATIENCE_MS)) < 0)
+		return 0;
+	int rc = brood_call(p, BROOD_MSG("are.you.there", "", 0), PATIENCE_MS, &m);
+	brood_msg_release(m);
+	(void)brood_info(brood_self(b), &self);
+	snprintf(host, n, "%s", self.node);
+	brood_close(b);
+	return rc != -ETIMEDOUT && *host;
+}
+
+static int judge_nursery(struct run *r, unsigned long at, const int status[2], int left, const struct outcome *o,
+			 int said)
+{
+	const pid_t known[] = { r->f->broker, r->innocent.server };
+	if (!is_orderly(status[0]) || !is_orderly(status[1]))
+		return complain(at, o, said, "the scenario crashed, hung or never heard", status[0]);
+	if (status[0] != 0 && status[1] != 0)
+		return complain(at, o, said, "two were affected", status[1]);
+	if (left != 0)
+		return complain(at, o, said, "the nursery did not live and leave in order", left);
+	if (o->live > 0)
+		return complain(at, o, said, "memory was left behind: blocks", (long)o->live);
+	if (!no_orphans(known, 2))
+		return complain(at, o, said, "a process was left behind", 0);
+	return 0;
+}
+
+static void nursery_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int said = new_file(r->f), status[2];
+	char path[96], host[64];
+	snprintf(path, sizeof path, "%s/nursery.conf", r->f->directory);
+	write_configuration(path);
+	set_faults(r->f, "brood-nursery", at, 1);
+	pid_t nursery = start(BROOD_ARGV(NURSERY_PROGRAM, "--config", path), said);
+	unset_faults();
+	if (!find_nursery(host, sizeof host)) {
+		fprintf(stderr, "fail_once: the nursery did not start\n");
+		exit(1);
+	}
+	unlink(path);
+	kill(nursery, SIGWINCH);
+	for (int i = 0; i < 2; i++)
+		status[i] = await(start(BROOD_ARGV(SCENARIO, host), said));
+	kill(nursery, SIGTERM);
+	int left = await(nursery);
+	(void)read_outcome(r->f, &o);
+	r->over = strcmp(o.failed, "none") == 0;
+	r->told += status[0] != 0 || status[1] != 0;
+	r->wrong += (unsigned)judge_nursery(r, at, status, left, &o, said);
+	if (verbose)
+		fprintf(stderr, "%lu of %lu: %s: status %d, %d\n", at, o.count, o.failed, status[0], status[1]);
+	close(said);
+}
+
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
 	int own_broker; /* one for all */
-} modes[] = { { "client", client_once, 1 }, { "broker", broker_once, 0 }, { "start", start_once, 0 } };
+} modes[] = { { "client", client_once, 1 },
+	      { "broker", broker_once, 0 },
+	      { "start", start_once, 0 },
+	      { "nursery", nursery_once, 1 } };
 
 static int sweep(const struct mode *mode)
 {
@@ -374,6 +451,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
 		if (strcmp(argv[optind], modes[i].name) == 0)
 			return sweep(&modes[i]);
-	fprintf(stderr, "fail_once client|broker|start [--from N] [--to N] [--verbose]\n");
+	fprintf(stderr, "fail_once client|broker|start|nursery [--from N] [--to N] [--verbose]\n");
 	return 2;
 }

@@ -1,7 +1,7 @@
 /*
  * scenario: a program that does a little of everything: a name, a child with messages, requests, descriptors, output and
  * an exit, a stranger, the broker, collected output. Run with one failing call it may fail too, but it has to say so: it
- * must not hang, and must leave nothing behind.
+ * must not hang, and must leave nothing behind. With a host as its argument its programs run there.
  *
  * Exit status: 0 all well; 3 something failed and was told (on stderr); 9 something never came.
  */
@@ -21,7 +21,8 @@ static struct {
 	brood *b;
 	brood_peer *kid, *innocent;
 	unsigned replies, confirmed, messages, results, closed, output;
-	int failed; /* a code that was told */
+	int failed;       /* a code that was told */
+	const char *host; /* of the programs; NULL: here */
 } me;
 
 static void told(int code, const char *where, const char *text)
@@ -140,7 +141,7 @@ static void await(const unsigned *counter, unsigned n, const char *what)
 static void talk_to_the_child(void)
 {
 	static char body[LONG];
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fd = me.host ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	unsigned asked = me.replies, sent = me.confirmed;
 	WELL(brood_send(me.kid, BROOD_MSG("some.Type", body, 100)));
 	if (WELL(brood_send(me.kid, BROOD_MSG("some.Type", body, LONG, .confirm = on_confirm))))
@@ -149,7 +150,8 @@ static void talk_to_the_child(void)
 		WELL(brood_send(me.kid, BROOD_MSG("with.Fd", body, 1, .fds = &fd, .n_fds = 1)));
 	if (WELL(brood_request(me.kid, BROOD_MSG("some.Request", body, 1000), -1, on_reply, NULL)))
 		await(&me.replies, asked + 1, "the child's answer");
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void talk_to_others(void)
@@ -180,14 +182,16 @@ static void run(const char *program)
 	unsigned results = me.results;
 	if (!WELL(brood_register(me.b, "scenario")) || !WELL(brood_sync(me.b, 8000)))
 		return;
-	if (!WELL(brood_spawn(me.b, &me.kid, BROOD_ARGV(program, "child"),
-			      BROOD_SPAWN(.name = "kid", .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_PIPE(1))))))
+	if (!WELL(brood_spawn(
+		    me.b, &me.kid, BROOD_ARGV(program, "child"),
+		    BROOD_SPAWN(.host = me.host, .name = "kid", .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_PIPE(1))))))
 		return;
 	WELL(brood_write(me.kid, 0, "input", 5));
 	talk_to_the_child();
 	talk_to_others();
 	WELL(brood_unregister(me.b, "scenario"));
-	if (WELL(brood_exec_file(me.b, NULL, BROOD_ARGV("/bin/echo", "hello"), NULL, on_result, NULL)))
+	if (WELL(brood_exec_file(me.b, NULL, BROOD_ARGV("/bin/echo", "hello"), BROOD_SPAWN(.host = me.host), on_result,
+				 NULL)))
 		await(&me.results, results + 1, "the result");
 	end_the_child();
 }
@@ -196,6 +200,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "child") == 0)
 		return child();
+	me.host = argv[1];
 	int rc = brood_connect(&me.b, NULL, BROOD_OPTIONS(.on = BROOD_ON(.any = on_any), .flush_ms = 1000));
 	if (rc < 0) {
 		told(rc, "brood_connect", strerror(-rc));
