@@ -119,6 +119,14 @@ static void say_gone(struct link *link, uint64_t id, uint64_t to, Brood__Why why
 	say(link, FRAME_GONE, 0, to, &gone.base);
 }
 
+#define REFUSE(link, name, ...) (session_refuse((link)->session, (name), __VA_ARGS__), -EPROTO)
+
+/* For what the other end must know, or we: when it comes again, all of it is told anew. */
+static void no_memory(struct link *link)
+{
+	(void)REFUSE(link, "broker.full", "the broker has no memory left");
+}
+
 static void say_about(struct link *link, const struct process *p)
 {
 	Brood__About about = BROOD__ABOUT__INIT;
@@ -135,8 +143,10 @@ static void say_about(struct link *link, const struct process *p)
 
 int link_announce(struct link *link, const struct process *p)
 {
-	if (!table_get(&link->told, p->id) && table_put(&link->told, p->id, link) < 0)
+	if (!table_get(&link->told, p->id) && table_put(&link->told, p->id, link) < 0) {
+		no_memory(link);
 		return -ENOMEM;
+	}
 	say_about(link, p);
 	return 0;
 }
@@ -208,7 +218,7 @@ static void put_routed(struct link *link, const struct proxy *to, struct edge *e
 	if (source == FRAME_BROKER)
 		frame_set_source(ours(bytes), link->links->inquiries.self);
 	else if (announce_once(link, source) < 0)
-		return; /* without memory: as if the link were slow, until the next ABOUT */
+		return; /* it has just gone, or the link is about to end */
 	frame_set_destination(ours(bytes), to->real);
 	link->session->sink.put(&link->session->sink, edge, bytes, n);
 }
@@ -242,8 +252,6 @@ struct process *link_process(struct node *node, uint64_t real)
 /*
  * Whom frames are of, and for.
  */
-
-#define REFUSE(link, name, ...) (session_refuse((link)->session, (name), __VA_ARGS__), -EPROTO)
 
 static int refuse_id(struct link *link, const char *what, uint64_t id)
 {
@@ -288,9 +296,14 @@ static struct process *find_speaker(struct link *link, uint64_t real)
 		(void)refuse_id(link, "a frame is from", real);
 		return NULL;
 	}
-	p = is_its_own(link, real) ? link_process(link->node, real) : NULL;
-	if (!p)
-		return NULL; /* there are too many: as if nobody were there */
+	if (!is_its_own(link, real))
+		return NULL; /* it has too many runs: as if nobody were there */
+	p = link_process(link->node, real);
+	if (!p) {
+		if (!proxies_are_full(link->node)) /* nor if there are too many */
+			no_memory(link);
+		return NULL;
+	}
 	if (p->uid != uid && !is_broker) {
 		p->uid = uid; /* it was told about before, and nobody had to do with it then */
 		p->proxy->confirmed = 1;
@@ -346,7 +359,7 @@ static void take_request(struct link *link, struct process *from, const struct f
 	if (r == -EBADMSG)
 		(void)REFUSE(link, "control.malformed", "a message to the broker is not made of items");
 	else if (r < 0)
-		(void)REFUSE(link, "broker.full", "the broker has no memory left");
+		no_memory(link);
 }
 
 static void take_routed(struct link *link, const struct frame *f)
@@ -370,7 +383,7 @@ static void take_routed(struct link *link, const struct frame *f)
 	}
 	r = (uint32_t)f->destination ? router_route(links->router, from, f) : -ESRCH;
 	if (r == -ENOMEM)
-		(void)REFUSE(link, "broker.full", "the broker has no memory left");
+		no_memory(link);
 	else if (r < 0) /* it writes to too many; or to an earlier run of this broker */
 		say_gone(link, f->destination, f->source, BROOD__WHY__WHY_NOBODY);
 }
@@ -460,11 +473,11 @@ static void about(struct link *link, const Brood__About *body)
 		return;
 	}
 	if (table_put(&link->speakers, body->id, (void *)(uintptr_t)uid) < 0) {
-		(void)REFUSE(link, "broker.full", "the broker has no memory left");
+		no_memory(link);
 		return;
 	}
-	if (parent)
-		(void)link_process(link->node, body->id);
+	if (parent && !link_process(link->node, body->id) && !proxies_are_full(link->node))
+		no_memory(link);
 	proxy = proxy_find(link->node, body->id);
 	if (proxy)
 		proxy_know(proxy, uid, body->pid, body->title, parent);

@@ -65,6 +65,11 @@ static struct proxy *make(struct node *node, uint64_t real, uint64_t id)
 	return proxy;
 }
 
+int proxies_are_full(const struct node *node)
+{
+	return node->n_proxies >= PROXIES_MOST;
+}
+
 struct proxy *proxy_get(struct node *node, uint64_t real,
 			void (*put)(struct sink *, struct edge *, const uint8_t *, size_t))
 {
@@ -73,11 +78,9 @@ struct proxy *proxy_get(struct node *node, uint64_t real,
 
 	if (proxy)
 		return proxy;
-	if (node->n_proxies >= PROXIES_MOST && !node->swept)
+	if (proxies_are_full(node) && !node->swept)
 		proxies_sweep(node);
-	number = node->n_proxies < PROXIES_MOST
-			 ? abroad_number(&node->links->abroad, node->name, (uint32_t)(real >> 32))
-			 : 0;
+	number = !proxies_are_full(node) ? abroad_number(&node->links->abroad, node->name, (uint32_t)(real >> 32)) : 0;
 	proxy = number ? make(node, real, alias(number, real)) : NULL;
 	if (!proxy)
 		return NULL;

@@ -9,6 +9,8 @@
 
 /* The process that a sink is of. */
 struct proxy *proxy_of(struct sink *);
+/* There are as many as may be. */
+int proxies_are_full(const struct node *);
 /* NULL: nobody here has to do with it. */
 struct proxy *proxy_find(const struct node *, uint64_t real);
 /*

@@ -1,7 +1,7 @@
 /*
  * fail_once: every allocation and system call of a scenario fails once, one after the other.
  *
- *   BROOD_BROKER=build/bin/broodd build/tests/fail_once client|broker|start|nursery [--from N] [--to N] [--verbose]
+ *   BROOD_BROKER=build/bin/broodd build/tests/fail_once MODE [--from N] [--to N] [--verbose]
  *
  * client: the call fails in a program that links the library. It may fail, and must say so; it must not hang or crash, and
  *   leaves no memory, process or session behind.
@@ -10,8 +10,11 @@
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
  * nursery: the call fails in a nursery while it runs the programs of the scenario, twice. At most one of the two is affected;
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
+ * near, far: the call fails in the broker here, or in the one there, while the scenario's programs run on a nursery there,
+ *   twice. At most one of the two is affected, somebody innocent here is served, and all leave with status 0 when told to.
  */
 #include "fixture.h"
+#include "hosts.h"
 #include <brood.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +30,11 @@
 
 #define PATIENCE_MS 20000
 #define STEP_MS 1
+#ifdef BROOD_TLS
+#define BY_TLS 1
+#else
+#define BY_TLS 0
+#endif
 
 static unsigned long from = 1, up_to = 100000;
 static int verbose;
@@ -35,6 +43,7 @@ struct outcome { /* what the shim wrote */
 	unsigned long count;
 	char failed[64]; /* "none": there are no such many calls */
 	unsigned live;
+	char from[4096]; /* who made the call: addresses, for addr2line(1) */
 };
 
 static void nap(void)
@@ -55,7 +64,8 @@ static int read_outcome(const struct fixture *f, struct outcome *o)
 	*o = (struct outcome){ .failed = "none" };
 	if (!file)
 		return -1;
-	int n = fscanf(file, "count %lu\nfailed %63[^\n]\nlive %u", &o->count, o->failed, &o->live);
+	int n = fscanf(file, "count %lu\nfailed %63[^\n]\nlive %u\n", &o->count, o->failed, &o->live);
+	o->from[fread(o->from, 1, sizeof o->from - 1, file)] = '\0';
 	fclose(file);
 	unlink(path);
 	return n == 3 ? 0 : -1;
@@ -196,7 +206,7 @@ static void show(int fd)
 
 static int complain(unsigned long at, const struct outcome *o, int said, const char *what, long value)
 {
-	fprintf(stderr, "fail_once: call %lu (%s): %s (%ld)\n", at, o->failed, what, value);
+	fprintf(stderr, "fail_once: call %lu (%s): %s (%ld)\n%s", at, o->failed, what, value, o->from);
 	show(said);
 	return 1;
 }
@@ -211,7 +221,7 @@ static int new_file(const struct fixture *f)
 	return open(f->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-/* ---- the four ---------------------------------------------------------------------------------------------------- */
+/* ---- the six ----------------------------------------------------------------------------------------------------- */
 
 struct run {
 	struct fixture *f;
@@ -333,20 +343,20 @@ static void start_once(struct run *r, unsigned long at)
 static void write_configuration(const char *path)
 {
 	FILE *f = fopen(path, "we");
-	if (!f || fputs("[program \"*\"]\nfree-args = yes\nfree-cwd = yes\n", f) < 0 || fclose(f) != 0) {
+	if (!f || fputs("[program \"*\"]\nfree-args = yes\nfree-cwd = yes\nfor = *@*\n", f) < 0 || fclose(f) != 0) {
 		perror(path);
 		exit(1);
 	}
 }
 
 /* The node's name when the nursery is there, whatever it answers. */
-static int find_nursery(char *host, size_t n)
+static int find_nursery(const char *name, char *host, size_t n)
 {
 	struct brood_peer_info self = { .size = sizeof self };
 	brood *b;
 	brood_peer *p;
 	brood_msg *m = NULL;
-	if (brood_connect(&b, NULL, NULL) < 0 || brood_find(b, &p, "nursery", BROOD_FIND(.wait_ms = PATIENCE_MS)) < 0)
+	if (brood_connect(&b, NULL, NULL) < 0 || brood_find(b, &p, name, BROOD_FIND(.wait_ms = PATIENCE_MS)) < 0)
 		return 0;
 	int rc = brood_call(p, BROOD_MSG("are.you.there", "", 0), PATIENCE_MS, &m);
 	brood_msg_release(m);
@@ -373,43 +383,126 @@ static int judge_nursery(struct run *r, unsigned long at, const int status[2], i
 	return 0;
 }
 
-static void nursery_once(struct run *r, unsigned long at)
+/* Its host in *host, when it is there. */
+static pid_t start_nursery(const struct run *r, int said, char *host, size_t n)
 {
-	struct outcome o;
-	int said = new_file(r->f), status[2];
-	char path[96], host[64];
+	char path[96];
 	snprintf(path, sizeof path, "%s/nursery.conf", r->f->directory);
 	write_configuration(path);
-	set_faults(r->f, "brood-nursery", at, 1);
-	pid_t nursery = start(BROOD_ARGV(NURSERY_PROGRAM, "--config", path), said);
+	pid_t pid = start(BROOD_ARGV(NURSERY_PROGRAM, "--config", path), said);
 	unset_faults();
-	if (!find_nursery(host, sizeof host)) {
+	if (!find_nursery("nursery", host, n)) {
 		fprintf(stderr, "fail_once: the nursery did not start\n");
 		exit(1);
 	}
 	unlink(path);
-	kill(nursery, SIGWINCH);
+	return pid;
+}
+
+static void twice(const char *host, int said, int status[2])
+{
 	for (int i = 0; i < 2; i++)
 		status[i] = await(start(BROOD_ARGV(SCENARIO, host), said));
+}
+
+static void note_twice(struct run *r, unsigned long at, const int status[2], const struct outcome *o)
+{
+	r->over = strcmp(o->failed, "none") == 0;
+	r->told += status[0] != 0 || status[1] != 0;
+	if (verbose)
+		fprintf(stderr, "%lu of %lu: %s: status %d, %d\n", at, o->count, o->failed, status[0], status[1]);
+}
+
+static void nursery_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int said = new_file(r->f), status[2];
+	char host[64];
+	set_faults(r->f, "brood-nursery", at, 1);
+	pid_t nursery = start_nursery(r, said, host, sizeof host);
+	kill(nursery, SIGWINCH);
+	twice(host, said, status);
 	kill(nursery, SIGTERM);
 	int left = await(nursery);
 	(void)read_outcome(r->f, &o);
-	r->over = strcmp(o.failed, "none") == 0;
-	r->told += status[0] != 0 || status[1] != 0;
 	r->wrong += (unsigned)judge_nursery(r, at, status, left, &o, said);
-	if (verbose)
-		fprintf(stderr, "%lu of %lu: %s: status %d, %d\n", at, o.count, o.failed, status[0], status[1]);
+	note_twice(r, at, status, &o);
 	close(said);
+}
+
+static struct hosts hosts;
+
+/* left: how the nursery, the broker here, and the one there ended. A nursery that its broker refused has ended, and said why. */
+static int judge_link(unsigned long at, const int status[2], int served, const int left[3], const struct outcome *o,
+		      int said)
+{
+	int refused = left[0] > 0 && WIFEXITED(left[0]) && WEXITSTATUS(left[0]) == 1;
+	if (!is_orderly(status[0]) || !is_orderly(status[1]))
+		return complain(at, o, said, "the scenario crashed, hung or never heard", status[0]);
+	if (status[0] != 0 && status[1] != 0 && !refused)
+		return complain(at, o, said, "two were affected", status[1]);
+	if (!served)
+		return complain(at, o, said, "somebody innocent is not served", 0);
+	if (left[0] != 0 && !refused)
+		return complain(at, o, said, "the nursery did not live and leave in order", left[0]);
+	if (left[1] != 0 || left[2] != 0)
+		return complain(at, o, said, "a broker did not live and leave in order", left[1] | left[2]);
+	return 0;
+}
+
+static void use_host(unsigned i)
+{
+	setenv("BROOD_ADDRESS", hosts.all[i].address, 1);
+}
+
+static void link_once(struct run *r, unsigned long at, unsigned faulty)
+{
+	struct outcome o;
+	int said = new_file(r->f), status[2], left[3];
+	char host[64];
+	host_start(&hosts, ALPHA + BETA - faulty);
+	set_faults(r->f, "broodd", at, 1);
+	host_start(&hosts, faulty);
+	unset_faults();
+	use_host(BETA);
+	pid_t nursery = start_nursery(r, said, host, sizeof host);
+	use_host(ALPHA);
+	if (!innocent_begin(&r->innocent) || !find_nursery("beta/nursery", host, sizeof host)) {
+		fprintf(stderr, "fail_once: the brokers did not link\n");
+		exit(1);
+	}
+	kill(hosts.all[faulty].pid, SIGWINCH);
+	twice("beta", said, status);
+	int served = is_served(&r->innocent);
+	innocent_end(&r->innocent);
+	kill(nursery, SIGTERM);
+	left[0] = await(nursery);
+	left[1] = host_stop(&hosts, ALPHA, SIGTERM);
+	left[2] = host_stop(&hosts, BETA, SIGTERM);
+	(void)read_outcome(r->f, &o);
+	r->wrong += (unsigned)judge_link(at, status, served, left, &o, said);
+	note_twice(r, at, status, &o);
+	close(said);
+}
+
+static void near_once(struct run *r, unsigned long at)
+{
+	link_once(r, at, ALPHA);
+}
+
+static void far_once(struct run *r, unsigned long at)
+{
+	link_once(r, at, BETA);
 }
 
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
-	int own_broker; /* one for all */
-} modes[] = { { "client", client_once, 1 },
-	      { "broker", broker_once, 0 },
-	      { "start", start_once, 0 },
-	      { "nursery", nursery_once, 1 } };
+	int own_broker, linked; /* one for all; two on two hosts */
+} modes[] = {
+	{ "client", client_once, 1, 0 },   { "broker", broker_once, 0, 0 }, { "start", start_once, 0, 0 },
+	{ "nursery", nursery_once, 1, 0 }, { "near", near_once, 0, 1 },     { "far", far_once, 0, 1 },
+};
 
 static int sweep(const struct mode *mode)
 {
@@ -419,6 +512,8 @@ static int sweep(const struct mode *mode)
 		return 1;
 	r.f = state;
 	setenv("BROOD_ADDRESS", r.f->address, 1);
+	if (mode->linked)
+		hosts_begin(&hosts, 2, BY_TLS);
 	if (mode->own_broker && (fixture_start(r.f) < 0 || !innocent_begin(&r.innocent)))
 		return 1;
 	r.fds = mode->own_broker ? broker_fds(r.f) : 0;
@@ -426,6 +521,8 @@ static int sweep(const struct mode *mode)
 		mode->once(&r, at);
 	if (mode->own_broker)
 		innocent_end(&r.innocent);
+	if (mode->linked)
+		hosts_end(&hosts);
 	r.f->orphans = -1;
 	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name,
 	       r.n - (unsigned)r.over, r.told, r.wrong);
@@ -451,6 +548,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
 		if (strcmp(argv[optind], modes[i].name) == 0)
 			return sweep(&modes[i]);
-	fprintf(stderr, "fail_once client|broker|start|nursery [--from N] [--to N] [--verbose]\n");
+	fprintf(stderr, "fail_once client|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
 	return 2;
 }

@@ -4,11 +4,12 @@
  *
  *   FAULTS_AT=N      fail the Nth; 0: only count
  *   FAULTS_OF=NAME   whose calls: the part of a file's name, such as "libbrood.so"
- *   FAULTS_TO=FILE   at the end, and after the failure: "count CALLS", "failed NAME ERRNO", "live BLOCKS"
+ *   FAULTS_TO=FILE   at the end, and after the failure: "count CALLS", "failed NAME ERRNO", "live BLOCKS", and who made the call
  *   FAULTS_WAIT=1    do not begin before SIGWINCH comes
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <poll.h>
@@ -39,6 +40,8 @@ static volatile sig_atomic_t ready;
 static const char *to;
 static char failed[64] = "none";
 static pid_t self;
+static void *from[16]; /* who made the call that failed */
+static int n_from;
 
 /* Blocks that watched code allocated and nobody has freed; open addressing, never full in a test. */
 #define BLOCKS (1u << 16)
@@ -58,6 +61,7 @@ static void say(void)
 	if (fd < 0)
 		return;
 	(void)!write(fd, text, (size_t)n);
+	backtrace_symbols_fd(from, n_from, fd);
 	close(fd);
 }
 
@@ -66,6 +70,7 @@ static int fails(const char *name, int error, const void *caller)
 	if (!is_ours(caller) || ++count != at)
 		return 0;
 	snprintf(failed, sizeof failed, "%s %s", name, strerrorname_np(error));
+	n_from = backtrace(from, sizeof from / sizeof *from);
 	say();
 	errno = error;
 	return 1;
@@ -321,8 +326,9 @@ EXPORT long syscall(long number, ...)
 		a[i] = va_arg(list, long);
 	va_end(list);
 	/* a mask that is in order is never refused */
-	return number != SYS_rt_sigprocmask && fails("syscall", EMFILE, __builtin_return_address(0)) ? -1
-								     : real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return number != SYS_rt_sigprocmask && fails("syscall", EMFILE, __builtin_return_address(0))
+		       ? -1
+		       : real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* ---- libevent ---------------------------------------------------------------------------------------------------- */
