@@ -359,27 +359,36 @@ static const struct word {
 	{ &brood__nursery__closed__descriptor, on_closed },   { &brood__nursery__exit__descriptor, on_exited },
 };
 
-static void take_word(struct errand *e, const struct letter *m)
+/* 0, also if it is no word that is known; -ENOMEM: it was not taken. */
+static int take_word(struct errand *e, const struct letter *m)
 {
 	struct brood_peer *child = peer_ref(e->child->peer); /* this may be its end */
 	ProtobufCMessage *body;
+	int rc = 0;
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		if (strcmp(m->msg.type, words[i].type->name) != 0 ||
-		    guard_unpack(words[i].type, m->msg.body, m->msg.length, 1, &body) < 0)
+		if (strcmp(m->msg.type, words[i].type->name) != 0)
 			continue;
+		rc = guard_unpack(words[i].type, m->msg.body, m->msg.length, 1, &body);
+		if (rc < 0)
+			break;
 		words[i].take(e, body);
 		guard_free(body);
 		break;
 	}
 	peer_unref(child);
+	return rc == -ENOMEM ? rc : 0;
 }
 
-static void keeper_says(struct brood_peer *p, struct letter *m)
+static int keeper_says(struct brood_peer *p, struct letter *m)
 {
+	int rc = p->errand ? take_word(p->errand, m) : 0;
+	if (rc < 0) {
+		letter_drop(m);
+		return rc;
+	}
 	p->remote->received++;
-	if (p->errand)
-		take_word(p->errand, m);
 	letter_settle(m, 0, "unhandled");
+	return 0;
 }
 
 static const struct peer_inside keeper_inside = { keeper_says, keeper_away, keeper_gone };

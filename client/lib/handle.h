@@ -120,8 +120,8 @@ TAILQ_HEAD(peer_list, brood_peer);
 #define PAUSED_BY_PROGRAM 1
 #define PAUSED_UNTIL_SPAWN 2 /* it runs on another host, and says something before its keeper says that it started */
 
-struct peer_inside {                                           /* who gets what one says to the library itself */
-	void (*message)(struct brood_peer *, struct letter *); /* the letter is the callee's */
+struct peer_inside {                                          /* who gets what one says to the library itself */
+	int (*message)(struct brood_peer *, struct letter *); /* the letter is the callee's. -ENOMEM: it comes again */
 	void (*away)(struct brood_peer *, int away);
 	void (*gone)(struct brood_peer *);
 };

@@ -102,10 +102,8 @@ static struct letter *letter_of_assembly(struct remote *r, uint64_t sequence)
 
 static int deliver_message(struct remote *r, struct letter *m, const struct item *it)
 {
-	if (r->peer->inside) {
-		r->peer->inside->message(r->peer, m);
-		return 0;
-	}
+	if (r->peer->inside)
+		return r->peer->inside->message(r->peer, m);
 	if (it->kind == ITEM_REQUEST && errand_is_starting(m)) {
 		errand_starting(r, m);
 		return 0;

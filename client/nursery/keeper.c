@@ -422,9 +422,14 @@ static void on_message(struct keeper *k, brood_msg *msg)
 		      { &brood__nursery__closed__descriptor, on_closed },
 		      { &brood__nursery__kill__descriptor, on_kill },
 		      { &brood__nursery__pause__descriptor, on_pause } };
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		if (strcmp(msg->type, words[i].type->name) == 0)
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (strcmp(msg->type, words[i].type->name) != 0)
+			continue;
+		if (!brood_msg_pb(msg, words[i].type) && errno == ENOMEM)
+			k->over = 1; /* what it was told must not have a gap */
+		else
 			words[i].take(k, msg);
+	}
 }
 
 /* It will hear nothing any more, and nobody else wants to. */

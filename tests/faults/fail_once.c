@@ -5,6 +5,7 @@
  *
  * client: the call fails in a program that links the library. It may fail, and must say so; it must not hang or crash, and
  *   leaves no memory, process or session behind.
+ * abroad: the same of a program whose children run on a nursery.
  * broker: the call fails in the broker while the scenario runs, and while somebody innocent is served. At most one of the
  *   two is affected; the broker lives, and leaves with status 0 when told to.
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
@@ -221,11 +222,13 @@ static int new_file(const struct fixture *f)
 	return open(f->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-/* ---- the six ----------------------------------------------------------------------------------------------------- */
+/* ---- the seven --------------------------------------------------------------------------------------------------- */
 
 struct run {
 	struct fixture *f;
 	struct innocent innocent;
+	pid_t nursery; /* 0: none */
+	char host[64]; /* where its programs run */
 	unsigned fds;
 	unsigned long n, told, wrong;
 	int over;
@@ -233,14 +236,14 @@ struct run {
 
 static int judge_client(struct run *r, unsigned long at, int status, const struct outcome *o, int said)
 {
-	const pid_t known[] = { r->f->broker, r->innocent.server };
+	const pid_t known[] = { r->f->broker, r->innocent.server, r->nursery };
 	if (!is_orderly(status))
 		return complain(at, o, said, "crashed, hung or never heard", status);
 	if (strcmp(o->failed, "none") == 0 && status != 0)
 		return complain(at, o, said, "failed without a reason", status);
 	if (o->live > 0)
 		return complain(at, o, said, "memory was left behind: blocks", (long)o->live);
-	if (!no_orphans(known, 2))
+	if (!no_orphans(known, r->nursery ? 3 : 2))
 		return complain(at, o, said, "a process was left behind", 0);
 	if (!is_served(&r->innocent))
 		return complain(at, o, said, "somebody innocent is not served", 0);
@@ -257,7 +260,7 @@ static void client_once(struct run *r, unsigned long at)
 	struct outcome o;
 	int said = new_file(r->f);
 	set_faults(r->f, "libbrood.so", at, 0);
-	pid_t pid = start(BROOD_ARGV(SCENARIO), said);
+	pid_t pid = start(r->nursery ? BROOD_ARGV(SCENARIO, r->host) : BROOD_ARGV(SCENARIO), said);
 	unset_faults();
 	int status = await(pid);
 	(void)read_outcome(r->f, &o);
@@ -498,10 +501,11 @@ static void far_once(struct run *r, unsigned long at)
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
-	int own_broker, linked; /* one for all; two on two hosts */
+	int own_broker, linked, abroad; /* one for all; two on two hosts; one nursery for all */
 } modes[] = {
-	{ "client", client_once, 1, 0 },   { "broker", broker_once, 0, 0 }, { "start", start_once, 0, 0 },
-	{ "nursery", nursery_once, 1, 0 }, { "near", near_once, 0, 1 },     { "far", far_once, 0, 1 },
+	{ "client", client_once, 1, 0, 0 }, { "abroad", client_once, 1, 0, 1 },   { "broker", broker_once, 0, 0, 0 },
+	{ "start", start_once, 0, 0, 0 },   { "nursery", nursery_once, 1, 0, 0 }, { "near", near_once, 0, 1, 0 },
+	{ "far", far_once, 0, 1, 0 },
 };
 
 static int sweep(const struct mode *mode)
@@ -516,9 +520,15 @@ static int sweep(const struct mode *mode)
 		hosts_begin(&hosts, 2, BY_TLS);
 	if (mode->own_broker && (fixture_start(r.f) < 0 || !innocent_begin(&r.innocent)))
 		return 1;
+	if (mode->abroad)
+		r.nursery = start_nursery(&r, 2, r.host, sizeof r.host);
 	r.fds = mode->own_broker ? broker_fds(r.f) : 0;
 	for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
 		mode->once(&r, at);
+	if (mode->abroad) {
+		kill(r.nursery, SIGTERM);
+		r.wrong += await(r.nursery) != 0;
+	}
 	if (mode->own_broker)
 		innocent_end(&r.innocent);
 	if (mode->linked)
@@ -548,6 +558,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
 		if (strcmp(argv[optind], modes[i].name) == 0)
 			return sweep(&modes[i]);
-	fprintf(stderr, "fail_once client|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
+	fprintf(stderr, "fail_once client|abroad|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
 	return 2;
 }

@@ -220,6 +220,26 @@ EXPORT char *strndup(const char *text, size_t n)
 		return fails(#name, error, __builtin_return_address(0)) ? (type)-1 : real arguments;                   \
 	}
 
+/* A connection that is reset while it is written to: it must then be so for whoever reads, too. */
+static void reset(int fd)
+{
+	int error = errno;
+	shutdown(fd, SHUT_RDWR);
+	errno = error;
+}
+
+#define WRITE(name, parameters, arguments)                                                                             \
+	EXPORT ssize_t name parameters                                                                                 \
+	{                                                                                                              \
+		static ssize_t(*real) parameters;                                                                      \
+		if (!real)                                                                                             \
+			real = (ssize_t(*) parameters)(uintptr_t)dlsym(RTLD_NEXT, #name);                              \
+		if (!fails(#name, ECONNRESET, __builtin_return_address(0)))                                            \
+			return real arguments;                                                                         \
+		reset(a);                                                                                              \
+		return -1;                                                                                             \
+	}
+
 CALL(int, socket, EMFILE, (int a, int b, int c), (a, b, c))
 CALL(int, socketpair, EMFILE, (int a, int b, int c, int d[2]), (a, b, c, d))
 CALL(int, connect, ECONNREFUSED, (int a, __CONST_SOCKADDR_ARG b, socklen_t c), (a, b, c))
@@ -233,10 +253,10 @@ CALL(int, timerfd_create, EMFILE, (int a, int b), (a, b))
 CALL(int, pipe2, EMFILE, (int a[2], int b), (a, b))
 CALL(ssize_t, read, EINTR, (int a, void *b, size_t c), (a, b, c))
 CALL(ssize_t, write, EINTR, (int a, const void *b, size_t c), (a, b, c))
-CALL(ssize_t, writev, ECONNRESET, (int a, const struct iovec *b, int c), (a, b, c))
-CALL(ssize_t, send, ECONNRESET, (int a, const void *b, size_t c, int d), (a, b, c, d))
+WRITE(writev, (int a, const struct iovec *b, int c), (a, b, c))
+WRITE(send, (int a, const void *b, size_t c, int d), (a, b, c, d))
 CALL(ssize_t, recv, ECONNRESET, (int a, void *b, size_t c, int d), (a, b, c, d))
-CALL(ssize_t, sendmsg, ECONNRESET, (int a, const struct msghdr *b, int c), (a, b, c))
+WRITE(sendmsg, (int a, const struct msghdr *b, int c), (a, b, c))
 CALL(ssize_t, recvmsg, ECONNRESET, (int a, struct msghdr *b, int c), (a, b, c))
 CALL(int, fstat, EIO, (int a, struct stat *b), (a, b))
 CALL(int, stat, EACCES, (const char *restrict a, struct stat *restrict b), (a, b))
