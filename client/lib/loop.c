@@ -146,25 +146,35 @@ static void run_sources(struct brood *h, int timeout_ms)
 }
 
 /* Not in a turn inside a callback: what comes there waits its turn. */
-static void deliver(struct brood *h)
+static int may_deliver(const struct brood *h)
 {
-	if (h->dispatching && !h->in_callback && !h->blocking)
-		event_dispatch(h);
+	return h->dispatching && !h->in_callback && !h->blocking && !TAILQ_EMPTY(&h->ready);
 }
 
+/* 1 if there was something. */
+static int deliver(struct brood *h)
+{
+	if (!may_deliver(h))
+		return 0;
+	event_dispatch(h);
+	return 1;
+}
+
+/* It waits only if nothing has happened yet: also what nobody wanted to hear may have been the last that could. */
 static void turn(struct brood *h, int timeout_ms)
 {
 	unsigned before = h->delivered;
 	link_renew(h);
-	deliver(h);
+	int happened = deliver(h);
 	if (inbound_run(h))
 		return;
 	pump_run(h);
-	run_sources(h, h->delivered != before || h->link.spoiled ? 0 : timeout_ms);
+	happened |= may_deliver(h) || h->delivered != before || h->link.spoiled;
+	run_sources(h, happened ? 0 : timeout_ms);
 	(void)read_and_run(h);
 	if (handle_check(h) == 0 && h->timers.n)
 		timers_run(&h->timers, handle_now());
-	deliver(h);
+	(void)deliver(h);
 }
 
 /* Those with an id are in the table; those that wait for one are only known by their peers. */

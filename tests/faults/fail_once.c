@@ -5,6 +5,7 @@
  *
  * client: the call fails in a program that links the library. It may fail, and must say so; it must not hang or crash, and
  *   leaves no memory, process or session behind.
+ * child: the same of the program's child. What that could not do its parent hears.
  * abroad: the same of a program whose children run on a nursery.
  * broker: the call fails in the broker while the scenario runs, and while somebody innocent is served. At most one of the
  *   two is affected; the broker lives, and leaves with status 0 when told to.
@@ -87,7 +88,8 @@ static void set_faults(const struct fixture *f, const char *of, unsigned long at
 
 static void unset_faults(void)
 {
-	static const char *const names[] = { "FAULTS_OF", "FAULTS_AT", "FAULTS_TO", "FAULTS_WAIT", "LD_PRELOAD" };
+	static const char *const names[] = { "FAULTS_OF",   "FAULTS_AT",    "FAULTS_TO",
+					     "FAULTS_WAIT", "FAULTS_CHILD", "LD_PRELOAD" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unsetenv(names[i]);
 }
@@ -222,11 +224,12 @@ static int new_file(const struct fixture *f)
 	return open(f->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-/* ---- the seven --------------------------------------------------------------------------------------------------- */
+/* ---- the modes --------------------------------------------------------------------------------------------------- */
 
 struct run {
 	struct fixture *f;
 	struct innocent innocent;
+	int in_child;  /* it is the scenario's child whose call fails */
 	pid_t nursery; /* 0: none */
 	char host[64]; /* where its programs run */
 	unsigned fds;
@@ -260,6 +263,10 @@ static void client_once(struct run *r, unsigned long at)
 	struct outcome o;
 	int said = new_file(r->f);
 	set_faults(r->f, "libbrood.so", at, 0);
+	if (r->in_child) {
+		setenv("FAULTS_CHILD", "LD_PRELOAD=" SHIM, 1);
+		unsetenv("LD_PRELOAD");
+	}
 	pid_t pid = start(r->nursery ? BROOD_ARGV(SCENARIO, r->host) : BROOD_ARGV(SCENARIO), said);
 	unset_faults();
 	int status = await(pid);
@@ -501,11 +508,12 @@ static void far_once(struct run *r, unsigned long at)
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
-	int own_broker, linked, abroad; /* one for all; two on two hosts; one nursery for all */
+	int own_broker, linked, abroad, in_child; /* one for all; two on two hosts; one nursery for all */
 } modes[] = {
-	{ "client", client_once, 1, 0, 0 }, { "abroad", client_once, 1, 0, 1 },   { "broker", broker_once, 0, 0, 0 },
-	{ "start", start_once, 0, 0, 0 },   { "nursery", nursery_once, 1, 0, 0 }, { "near", near_once, 0, 1, 0 },
-	{ "far", far_once, 0, 1, 0 },
+	{ "client", client_once, 1, 0, 0, 0 }, { "child", client_once, 1, 0, 0, 1 },
+	{ "abroad", client_once, 1, 0, 1, 0 }, { "broker", broker_once, 0, 0, 0, 0 },
+	{ "start", start_once, 0, 0, 0, 0 },   { "nursery", nursery_once, 1, 0, 0, 0 },
+	{ "near", near_once, 0, 1, 0, 0 },     { "far", far_once, 0, 1, 0, 0 },
 };
 
 static int sweep(const struct mode *mode)
@@ -515,6 +523,7 @@ static int sweep(const struct mode *mode)
 	if (fixture_setup_empty(&state) < 0)
 		return 1;
 	r.f = state;
+	r.in_child = mode->in_child;
 	setenv("BROOD_ADDRESS", r.f->address, 1);
 	if (mode->linked)
 		hosts_begin(&hosts, 2, BY_TLS);
@@ -558,6 +567,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
 		if (strcmp(argv[optind], modes[i].name) == 0)
 			return sweep(&modes[i]);
-	fprintf(stderr, "fail_once client|abroad|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
+	fprintf(stderr,
+		"fail_once client|child|abroad|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
 	return 2;
 }

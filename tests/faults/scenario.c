@@ -182,9 +182,10 @@ static void run(const char *program)
 	unsigned results = me.results;
 	if (!WELL(brood_register(me.b, "scenario")) || !WELL(brood_sync(me.b, 8000)))
 		return;
-	if (!WELL(brood_spawn(
-		    me.b, &me.kid, BROOD_ARGV(program, "child"),
-		    BROOD_SPAWN(.host = me.host, .name = "kid", .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_PIPE(1))))))
+	const char *faults[] = { getenv("FAULTS_CHILD"), NULL }; /* LD_PRELOAD=..., or nothing */
+	if (!WELL(brood_spawn(me.b, &me.kid, BROOD_ARGV(program, "child"),
+			      BROOD_SPAWN(.host = me.host, .name = "kid", .env_add = faults,
+					  .stdio = BROOD_STDIO(BROOD_PIPE(0), BROOD_PIPE(1))))))
 		return;
 	WELL(brood_write(me.kid, 0, "input", 5));
 	talk_to_the_child();

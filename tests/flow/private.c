@@ -271,6 +271,26 @@ static void test_nobody_at_the_address(void **state)
 	assert_int_equal(count_brokers(x), 0);
 }
 
+static int never_called(const brood_event *e)
+{
+	fail_msg("event %d", e->type);
+	return 0;
+}
+
+/* The program does not ask for errors: brood_run() ends all the same. (A wait without end is killed by the alarm.) */
+static void test_nobody_listens_to_errors(void **state)
+{
+	const struct fixture *x = *state;
+	brood *b;
+	assert_int_equal(
+		brood_connect(&b, x->address, BROOD_OPTIONS(.name = "deaf", .on = BROOD_ON(.message = never_called))),
+		0);
+	alarm(PATIENCE_MS / 1000);
+	assert_int_equal(brood_run(b), -ENOENT);
+	alarm(0);
+	brood_close(b);
+}
+
 static void test_bad_address(void **state)
 {
 	static const char *const bad[] = { "nonsense", "unix:", "unix:not/absolute", "tcp://",
@@ -535,6 +555,7 @@ int main(int argc, char **argv)
 		ALONE(test_started_after_a_failure),
 		ALONE(test_no_autostart),
 		ALONE(test_nobody_at_the_address),
+		ALONE(test_nobody_listens_to_errors),
 		ALONE(test_bad_address),
 		ALONE(test_broker_cannot_start),
 		ALONE(test_no_room_for_an_address),
