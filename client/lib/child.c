@@ -420,14 +420,11 @@ static const char *hint_for(const char *name, int code)
 		return error_reason(name)->hint;
 	switch (code) {
 	case -E2BIG:
-		return "pass less: arguments and environment have a limit together (getconf ARG_MAX), and 128 KiB each";
+		return "pass less: see getconf ARG_MAX; one argument may have 128 KiB";
 	case -ETXTBSY:
-		return "somebody writes to the program's file: try again when it is closed";
+		return "it is open for writing: try again when it is closed";
 	case -ENOEXEC:
-		return "check that it is a program for this machine; a script begins with #! and its interpreter";
-	case -ENOMEM:
-	case -EAGAIN:
-		return error_reason("spawn.fork")->hint;
+		return "check that it is for this machine, or begins with #! and an interpreter";
 	default:
 		return error_reason(name)->hint;
 	}
