@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 
-TEXT_MOST = 220 * 1024  # 200 until children on other hosts came; each is loaded by every program, so it is not to grow unseen
+# 200 until children on other hosts came, 220 until failures found their own words. Every program loads it: it is not to grow unseen.
+TEXT_MOST = 224 * 1024
 HEAVY = re.compile(r"lib(ssl|crypto|event|inih)")
 STARTS_PROGRAMS = re.compile(r"^(execl|execv|fexecve|posix_spawn|system$|popen$|wordexp$|syscall$)")
 
