@@ -244,9 +244,8 @@ static int end(struct brood *h)
 {
 	end_abroad(h);
 	uint64_t n = loop_flush(h, (int)h->flush_ms);
-	if (child_kill_all(h) > 0)
-		(void)loop_wait(h, -1, no_child_left,
-				h); /* ends: every child has its grace, then SIGKILL, or is given up */
+	if (child_kill_all(h) > 0) /* this ends: every child has its grace, then SIGKILL, or is given up */
+		(void)loop_wait(h, -1, no_child_left, h);
 	tell_promised(h);
 	if (h->generation != handle_generation)
 		return 0; /* a callback forked, and this is the copy */

@@ -414,20 +414,16 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 /* What next, where the error's usual words do not fit the reason. */
 static const char *hint_for(const char *name, int code)
 {
+	int exec = strcmp(name, "spawn.exec") == 0;
 	if (code == -EMFILE || code == -ENFILE)
-		return error_reason("fd.limit")->hint;
-	if (strcmp(name, "spawn.exec") != 0)
-		return error_reason(name)->hint;
-	switch (code) {
-	case -E2BIG:
+		name = "fd.limit";
+	else if (exec && code == -E2BIG)
 		return "pass less: see getconf ARG_MAX; one argument may have 128 KiB";
-	case -ETXTBSY:
+	else if (exec && code == -ETXTBSY)
 		return "it is open for writing: try again when it is closed";
-	case -ENOEXEC:
+	else if (exec && code == -ENOEXEC)
 		return "check that it is for this machine, or begins with #! and an interpreter";
-	default:
-		return error_reason(name)->hint;
-	}
+	return error_reason(name)->hint;
 }
 
 /* The name is a constant: "spawn.exec", or "host.unknown". `what`: what failed, with its reason. */
