@@ -21,11 +21,12 @@ static int count_message(void *counter, const struct item *it, const char *type)
 	return 0;
 }
 
+/* What the library itself says to one of its own is no message of the program's. */
 static void report_messages(struct remote *r, const struct fault *why)
 {
 	uint64_t lost = 0, unsent = outflow_unsent(&r->out), told = confirm_fail_all(r, why);
 	struct fault f;
-	if (!r->peer)
+	if (!r->peer || r->peer->inside)
 		return;
 	(void)outflow_each(&r->out, count_message, &lost);
 	lost -= told; /* one by one */

@@ -425,6 +425,37 @@ static void test_one_is_paused(void **state)
 	family_end(&f);
 }
 
+/* Its keeper leaves when all is said, while this process still hands on what was written. That nobody hears any more how
+ * much of it was taken does not concern the program. */
+static void test_its_keeper_leaves_first(void **state)
+{
+	struct family f = { 0 };
+	uint8_t bytes[65536];
+	int ends[2], keep = dup(1);
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	(void)fflush(stdout);
+	dup2(ends[1], 1);
+	plain_begin(&f, BROOD_ARGV("head", "-c", "200000", "/dev/zero"), .cwd = NULL);
+	until(f.b, f.d.n[BROOD_EVENT_SPAWN] == 1);
+	dup2(keep, 1);
+	close(ends[1]);
+	until_polled(NULL, nursery_children() == 0);
+	usleep(50000);
+	assert_true(brood_process(f.b, 0) >= 0); /* its last word is taken ... */
+	usleep(100000);                          /* ... and it goes, which is not heard yet */
+	for (ssize_t left = 200000, got; left > 0; left -= got > 0 ? got : 0) {
+		got = read(ends[0], bytes, sizeof bytes);
+		assert_true(brood_process(f.b, got > 0 ? 0 : 5) >= 0);
+	}
+	family_closes(&f);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(f.me.n[BROOD_EVENT_ERROR] + f.d.n[BROOD_EVENT_ERROR], 0);
+	family_end(&f);
+	close(keep);
+	close(ends[0]);
+}
+
 /* A child that nobody listens to is slowed; the nursery and this process hold a bounded part of what it writes. */
 static void test_flood(void **state)
 {
@@ -817,6 +848,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_mine),
 		ON_NURSERY(test_output_before_exit),
 		ON_NURSERY(test_one_is_paused),
+		ON_NURSERY(test_its_keeper_leaves_first),
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),
 		ON_NURSERY(test_nursery_ignores_its_children),
