@@ -53,16 +53,27 @@ int users_is_name(const char *name)
 	return n > 0 && n < USERS_NAME && name[n] == '\0' && name[0] != '-';
 }
 
+/* For one more. The array is full whenever it has a power of two. */
+static int make_room(struct users *u)
+{
+	struct user **more;
+
+	if (u->n & (u->n - 1))
+		return 0;
+	more = realloc(u->foreign, (u->n ? 2 * (size_t)u->n : 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	u->foreign = more;
+	return 0;
+}
+
 static struct user *foreign_add(struct users *u, const char *text)
 {
-	struct user **more, *one;
+	struct user *one;
 
-	if (u->n >= USERS_MOST)
+	if (u->n >= USERS_MOST || make_room(u) < 0)
 		return NULL;
-	more = realloc(u->foreign, (u->n + 1) * sizeof(*more));
-	one = more ? calloc(1, sizeof(*one)) : NULL;
-	if (more)
-		u->foreign = more;
+	one = calloc(1, sizeof(*one));
 	if (!one)
 		return NULL;
 	one->uid = USERS_FOREIGN + u->n;
