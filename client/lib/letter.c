@@ -162,16 +162,20 @@ static int say_refused(struct letter *m, const struct body *why)
 	return rc;
 }
 
+int letter_fail(struct letter *m, const struct fault *why)
+{
+	int rc = answer_failure(m, why->error.code, why->error.name, why->error.text);
+	letter_drop(m);
+	return rc;
+}
+
 int letter_refuse(struct letter *m, const struct fault *why)
 {
-	const struct brood_error *e = &why->error;
-	Brood__Failure failure = failure_of(e->code, e->name, e->text);
+	Brood__Failure failure = failure_of(why->error.code, why->error.name, why->error.text);
 	struct body b = body_of(&failure);
-	int rc;
 	if (m->msg.wants_reply)
-		rc = answer_failure(m, e->code, e->name, e->text);
-	else
-		rc = say_refused(m, &b);
+		return letter_fail(m, why);
+	int rc = say_refused(m, &b);
 	letter_drop(m);
 	return rc;
 }

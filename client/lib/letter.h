@@ -43,8 +43,10 @@ static inline int letter_is_done(struct letter *m)
 	return 1;
 }
 
-/* Give it back to its sender, a message or a request, for this reason, and drop it. 0, -ENOMEM: its sender will not know.
+/* Answer a request with this error, unless nobody waits for it any more, and drop it. 0, -ENOMEM: its sender will not know.
  */
+int letter_fail(struct letter *, const struct fault *);
+/* The same where its descriptors did not come with it; what is no request goes back to its sender. */
 int letter_refuse(struct letter *, const struct fault *);
 
 /* Consumed: the sender's window grows. Frees what stayed. */

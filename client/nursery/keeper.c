@@ -640,7 +640,7 @@ static void refuse(brood_msg *asked)
 {
 	struct fault why;
 	fault_set(&why, "spawn.broker", "the nursery lost its broker, or was stopped, before it started the program");
-	(void)letter_refuse((struct letter *)(void *)asked, &why);
+	(void)letter_fail((struct letter *)(void *)asked, &why);
 }
 
 void keeper_give_back(struct keeper *k)

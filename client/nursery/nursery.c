@@ -51,7 +51,7 @@ struct question { /* whose process is that? */
 
 static void refuse(brood_msg *msg, const struct fault *why)
 {
-	(void)letter_refuse((struct letter *)(void *)msg, why); /* and gives it back */
+	(void)letter_fail((struct letter *)(void *)msg, why); /* and gives it back */
 }
 
 static int count(const struct nursery *n, const char *program)

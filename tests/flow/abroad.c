@@ -312,6 +312,32 @@ static void test_cancelled(void **state)
 	until_polled(NULL, nursery_children() == 0);
 }
 
+/* Others that are just being started there do not notice. */
+static void test_cancelled_among_others(void **state)
+{
+	struct family f = { 0 };
+	struct diary others[10] = { 0 };
+	(void)state;
+	family_connect(&f);
+	for (int i = 0; i < 10; i++) {
+		brood_peer *cancelled;
+		assert_int_equal(brood_spawn(f.b, &cancelled, PLAIN("wait"), BROOD_SPAWN(.flags = BROOD_PLAIN)), 0);
+		assert_int_equal(brood_spawn(f.b, NULL, BROOD_ARGV("true"),
+					     BROOD_SPAWN(.on = diary_table, .data = &others[i], .flags = BROOD_PLAIN)),
+				 0);
+		for (int turns = 0; turns < i / 2; turns++)
+			assert_true(brood_process(f.b, 1) >= 0);
+		assert_int_equal(brood_kill(cancelled, SIGKILL, 0), 0);
+		brood_release(cancelled);
+	}
+	for (int i = 0; i < 10; i++) {
+		until(f.b, others[i].n[BROOD_EVENT_CLOSE] == 1);
+		assert_string_equal(others[i].order, "SDEC");
+	}
+	family_end(&f);
+	until_polled(NULL, nursery_children() == 0);
+}
+
 /* ---- what is known of it ----------------------------------------------------------------------------------------- */
 
 static void test_info(void **state)
@@ -844,6 +870,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_too_late),
 		ON_NURSERY(test_somebody_else),
 		ON_NURSERY(test_cancelled),
+		ON_NURSERY(test_cancelled_among_others),
 		ON_NURSERY(test_info),
 		ON_NURSERY(test_mine),
 		ON_NURSERY(test_output_before_exit),
