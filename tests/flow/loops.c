@@ -559,9 +559,11 @@ static void test_close_at_once(void **state)
 static void test_sync(void **state)
 {
 	struct family f = { 0 };
-	(void)state;
+	const struct fixture *x = *state;
+	kill(x->broker, SIGSTOP);
 	family_begin(&f, KID("worker"));
 	assert_int_equal(brood_sync(f.b, 0), -EAGAIN);
+	kill(x->broker, SIGCONT);
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
 	assert_true(info_of(f.kid).pid > 0);
 	for (uint64_t i = 0; i < 1000; i++)
