@@ -14,6 +14,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* What the library itself says to one of its own is no message of the program's. */
+static int is_inside(const struct remote *r)
+{
+	return r->peer && r->peer->inside;
+}
+
 static int count_message(void *counter, const struct item *it, const char *type)
 {
 	(void)type;
@@ -21,12 +27,11 @@ static int count_message(void *counter, const struct item *it, const char *type)
 	return 0;
 }
 
-/* What the library itself says to one of its own is no message of the program's. */
 static void report_messages(struct remote *r, const struct fault *why)
 {
 	uint64_t lost = 0, unsent = outflow_unsent(&r->out), told = confirm_fail_all(r, why);
 	struct fault f;
-	if (!r->peer || r->peer->inside)
+	if (!r->peer || is_inside(r))
 		return;
 	(void)outflow_each(&r->out, count_message, &lost);
 	lost -= told; /* one by one */
@@ -51,7 +56,8 @@ uint64_t parting_count(struct brood *h)
 	struct remote *r;
 	uint64_t n = 0;
 	for (r = h->by_id; r; r = r->hh.next)
-		(void)outflow_each(&r->out, count_said, &n);
+		if (!is_inside(r))
+			(void)outflow_each(&r->out, count_said, &n);
 	TAILQ_FOREACH (p, &h->peers, entry)
 		if (p->remote && !p->remote->resolved)
 			(void)outflow_each(&p->remote->out, count_said, &n);

@@ -482,6 +482,26 @@ static void test_its_keeper_leaves_first(void **state)
 	close(ends[0]);
 }
 
+/* Nor does it count as a message of the program's that was not consumed. */
+static void test_closed_while_its_nursery_stands_still(void **state)
+{
+	brood *b;
+	brood_peer *kid;
+	struct diary d = { 0 };
+	(void)state;
+	assert_int_equal(brood_connect(&b, NULL, BROOD_OPTIONS(.flush_ms = 100)), 0);
+	assert_int_equal(brood_spawn(b, &kid, PLAIN("pattern", "1", "50000000"),
+				     BROOD_SPAWN(.on = diary_table, .data = &d, .flags = BROOD_PLAIN, .stdio = OUT)),
+			 0);
+	until(b, d.output[1].bytes > 0);
+	kill(flow_nursery, SIGSTOP);
+	for (uint64_t end = now_ms() + 200; now_ms() < end;) /* all that is under way is taken */
+		assert_true(brood_process(b, 10) >= 0);
+	assert_int_equal(brood_close(b), 0);
+	kill(flow_nursery, SIGCONT);
+	until_polled(NULL, nursery_children() == 0);
+}
+
 /* A child that nobody listens to is slowed; the nursery and this process hold a bounded part of what it writes. */
 static void test_flood(void **state)
 {
@@ -876,6 +896,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_output_before_exit),
 		ON_NURSERY(test_one_is_paused),
 		ON_NURSERY(test_its_keeper_leaves_first),
+		ON_NURSERY(test_closed_while_its_nursery_stands_still),
 		ON_NURSERY(test_flood),
 		ON_NURSERY(test_input_that_nobody_reads),
 		ON_NURSERY(test_nursery_ignores_its_children),
