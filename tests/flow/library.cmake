@@ -16,6 +16,7 @@ library_flow(requests)
 library_flow(descriptors)
 set_tests_properties(flow.descriptors PROPERTIES RUN_SERIAL ON) # as flow.broker_descriptors
 library_flow(endings)
+library_flow(mixture)
 library_flow(abroad)
 # One keeper, without a nursery, and with its clock in the test's hands.
 add_executable(flow_keeper keeper.c flow.c diary.c ${PROJECT_SOURCE_DIR}/client/nursery/keeper.c)
