@@ -177,7 +177,8 @@ struct brood_options {
 	const char *name;      /* register under this name at once */
 	const char *parent;    /* not spawned by brood: become a child of this address or name */
 	unsigned flush_ms;     /* brood_close() and exit(3) wait this long for delivery; default 5,000 */
-	unsigned reconnect_ms; /* try so long to get back to a broker that is lost; default 120,000 */
+	unsigned reconnect_ms; /* try so long to get back to a broker that is lost, and to take a message for which
+				  there is no memory; default 120,000 */
 	size_t window_bytes;   /* most bytes in flight to one peer; default 4 MiB; one message always fits */
 	const char *
 		token_file; /* tcp, tls: the broker's cookie file; default $BROOD_TOKEN_FILE, else (tcp) beside this user's */

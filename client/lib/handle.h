@@ -74,8 +74,9 @@ struct remote {
 	int want_drain;                          /* -EAGAIN was said */
 	uint64_t seen_acked, seen_at;            /* watch: how far it was, and when that was new */
 	uint64_t gap_next, gap_at; /* watch: from where on items were missing, and when that was new (handle_awake()) */
-	uint64_t sent, received;   /* messages */
-	struct brood_peer *peer;   /* gets its events; NULL: none (any more) */
+	uint64_t untaken, untaken_at; /* the item for which there was no memory, and since when (handle_awake()) */
+	uint64_t sent, received;      /* messages */
+	struct brood_peer *peer;      /* gets its events; NULL: none (any more) */
 	LIST_HEAD(, request) requests;
 	UT_hash_handle hh;
 };

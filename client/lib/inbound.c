@@ -240,21 +240,26 @@ static void give_up_stream(struct remote *r, const struct fault *why)
 	pump_reset(r->h, r, r->in.next);
 }
 
+/* There is no memory for it, and nobody waits any longer. */
+static void lose_message(struct remote *r, uint64_t sequence)
+{
+	struct fault f;
+	r->in.next = sequence;
+	fault_set_code(&f, -ENOMEM, "memory", "a message from %s was lost: out of memory", peer_label(r->peer));
+	give_up_stream(r, &f);
+}
+
 /* The last fragment came. The others were consumed as they came, so when the whole is lost there is no way back. */
 static int take_assembled(struct remote *r, uint32_t last, uint64_t sequence)
 {
 	struct item first = r->in.assembly.first;
 	struct letter *m = letter_of_assembly(r, sequence);
-	struct fault f;
 	if (!m) {
 		r->in.assembly.have -= last;
 		return -ENOMEM;
 	}
-	if (deliver(r, m, &first) == 0)
-		return 0;
-	r->in.next = sequence;
-	fault_set_code(&f, -ENOMEM, "memory", "a message from %s was lost: out of memory", peer_label(r->peer));
-	give_up_stream(r, &f);
+	if (deliver(r, m, &first) < 0)
+		lose_message(r, sequence);
 	return 0;
 }
 
@@ -458,9 +463,19 @@ static unsigned run_messages(struct brood *h)
 	return n;
 }
 
-/* There was no memory for it, or what it landed in is gone. Its sender sends it again to whoever comes back, so that is what we do. */
+/* There was no memory for it, or what it landed in is gone. Its sender sends it again to whoever comes back, so that is what
+ * we do, for as long as for a broker that is lost. What a keeper says has its end to tell. */
 static void not_taken(struct remote *r, uint64_t sequence)
 {
+	uint64_t now = handle_awake(r->h);
+	if (r->untaken != sequence) {
+		r->untaken = sequence;
+		r->untaken_at = now;
+	}
+	if (now - r->untaken_at >= r->h->dialer.reconnect_ms && !r->peer->inside) {
+		lose_message(r, sequence);
+		return;
+	}
 	r->in.next = sequence;
 	r->h->cursor.at = r->h->cursor.end;
 	pump_spoil(r->h);

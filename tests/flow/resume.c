@@ -918,6 +918,27 @@ static void test_no_memory_for_a_message(void **state)
 	assert_int_equal(f.me.n[BROOD_EVENT_ERROR], 0);
 	family_end(&f);
 }
+
+/* If there never is, both sides hear of it. */
+static void test_never_memory_for_a_message(void **state)
+{
+	struct family f = { 0 };
+	struct rlimit before, little;
+	(void)state;
+	assert_int_equal(
+		brood_connect(&f.b, NULL, BROOD_OPTIONS(.on = diary_table, .data = &f.me, .reconnect_ms = 1000)), 0);
+	family_start(&f, KID("burst", "1", "30000000"), .cwd = NULL);
+	until(f.b, f.me.n[BROOD_EVENT_READY] == 1);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	little = (struct rlimit){ mapped() + ((rlim_t)20 << 20), before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+	family_closes(&f);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_string_equal(f.d.order, "SR!DEC");
+	assert_string_equal(f.d.error, "memory");
+	assert_int_equal(f.me.n[BROOD_EVENT_ERROR], 0);
+	family_end(&f);
+}
 #endif
 
 int main(int argc, char **argv)
@@ -927,6 +948,7 @@ int main(int argc, char **argv)
 		ON_ALL(test_said_while_away),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		ON_UNIX(test_no_memory_for_a_message),
+		ON_UNIX(test_never_memory_for_a_message),
 #endif
 		ON_ALL(test_requests_survive),
 		ON_UNIX(test_deadline_while_away),
