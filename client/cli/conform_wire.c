@@ -179,6 +179,8 @@ static int check_hold(struct trial *t)
 		if (script_quiet(s, 60) < 0)
 			return -1;
 	}
+	struct frame away = { .kind = FRAME_HOLD, .flags = FRAME_AWAY, .source = v->id };
+	understudy_say(&s->u, &away, NULL, -1); /* now unreachable as well: one GO ends both */
 	if (script_is_well(s, "HOLD is about one process: a message of another one was not answered meanwhile",
 			   of_hold) < 0 ||
 	    script_quiet(s, SCRIPT_QUIET_MS) < 0)

@@ -385,14 +385,6 @@ int script_open(struct trial *t, int argc, char **argv)
 	return rc;
 }
 
-void script_close(struct trial *t)
-{
-	if (t->script)
-		understudy_close(&t->script->u);
-	free(t->script);
-	t->script = NULL;
-}
-
 /* One that failed may still be there, and at level 1 it would come back. */
 static int end_last_client(struct trial *t)
 {
@@ -403,6 +395,16 @@ static int end_last_client(struct trial *t)
 		if (trial_take(t, SCRIPT_PATIENCE_MS) <= 0)
 			return trial_fail(t, "a client that failed cannot be ended");
 	return 0;
+}
+
+void script_close(struct trial *t)
+{
+	if (!t->script)
+		return;
+	(void)end_last_client(t);
+	understudy_close(&t->script->u);
+	free(t->script);
+	t->script = NULL;
 }
 
 int script_begin(struct trial *t)
