@@ -155,6 +155,39 @@ static int check_given_up(struct trial *t)
 				 of_anew);
 }
 
+/* HOLD ends with the connection: whoever has to be held hears it again. */
+static int check_return(struct trial *t)
+{
+	static const char chapter[] = "Level 0 and level 1";
+	struct script *s = t->script;
+	struct voice *held = script_voice(s), *idle = script_voice(s);
+	if (script_exchange(s, held, "before", "a message was not answered", chapter) < 0 ||
+	    script_exchange(s, idle, "idle", "a message was not answered", chapter) < 0)
+		return -1;
+	script_acknowledge(s, held, 1);
+	script_acknowledge(s, idle, 1);
+	script_hold(s, held, 1);
+	script_say(s, held, "held");
+	if (script_quiet(s, SCRIPT_QUIET_MS) < 0)
+		return -1;
+	held->held = 0;
+	held->acknowledged = idle->acknowledged = 0;
+	understudy_cut(&s->u);
+	if (script_await_flag(s, &s->u.registered,
+			      "its connection was cut, and it did not come back and register its name", chapter) < 0 ||
+	    script_await_echo(s, held, script_type, "held",
+			      "after its return it did not send to whom it had been told to hold before",
+			      chapter) < 0 ||
+	    script_await_ack(s, held, 2, "after its return it did not repeat its acknowledgement", chapter) < 0 ||
+	    script_await(
+		    s, &idle->probed, 2,
+		    "after its return it sent no PROBE (with the number of its next item) to a process that it knows "
+		    "and has nothing to send to",
+		    chapter) < 0)
+		return -1;
+	return script_await_ack(s, idle, 1, "after its return it did not repeat its acknowledgement", chapter);
+}
+
 const struct check conform_anew[] = {
 	{ "reads a stream that begins anew", check_anew, 0 },
 	{ "reads a stream that begins with any number", check_any_number, 0 },
@@ -165,5 +198,6 @@ const struct check conform_anew[] = {
 const struct check conform_anew_level1[] = {
 	{ "RESET: begins anew", check_reset, 0 },
 	{ "answers with RESET whom it had given up", check_given_up, 0 },
+	{ "comes back: HOLD is over, and all hear of it", check_return, 0 },
 	{ NULL, NULL, 0 },
 };

@@ -150,6 +150,8 @@ static void take_routed(struct trial *t, struct voice *v, const struct frame *f)
 	if (v->taken > v->seen) /* an answer, of which the check decides */
 		v->withheld = 0;
 	take_acknowledgement(t, v, f);
+	if (f->kind == FRAME_PROBE)
+		v->probed = f->sequence;
 	if (f->kind == FRAME_RESET) {
 		v->reset = *f;
 		v->resets++;

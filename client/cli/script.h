@@ -41,6 +41,7 @@ struct voice { /* a process that we speak for */
 	uint64_t floor;        /* held: the first item that was not acknowledged ... */
 	int64_t held_at;       /* ... when that was said, in ms, ... */
 	unsigned retries;      /* ... and frames that began there since */
+	uint64_t probed;       /* the item that the last PROBE said is next */
 	int resets;            /* RESETs that came ... */
 	struct frame reset;    /* ... the last of them */
 };

@@ -48,9 +48,16 @@ void understudy_close(struct understudy *u)
 void understudy_clear(struct understudy *u)
 {
 	hang_up(u);
-	u->registered = u->left = u->ended = 0;
+	u->registered = u->left = u->ended = u->cut = 0;
 	u->level = 0;
 	u->broke = NULL;
+}
+
+void understudy_cut(struct understudy *u)
+{
+	hang_up(u);
+	u->registered = u->ended = 0;
+	u->cut = 1;
 }
 
 /* ---- what it says ------------------------------------------------------------------------------------------------ */
@@ -94,9 +101,12 @@ void understudy_bury(struct understudy *u, uint64_t id, unsigned why)
 
 static void take_hello(struct understudy *u, const ProtobufCMessage *m)
 {
-	static uint8_t ticket[TICKET_SIZE]; /* nobody will ask what it is worth */
+	static uint8_t ticket[TICKET_SIZE] = "worth nothing but here";
+	const Brood__Hello *hello = (const Brood__Hello *)m;
 	Brood__HelloOk ok = BROOD__HELLO_OK__INIT;
-	u->level = ((const Brood__Hello *)m)->level;
+	if (u->cut && (hello->ticket.len != sizeof ticket || memcmp(hello->ticket.data, ticket, sizeof ticket) != 0))
+		u->broke = "it came back without the ticket of its HELLO_OK";
+	u->level = hello->level;
 	ok.id = UNDERSTUDY_CLIENT;
 	ok.node = "conform";
 	ok.pid = (uint32_t)getpid();

@@ -18,6 +18,7 @@ struct understudy {
 	int left;                                        /* it said goodbye */
 	int ended;                                       /* its connection did, with or without */
 	unsigned level;                                  /* of its HELLO */
+	int cut;                                         /* its connection was ended by us */
 	const char *broke;                               /* what it said that is no frame, or not for a broker; NULL */
 	void (*heard)(void *data, const struct frame *); /* what it said to others; valid for the call */
 	void *data;
@@ -31,6 +32,9 @@ void understudy_close(struct understudy *);
 
 /* Forget the client that was there: the next one may come. */
 void understudy_clear(struct understudy *);
+
+/* End its connection: a client of level 1 comes back, and has to show its ticket and register its name again. */
+void understudy_cut(struct understudy *);
 
 /* Read and write what can be; wait so long for the first of it. */
 void understudy_turn(struct understudy *, int timeout_ms);

@@ -172,6 +172,24 @@ class Unheard(Client):
             super().take_go(frame)
 
 
+class Patient(Client):
+    """Waits, after its return, for the GO to a HOLD of before."""
+
+    def continue_streams(self):
+        held = [out for out in self.out.values() if out.held]
+        super().continue_streams()
+        for out in held:
+            out.held = True
+
+
+class Shy(Client):
+    """Says nothing, after its return, to whom it has nothing to send to."""
+
+    def write(self, frame):
+        if frame.kind != "PROBE":
+            super().write(frame)
+
+
 class Same(Client):
     """Sends with the number of before to whom it had given up."""
 
@@ -195,6 +213,7 @@ FAULTS = {
     "unanswering": Unanswering, "nameless": Nameless, "blind": Blind, "hammering": Hammering, "new": New,
     "anonymous": Anonymous, "quitting": Quitting, "stubborn": Stubborn, "impolite": Impolite, "none": Client,
     "resending": Resending, "continuing": Continuing, "resuming": Resuming, "unheard": Unheard, "same": Same,
+    "patient": Patient, "shy": Shy,
 }
 
 if __name__ == "__main__":

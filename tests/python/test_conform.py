@@ -48,6 +48,7 @@ NUMBER = "reads a stream that begins with any number"
 PARTED = "RESET with sequence 0: parts, and goes on"
 LEAVES = "leaves when those who are there have acknowledged"
 BEGINS = "RESET: begins anew"
+HELD = "comes back: HOLD is over, and all hear of it"
 GIVEN_UP = "answers with RESET whom it had given up"
 
 # fault: where it is found, and what is said of it
@@ -84,6 +85,9 @@ FOUND_LEVEL1 = {
     "resuming": (GIVEN_UP, "it took a message of a stream that it had given up"),
     "unheard": (GIVEN_UP, "its RESET was not repeated after GO"),
     "same": (GIVEN_UP, "it went on with a stream that is over"),
+    "patient": (HELD, "it did not send to whom it had been told to hold before"),
+    "shy": (HELD, "it sent no PROBE"),
+    "new": (HELD, "it came back without the ticket"),
 }
 
 
