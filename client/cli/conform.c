@@ -5,11 +5,13 @@
  * and sends everything back: messages as messages, requests as replies, with the same type and body; at a message of
  * type "conform.stop" it says goodbye and exits with 0. proto/README.md has the whole agreement.
  *
- * For level 1 the client is started again, with a tap of ours in BROOD_ADDRESS.
+ * Then it is started again with an understudy of ours in BROOD_ADDRESS, which plays the broker; and for level 1 once more,
+ * with a tap.
  */
 #include "conform.h"
 #include "cli.h"
 #include "output.h"
+#include "script.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -17,7 +19,7 @@ static const char help[] =
 	"Example:\n"
 	"  brood conform -- python3 client.py\n"
 	"\n"
-	"Usage: brood conform [--level 0|1] -- CLIENT [ARGUMENTS]\n"
+	"Usage: brood conform [--level 0|1] [--only TEXT] -- CLIENT [ARGUMENTS]\n"
 	"\n"
 	"Test a client of brood's wire that is written in another language. The client is\n"
 	"started with BROOD_ADDRESS set to a broker of its own and with a name as its last\n"
@@ -27,7 +29,8 @@ static const char help[] =
 	"\n"
 	"  --level 0|1     the level of the wire. 1: also that it comes back when its connection or\n"
 	"                  the broker was lost, without losing or doubling anything. Default: 0\n"
-	"  --resume-only   only what level 1 adds\n"
+	"  --resume-only   only how a client of level 1 comes back\n"
+	"  --only TEXT     only checks that have TEXT in their name, and what they rest on\n"
 	"  --json          one object per check, one per line\n"
 	"\n"
 	"Exit status: 0 all checks passed, 1 some failed, 2 wrong arguments.\n";
@@ -35,10 +38,14 @@ static const char help[] =
 #define QUIET_MS 1000
 #define RETURN_MS 20000 /* patience with a client that has to come back */
 
+static const struct check *const scripted[] = { conform_wire, conform_fds, conform_anew, conform_anew_level1,
+						conform_end };
+
 struct conform {
 	struct trial trial;
 	int level, skip, json, failures;
-	int argc; /* the client */
+	const char *only; /* checks with this in their names, or NULL */
+	int argc;         /* the client */
 	char **argv;
 };
 
@@ -69,12 +76,58 @@ static int run_check(struct conform *c, const struct check *check)
 	return ok;
 }
 
+static int is_named(const struct conform *c, const struct check *check)
+{
+	return !c->only || strstr(check->name, c->only);
+}
+
+static int has_wanted(const struct conform *c, const struct check *list)
+{
+	while (list->name && !is_named(c, list))
+		list++;
+	return list->name != NULL;
+}
+
+/* In a list that has one that is. */
+static int is_wanted(const struct conform *c, const struct check *check)
+{
+	return check->flags & CHECK_BASIS || is_named(c, check) ||
+	       (check->flags & CHECK_LEADS && is_named(c, check + 1));
+}
+
 static int run_level0(struct conform *c)
 {
+	if (!has_wanted(c, conform_level0))
+		return 0;
 	int rc = trial_start(&c->trial, c->argc, c->argv, c->trial.bed.address);
 	for (const struct check *check = conform_level0; rc == 0 && check->name; check++)
-		if (!run_check(c, check))
+		if (is_wanted(c, check) && !run_check(c, check))
 			settle(&c->trial);
+	return rc;
+}
+
+/* A client that does not even come fails all of them. */
+static int run_scripted(struct conform *c, const struct check *check, int comes)
+{
+	for (int any = has_wanted(c, check); any && check->name; check++) {
+		if (!is_wanted(c, check))
+			continue;
+		comes = comes && (check->flags & CHECK_LEFT || script_begin(&c->trial) == 0);
+		if (comes)
+			run_check(c, check);
+		else
+			report(c, check->name, 0);
+	}
+	return comes;
+}
+
+static int run_script(struct conform *c)
+{
+	int rc = script_open(&c->trial, c->argc, c->argv), comes = rc == 0;
+	for (size_t i = 0; rc == 0 && i < sizeof scripted / sizeof *scripted; i++)
+		if (scripted[i] != conform_anew_level1 || c->level == 1)
+			comes = run_scripted(c, scripted[i], comes);
+	script_close(&c->trial);
 	return rc;
 }
 
@@ -83,6 +136,8 @@ static int run_level1(struct conform *c)
 {
 	char path[TESTBED_PATH], address[TESTBED_PATH + 8];
 	struct trial *t = &c->trial;
+	if (!has_wanted(c, conform_level1))
+		return 0;
 	testbed_path(&t->bed, "relay", path);
 	snprintf(address, sizeof address, "unix:%s", path);
 	t->tap = tap_open(path, t->bed.address + strlen("unix:"));
@@ -93,7 +148,7 @@ static int run_level1(struct conform *c)
 	t->patience_ms = RETURN_MS;
 	int rc = trial_start(t, c->argc, c->argv, address);
 	for (const struct check *check = conform_level1; rc == 0 && check->name; check++)
-		if (!run_check(c, check))
+		if (is_wanted(c, check) && !run_check(c, check))
 			break;
 	return rc;
 }
@@ -103,10 +158,20 @@ static int conform(struct conform *c)
 	int rc = trial_init(&c->trial);
 	if (rc == 0 && !c->skip)
 		rc = run_level0(c);
+	if (rc == 0 && !c->skip)
+		rc = run_script(c);
 	if (rc == 0 && c->level == 1)
 		rc = run_level1(c);
 	trial_deinit(&c->trial);
 	return rc;
+}
+
+static int finds_any(const struct conform *c)
+{
+	int any = !c->skip && has_wanted(c, conform_level0);
+	for (size_t i = 0; !c->skip && i < sizeof scripted / sizeof *scripted; i++)
+		any |= (scripted[i] != conform_anew_level1 || c->level == 1) && has_wanted(c, scripted[i]);
+	return any || (c->level == 1 && has_wanted(c, conform_level1));
 }
 
 static int take_level(struct conform *c, const char *text)
@@ -122,6 +187,7 @@ int cli_conform(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { CLI_OPTIONS,
 						 { "level", required_argument, NULL, 'l' },
 						 { "resume-only", no_argument, NULL, 's' },
+						 { "only", required_argument, NULL, 'o' },
 						 CLI_OPTIONS_END };
 	struct conform c = { 0 };
 	int o, rc;
@@ -130,6 +196,8 @@ int cli_conform(struct cli *cli, int argc, char **argv)
 			return cli_usage("conform", "--level wants 0 or 1");
 		if (o == 's')
 			c.skip = 1;
+		else if (o == 'o')
+			c.only = optarg;
 		else if (o != 'l' && (rc = cli_option(cli, o, help)) != CLI_GO_ON)
 			return rc;
 	}
@@ -137,6 +205,8 @@ int cli_conform(struct cli *cli, int argc, char **argv)
 		return cli_usage("conform", "it needs a client to test");
 	if (c.skip && c.level == 0)
 		return cli_usage("conform", "--resume-only wants --level 1");
+	if (!finds_any(&c))
+		return cli_usage("conform", "no check has the text of --only in its name");
 	c.json = cli->json;
 	c.argc = argc - optind;
 	c.argv = argv + optind;

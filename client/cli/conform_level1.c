@@ -326,13 +326,13 @@ static int check_stopping(struct trial *t)
 }
 
 const struct check conform_level1[] = {
-	{ "comes back: the answer to its first HELLO is lost", check_hello },
-	{ "comes back: its connection is cut 12 times at some byte", check_cut },
-	{ "comes back: its connection is cut within fragments", check_cut_fragments },
-	{ "comes back: the broker is killed", check_kill },
-	{ "comes back: the broker is replaced", check_replace },
-	{ "comes back: watches again what it watched", check_watch },
-	{ "comes back: does not hammer while there is no broker", check_back_off },
-	{ "finishes when the broker stops", check_stopping },
-	{ NULL, NULL },
+	{ "comes back: the answer to its first HELLO is lost", check_hello, CHECK_BASIS },
+	{ "comes back: its connection is cut 12 times at some byte", check_cut, 0 },
+	{ "comes back: its connection is cut within fragments", check_cut_fragments, 0 },
+	{ "comes back: the broker is killed", check_kill, 0 },
+	{ "comes back: the broker is replaced", check_replace, 0 },
+	{ "comes back: watches again what it watched", check_watch, 0 },
+	{ "comes back: does not hammer while there is no broker", check_back_off, 0 },
+	{ "finishes when the broker stops", check_stopping, 0 },
+	{ NULL, NULL, 0 },
 };

@@ -92,6 +92,7 @@ static void remove_directory(const char *path)
 		"lock",
 		"log",
 		"relay",
+		"understudy",
 		"floor",
 		"tcp",
 		"tls",

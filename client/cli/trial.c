@@ -265,10 +265,10 @@ static void forget_last_client(struct trial *t)
 }
 
 /* Output of the client would stand between the checks; what it has to say it says on stderr. */
-static int start(struct trial *t, const char **argv, const char *variable)
+static int start(struct trial *t, const char **argv, const char *variable, int comes)
 {
 	int rc = t->b ? 0 : brood_connect(&t->b, t->bed.address, NULL);
-	if (rc == 0)
+	if (rc == 0 && comes)
 		rc = brood_find(t->b, &t->peer, t->name, BROOD_FIND(.wait_ms = (unsigned)t->patience_ms));
 	if (rc == 0)
 		rc = brood_spawn(t->b, &t->child, argv,
@@ -277,16 +277,26 @@ static int start(struct trial *t, const char **argv, const char *variable)
 	return rc;
 }
 
-int trial_start(struct trial *t, int argc, char **argv, const char *address)
+static int start_client(struct trial *t, int argc, char **argv, const char *address, int comes)
 {
 	char variable[TESTBED_PATH + 32];
 	forget_last_client(t);
 	snprintf(t->name, sizeof t->name, "conform-%d.%d", (int)getpid(), ++t->clients);
 	snprintf(variable, sizeof variable, "BROOD_ADDRESS=%s", address);
 	const char **client = client_argv(argc, argv, t->name);
-	int rc = client ? start(t, client, variable) : -ENOMEM;
+	int rc = client ? start(t, client, variable, comes) : -ENOMEM;
 	free(client);
 	if (rc < 0)
 		fprintf(stderr, "brood conform: %s\n", t->b ? brood_last_error(t->b)->text : strerror(-rc));
 	return rc;
+}
+
+int trial_start(struct trial *t, int argc, char **argv, const char *address)
+{
+	return start_client(t, argc, argv, address, 1);
+}
+
+int trial_start_elsewhere(struct trial *t, int argc, char **argv, const char *address)
+{
+	return start_client(t, argc, argv, address, 0);
 }

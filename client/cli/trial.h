@@ -13,9 +13,12 @@
 
 #define TRIAL_LONGEST (1024u * 1024)
 
+struct script;
+
 struct trial {
 	struct testbed bed;
-	struct tap *tap; /* between the client and the broker, or NULL */
+	struct script *script; /* of the broker that we play ourselves, or NULL */
+	struct tap *tap;       /* between the client and the broker, or NULL */
 	brood *b;
 	brood_peer *child; /* the client as a process */
 	brood_peer *peer;  /* and by its name */
@@ -23,7 +26,7 @@ struct trial {
 	int clients; /* started so far */
 	int ready, left, politely, exited, code;
 	int patience_ms;  /* with a client that does nothing */
-	char reason[256]; /* why the check under way failed; "" while it has not */
+	char reason[512]; /* why the check under way failed; "" while it has not */
 	unsigned turns;
 	unsigned char *body;
 	/* the exchange under way: */
@@ -41,6 +44,8 @@ void trial_deinit(struct trial *);
 
 /* Start another client with this address in its environment and a new name. 0, or as above. */
 int trial_start(struct trial *, int argc, char **argv, const char *address);
+/* The same for a client that is not looked for: it does not come to the trial's own broker. */
+int trial_start_elsewhere(struct trial *, int argc, char **argv, const char *address);
 
 int64_t trial_now_ms(void);
 

@@ -655,7 +655,7 @@ static void routed(struct brood *h, const struct frame *f)
 	} else if (f->kind == FRAME_RESET && mine) {
 		take_reset(r, f->sequence);
 	} else if (f->kind == FRAME_PROBE && current) {
-		inflow_ask(&r->in, f->sequence - 1);
+		inflow_probe(&r->in, f->sequence);
 		remote_touch(r);
 		if (watch_gap(r, f->sequence))
 			tell_gap(r, f->sequence);

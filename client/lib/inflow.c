@@ -67,6 +67,12 @@ void inflow_ask(struct inflow *in, uint64_t sequence)
 		in->asked = sequence;
 }
 
+void inflow_probe(struct inflow *in, uint64_t sequence)
+{
+	inflow_ask(in, in->told);
+	inflow_ask(in, sequence ? sequence - 1 : in->next - 1);
+}
+
 /* Those that came while an older one was handled may be here before it. */
 void inflow_hold(struct inflow *in, struct inflow_hold *hold, uint64_t sequence)
 {

@@ -53,6 +53,8 @@ int inflow_owes(const struct inflow *);
 void inflow_tell(struct inflow *, uint64_t sequence);
 /* The sender asks for an acknowledgement of everything up to `sequence`; an old one is repeated. */
 void inflow_ask(struct inflow *, uint64_t sequence);
+/* A PROBE says that this item comes next (0: does not say): what was told is told again, and what is before it when it can be. */
+void inflow_probe(struct inflow *, uint64_t sequence);
 
 /* The item's handler begins, unless another one is waiting further up; ends. */
 static inline void inflow_begin(struct inflow *in, uint64_t sequence)

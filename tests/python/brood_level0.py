@@ -197,6 +197,13 @@ def decode_items(data):
 
 WINDOW = 4 * 1024 * 1024
 WINDOW_ITEMS = 65536
+CHANNEL = 0xFFFFFF  # of a head's `stream`; above it is how often each direction began anew
+
+
+def is_newer(a, b):
+    """Whether the stream with the number a takes the place of the one with b."""
+    return 1 <= (a - b) % 16 <= 7
+
 
 # sequence: of its last item
 Message = collections.namedtuple("Message", "kind type body correlation source sequence trace fds", defaults=(0,))
@@ -205,7 +212,8 @@ Message = collections.namedtuple("Message", "kind type body correlation source s
 class Outflow:
     """What I send to one process: a log of items, the first part of which is under way."""
 
-    def __init__(self):
+    def __init__(self, number=0):
+        self.number = number  # how often it began anew
         self.log = collections.deque()  # (bytes, needs window), from item acked + 1 on
         self.acked = 0
         self.logged = 0  # bytes in the log
@@ -310,13 +318,28 @@ class Inflow:
 
     def __init__(self, source):
         self.source = source
+        self.number = None  # how often it began anew; None: nothing came yet
+        self.inbox = collections.deque()
+        self.begin()
+
+    def begin(self, number=None):
+        """What came of a stream before stays in the inbox, and counts for nothing."""
+        self.number = number
         self.next = 1
         self.consumed = 0
         self.told = 0
         self.asked = 0
         self.types = {}
         self.parts = None  # of a message in fragments
-        self.inbox = collections.deque()
+        self.inbox = collections.deque(message._replace(sequence=0) for message in self.inbox)
+
+    def is_read(self, number):
+        """Whether frames with this number are of the stream that is read. A newer one takes its place."""
+        if self.number is None:
+            self.number = number
+        elif is_newer(number, self.number):
+            self.begin(number)
+        return number == self.number
 
     def type_of(self, item):
         if item.type == 0:
@@ -345,6 +368,11 @@ class Inflow:
         if sequence <= self.told:
             self.told = -1  # our answer may have been lost: say it again
 
+    def probe(self, sequence):
+        """Say what was consumed again, whatever is missing; and the rest of what is before that item as soon as it is."""
+        self.ask(sequence - 1 if sequence else self.next - 1)
+        self.told = -1
+
     def take(self, item, sequence):
         if not item.continued:
             self.parts = [item, self.type_of(item), []]
@@ -372,7 +400,7 @@ class Inflow:
         assert self.inbox[0] is message
         self.inbox.popleft()
         if self.inbox:
-            self.consumed = message.sequence
+            self.consumed = max(self.consumed, message.sequence)
         else:
             self.consumed = self.next - 1
 
@@ -508,19 +536,35 @@ class Client:
 
     def take_data(self, frame):
         self.take_ack(frame)
-        self.inflow(frame.source).take_frame(frame)
+        if self.is_read(frame):
+            self.inflow(frame.source).take_frame(frame)
+
+    def is_read(self, frame):
+        return not frame.stream & CHANNEL and self.inflow(frame.source).is_read(frame.stream >> 28)
+
+    def is_about_mine(self, frame):
+        """Whether what it acknowledges or resets is what I send now."""
+        out = self.out.get(frame.source)
+        return out and frame.stream & CHANNEL == 0 and frame.stream >> 24 & 15 == out.number
 
     def take_ack(self, frame):
-        if frame.source in self.out:
+        if self.is_about_mine(frame):
             self.out[frame.source].acknowledged(frame.acknowledge)
 
     def take_probe(self, frame):
         self.take_ack(frame)
-        inflow = self.inflow(frame.source)
-        inflow.ask(frame.sequence - 1 if frame.sequence else inflow.next - 1)
+        if self.is_read(frame):
+            self.inflow(frame.source).probe(frame.sequence)
 
     def take_reset(self, frame):
-        self.out.pop(frame.source, None)  # what became of it is unknown
+        """What became of it is unknown, and at level 0 there is nothing else to say."""
+        if self.is_about_mine(frame):
+            self.part(frame.source, pb.WHY_UNKNOWN)
+
+    def part(self, source, why):
+        self.gone[source] = why
+        self.out.pop(source, None)
+        # What came before stays: its inbox is emptied by the program as any other.
 
     def take_hold(self, frame):
         self.outflow(frame.source).held = True
@@ -532,9 +576,7 @@ class Client:
 
     def take_gone(self, frame):
         gone = pb.Gone.FromString(frame.body)
-        self.gone[gone.id] = gone.why
-        self.out.pop(gone.id, None)
-        # What came before stays: its inbox is emptied by the program as any other.
+        self.part(gone.id, gone.why)
 
     def pump(self):
         """Make frames of what may go, and acknowledge what has no frame to ride on."""
@@ -544,10 +586,20 @@ class Client:
                 if made is None:
                     break
                 sequence, flags, body = made
-                self.write(Frame("DATA", flags, 0, destination, 0, sequence, self.acknowledge(destination), body))
+                self.write(Frame("DATA", flags, 0, destination, self.stream(destination), sequence,
+                                 self.acknowledge(destination), body))
         for source, inflow in self.inflows.items():
             if inflow.owes(self.may_acknowledge(source)) and source not in self.gone:
-                self.write(Frame("ACK", destination=source, acknowledge=self.acknowledge(source)))
+                self.write_ack(source)
+
+    def write_ack(self, source):
+        self.write(Frame("ACK", destination=source, stream=self.stream(source), acknowledge=self.acknowledge(source)))
+
+    def stream(self, peer):
+        """How often my stream to it began anew, and its to me."""
+        mine = self.out[peer].number if peer in self.out else 0
+        its = self.inflows[peer].number or 0 if peer in self.inflows else 0
+        return mine << 28 | its << 24
 
     def may_acknowledge(self, source):
         consumed = self.inflows[source].consumed
@@ -604,7 +656,7 @@ class Client:
         self.wait(lambda: not any(out.log for out in self.out.values()), timeout)
         for source, inflow in self.inflows.items():
             if inflow.told != inflow.consumed and source not in self.gone:
-                self.write(Frame("ACK", destination=source, acknowledge=self.acknowledge(source)))
+                self.write_ack(source)
         self.write(Frame("GOODBYE", body=pb.Goodbye(parting=pb.PARTING_LEAVING).SerializeToString()))
         while not self.ended:
             self.turn(timeout)
@@ -619,7 +671,7 @@ def refuse(out, message):
     failure = pb.Failure(code=-errno.EXDEV, error="fd.transport", text="this client takes no descriptors")
     if message.kind == "REQUEST":
         out.put("FAILURE", None, failure.SerializeToString(), message.correlation)
-    else:
+    elif message.sequence:  # else its stream was reported as a whole
         out.refuse(message.sequence, failure.SerializeToString())
 
 
@@ -653,11 +705,11 @@ def answer_all(client, inflow, answer=answer):
     return False
 
 
-def conform(address, name):
-    client = Client(address)
+def conform(address, name, make=Client, answer=answer):
+    client = make(address)
     client.register(name)
     # Messages may have come together with the answer to REGISTER, so look first, then wait.
-    while not any([answer_all(client, inflow) for inflow in client.inflows.values()]) and not client.stopping:
+    while not any([answer_all(client, inflow, answer) for inflow in client.inflows.values()]) and not client.stopping:
         client.turn(None)
         if client.ended:
             raise Refused("the connection ended")

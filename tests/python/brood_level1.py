@@ -2,8 +2,7 @@
 """A client of level 1 for brood's wire, written from proto/README.md alone: what level 0 does, and it comes back.
 
 As a module: a Client that outlives its connection. As a program: the client that
-`brood conform --level 1 -- python3 brood_level1.py` tests. One thing is left out: it does not begin anew with somebody who
-has given it up (a RESET after an absence of minutes), but parts with him.
+`brood conform --level 1 -- python3 brood_level1.py` tests.
 """
 
 import random
@@ -11,7 +10,7 @@ import sys
 import time
 
 import brood_level0
-from brood_level0 import Frame, Refused, pb
+from brood_level0 import CHANNEL, Frame, Outflow, Refused, is_newer, pb
 
 BACK_OFF = 0.005
 BACK_OFF_MOST = 1.0
@@ -33,6 +32,7 @@ class Client(brood_level0.Client):
         self.back_off = BACK_OFF
         self.leaving = False
         self.wanted, self.watched = set(), set()
+        self.given_up = {}  # id: number of my last stream to it
         super().__init__(address, title)
 
     # -- losing and finding the connection
@@ -84,7 +84,7 @@ class Client(brood_level0.Client):
             out = self.outflow(peer)
             out.go()
             if not out.log:
-                self.write(Frame("PROBE", destination=peer, sequence=out.acked + 1))
+                self.write(Frame("PROBE", destination=peer, stream=self.stream(peer), sequence=out.acked + 1))
             if peer in self.inflows:
                 self.inflows[peer].ask(0)
         if 0 in self.out:
@@ -106,9 +106,47 @@ class Client(brood_level0.Client):
         else:
             super().take_goodbye(frame)
 
+    # -- who was given up, and returns
+
+    def take_gone(self, frame):
+        gone = pb.Gone.FromString(frame.body)
+        if gone.id not in self.gone and gone.why not in (pb.WHY_LEFT, pb.WHY_EXITED):
+            self.given_up[gone.id] = self.out[gone.id].number if gone.id in self.out else 0
+        super().take_gone(frame)
+
+    def is_read(self, frame):
+        """Of who was given up only a stream that began anew is read."""
+        peer = frame.source
+        if peer not in self.given_up:
+            return super().is_read(frame)
+        if frame.stream & CHANNEL:
+            return False
+        if not is_newer(frame.stream >> 28, self.inflow(peer).number or 0):
+            self.write_reset(peer)
+            return False
+        self.gone.pop(peer, None)
+        self.out[peer] = Outflow((self.given_up.pop(peer) + 1) % 16)
+        return super().is_read(frame)
+
+    def write_reset(self, peer):
+        inflow = self.inflow(peer)
+        self.write(Frame("RESET", destination=peer, stream=self.given_up[peer] << 28 | (inflow.number or 0) << 24,
+                         sequence=inflow.next, acknowledge=inflow.consumed))
+
+    def take_go(self, frame):
+        if frame.source in self.given_up:
+            self.write_reset(frame.source)  # it may not have been heard
+        else:
+            super().take_go(frame)
+
     def take_reset(self, frame):
-        super().take_reset(frame)
-        self.gone[frame.source] = pb.WHY_UNKNOWN
+        """It gave me up, or parts with me. What it has not acknowledged is lost, as far as I know; a program hears that."""
+        if frame.sequence == 0:
+            super().take_reset(frame)
+        elif self.is_about_mine(frame):
+            out = self.out[frame.source]
+            out.acknowledged(frame.acknowledge)
+            self.out[frame.source] = Outflow((out.number + 1) % 16)
 
     # -- what a program does
 

@@ -137,6 +137,70 @@ class Impolite(Client):
         super().take_goodbye(frame)
 
 
+class Resending(Client):
+    """Sends again, on the new stream, what may have been consumed."""
+
+    def take_reset(self, frame):
+        log = list(self.out[frame.source].log)
+        super().take_reset(frame)
+        for data, needs_window in log:
+            self.out[frame.source].log.append((data, needs_window))
+            self.out[frame.source].logged += len(data)
+
+
+class Continuing(Client):
+    """Goes on with the number that it has after RESET."""
+
+    def take_reset(self, frame):
+        number = self.out[frame.source].number
+        super().take_reset(frame)
+        self.out[frame.source].number = number
+
+
+class Resuming(Client):
+    """Reads on whom it had given up."""
+
+    def take_gone(self, frame):
+        pass
+
+
+class Unheard(Client):
+    """Says RESET once only."""
+
+    def take_go(self, frame):
+        if frame.source not in self.given_up:
+            super().take_go(frame)
+
+
+class Patient(Client):
+    """Waits, after its return, for the GO to a HOLD of before."""
+
+    def continue_streams(self):
+        held = [out for out in self.out.values() if out.held]
+        super().continue_streams()
+        for out in held:
+            out.held = True
+
+
+class Shy(Client):
+    """Says nothing, after its return, to whom it has nothing to send to."""
+
+    def write(self, frame):
+        if frame.kind != "PROBE":
+            super().write(frame)
+
+
+class Same(Client):
+    """Sends with the number of before to whom it had given up."""
+
+    def is_read(self, frame):
+        was = frame.source in self.given_up
+        read = super().is_read(frame)
+        if was and read:
+            self.out[frame.source].number -= 1
+        return read
+
+
 def answer(client, message):
     if message.kind == "REQUEST" and getattr(client, "dropping", False):
         client.dropping = False
@@ -148,6 +212,8 @@ FAULTS = {
     "losing": Losing, "renumbering": Renumbering, "doubling": Doubling, "forgetful": Forgetful,
     "unanswering": Unanswering, "nameless": Nameless, "blind": Blind, "hammering": Hammering, "new": New,
     "anonymous": Anonymous, "quitting": Quitting, "stubborn": Stubborn, "impolite": Impolite, "none": Client,
+    "resending": Resending, "continuing": Continuing, "resuming": Resuming, "unheard": Unheard, "same": Same,
+    "patient": Patient, "shy": Shy,
 }
 
 if __name__ == "__main__":

@@ -549,6 +549,30 @@ static void held_messages_hold_back_consumption(void **state)
 	assert_true(inflow_owes(&e->in));
 }
 
+static void a_probe_is_answered_whatever_is_missing(void **state)
+{
+	struct ends *e = *state;
+	inflow_probe(&e->in, 1);
+	assert_false(inflow_owes(&e->in)); /* there is nothing to say */
+	e->in.next = 3;
+	inflow_ask(&e->in, 2);
+	inflow_tell(&e->in, 2);
+	inflow_probe(&e->in, 3); /* nothing is missing */
+	assert_true(inflow_owes(&e->in));
+	inflow_tell(&e->in, 2);
+	inflow_probe(&e->in, 5); /* 3 and 4 are */
+	assert_true(inflow_owes(&e->in));
+	inflow_tell(&e->in, 2);
+	inflow_probe(&e->in, 0);
+	assert_true(inflow_owes(&e->in));
+	inflow_tell(&e->in, 2);
+	assert_false(inflow_owes(&e->in));
+	inflow_probe(&e->in, 5);
+	inflow_tell(&e->in, 2);
+	e->in.next = 5; /* they came */
+	assert_true(inflow_owes(&e->in));
+}
+
 static struct item fragment(uint64_t total, const uint8_t *body, uint32_t length, int continued, int more)
 {
 	return (struct item){ .kind = ITEM_MESSAGE,
@@ -725,6 +749,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fragments_are_put_together, begin, end),
 		cmocka_unit_test_setup_teardown(false_fragments_are_refused, begin, end),
 		cmocka_unit_test_setup_teardown(fragments_land_where_they_belong, begin, end),
+		cmocka_unit_test_setup_teardown(a_probe_is_answered_whatever_is_missing, begin, end),
 		cmocka_unit_test_setup_teardown(only_what_is_next_may_land, begin, end),
 		cmocka_unit_test_setup_teardown(what_landed_in_part_comes_again, begin, end),
 		cmocka_unit_test_setup_teardown(what_it_landed_in_may_be_gone, begin, end),
