@@ -152,7 +152,7 @@ int process_is_dead(pid_t);
 long process_status(pid_t, const char *key);
 
 /* Memory that a process may have grown by and still counts as not growing: sanitizers never give memory back at once. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_SLACK_KIB (400 * 1024) /* the quarantine alone is 256 MiB */
 #else
 #define MEMORY_SLACK_KIB (2 * 1024)
