@@ -25,7 +25,7 @@ static const char help[] =
 	"  brood kill -s HUP 65f2a1b0.7      (by address, as `brood ps` shows it)\n"
 	"  brood kill -s KILL --tree resize  (with all in its process group)\n"
 	"\n"
-	"Usage: brood kill [-s SIGNAL] [--tree] NAME|ADDRESS|PID ...\n"
+	"Usage: brood kill [-s SIGNAL] [--tree] [--nursery NAME] NAME|ADDRESS|PID ...\n"
 	"\n"
 	"Send a signal to processes that run on this host, and that you may signal, and to those\n"
 	"that the nursery of another (beta/65f2a1b0.7) started for you. A pid that belongs to\n"
@@ -34,6 +34,8 @@ static const char help[] =
 	"  -s SIGNAL  by name or number (default: TERM)\n"
 	"  --tree     also all other processes of its process group: what a child of brood starts\n"
 	"             is in there, unless it made a group or session of its own\n"
+	"  --nursery NAME\n"
+	"             the nursery that started it, there (default: nursery)\n"
 	"  --json     print [{\"process\", \"address\", \"pid\", \"signal\", \"error\"}], error \"\": it was\n"
 	"             sent\n"
 	"\n"
@@ -42,6 +44,7 @@ static const char help[] =
 
 struct order {
 	int signo, tree;
+	const char *nursery;
 	json_t *report; /* NULL: none is wanted */
 };
 
@@ -84,7 +87,7 @@ static int ask_nursery(brood *b, const Brood__Control__Process *p, const struct 
 	brood_peer *nursery = NULL;
 	brood_msg *answer = NULL;
 	char name[160];
-	snprintf(name, sizeof name, "%.*snursery", slash ? (int)(slash + 1 - text) : 0, text);
+	snprintf(name, sizeof name, "%.*s%s", slash ? (int)(slash + 1 - text) : 0, text, order->nursery);
 	ask.id = p->id;
 	ask.signo = (uint32_t)order->signo;
 	ask.tree = order->tree;
@@ -193,8 +196,9 @@ int cli_kill(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { CLI_OPTIONS,
 						 { "signal", required_argument, NULL, 's' },
 						 { "tree", no_argument, NULL, 't' },
+						 { "nursery", required_argument, NULL, 'n' },
 						 CLI_OPTIONS_END };
-	struct order order = { .signo = SIGTERM };
+	struct order order = { .signo = SIGTERM, .nursery = "nursery" };
 	brood *b;
 	int c, rc;
 	while ((c = getopt_long(argc, argv, "s:", options, NULL)) != -1) {
@@ -202,6 +206,8 @@ int cli_kill(struct cli *cli, int argc, char **argv)
 			order.signo = signame_number(optarg);
 		else if (c == 't')
 			order.tree = 1;
+		else if (c == 'n')
+			order.nursery = optarg;
 		else if ((rc = cli_option(cli, c, help)) != CLI_GO_ON)
 			return rc;
 	}

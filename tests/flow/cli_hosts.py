@@ -252,7 +252,7 @@ def check():
 
 # What cannot be held from here, as its host is another, is signalled by the nursery that started it, and by no other.
 def kill():
-    with Hosts("nursery") as hosts:
+    with Hosts("nursery", "two") as hosts:
         def kill_from_elsewhere(*argv):
             script = 'mount --bind "$1" /proc/sys/kernel/random/boot_id || exit 77; shift; exec "$0" kill "$@"'
             done = subprocess.run(["unshare", "-m", "sh", "-c", script, BROOD, boot, *argv], stderr=subprocess.PIPE,
@@ -263,14 +263,14 @@ def kill():
         with open(boot, "w") as f:
             f.write("01234567-89ab-cdef-0123-456789abcdef\n")
         pids = {}
-        for name in ("first", "second"):
-            code, out, _ = status("spawn", "--json", "-H", "alpha", "--name", name, "--", "sleep", "60")
+        for name, host in (("first", "alpha"), ("second", "alpha"), ("third", "alpha/two")):
+            code, out, _ = status("spawn", "--json", "-H", host, "--name", name, "--", "sleep", "60")
             equal(0, code)
             pids[name] = json.loads(out)
         code, err = kill_from_elsewhere("-s", "STOP", "first")
         if "mount" in err or "unshare" in err:
             print("skipped: nothing can be mounted here: %r" % err)
-            code, err = status("kill", "first", "second")[::2]
+            code, err = status("kill", "first", "second", "third")[::2]
             equal((0, ""), (code, err))
             return
         equal((0, ""), (code, err))
@@ -282,6 +282,12 @@ def kill():
         assert alive(pids["second"]["pid"])
         equal((0, ""), kill_from_elsewhere("--tree", "alpha/second"))
         until(lambda: not alive(pids["second"]["pid"]), "its end")
+        # Of a nursery with another name.
+        code, err = kill_from_elsewhere("alpha/third")
+        equal(1, code)
+        assert "the nursery on alpha runs no " in err, err
+        equal((0, ""), kill_from_elsewhere("--nursery", "two", "alpha/third"))
+        until(lambda: not alive(pids["third"]["pid"]), "its end")
         # One that no nursery started.
         run = subprocess.Popen([BROOD, "run", "--name", "mine", "--", "sleep", "60"], stdin=subprocess.DEVNULL)
         until(lambda: '"mine"' in status("ps", "--json")[1].decode(), "mine")
