@@ -69,7 +69,7 @@ static FILE *create(const char *path, mode_t mode, struct tls_fault *why)
 		blame(why, "argument",
 		      "%s is there already, and nothing is overwritten; remove it, or give another name", path);
 	else
-		blame(why, "tls.file", "%s cannot be made: %s", path, strerror(errno));
+		blame(why, "tls.write", "%s cannot be made: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return NULL;
@@ -83,7 +83,7 @@ static int finish(FILE *f, const char *path, int written, struct tls_fault *why)
 	ok &= fclose(f) == 0;
 	if (ok)
 		return 0;
-	blame(why, "tls.file", "%s cannot be written: %s", path, strerror(errno));
+	blame(why, "tls.write", "%s cannot be written: %s", path, strerror(errno));
 	unlink(path);
 	return -EINVAL;
 }
@@ -400,7 +400,7 @@ static int write_list(const char *directory, X509_CRL *crl, struct tls_fault *wh
 	if (rename(beside, path) == 0)
 		return 0;
 	unlink(beside);
-	return blame(why, "tls.file", "%s cannot be replaced: %s", path, strerror(errno));
+	return blame(why, "tls.write", "%s cannot be replaced: %s", path, strerror(errno));
 }
 
 static X509_CRL *read_list(const char *directory, struct tls_fault *why)
@@ -462,7 +462,7 @@ int certify_ca(const char *directory, unsigned days, struct tls_fault *why)
 	int r = check_days(days, why);
 
 	if (r == 0 && mkdir(directory, 0700) < 0 && errno != EEXIST)
-		r = blame(why, "tls.file", "directory %s cannot be made: %s", directory, strerror(errno));
+		r = blame(why, "tls.write", "directory %s cannot be made: %s", directory, strerror(errno));
 	if (r == 0 && !make_ca(&ca, days))
 		r = blame(why, "memory", "the certificate cannot be made");
 	if (r == 0)

@@ -76,6 +76,7 @@ static const struct error_reason reasons[] = {
 	{ "tls.unavailable", -EOPNOTSUPP, "install libssl3, and libbrood-tls.so.0 beside the library" },
 	{ "tls.settings", -EINVAL, "set BROOD_TLS_CA, and BROOD_TLS_CERT with BROOD_TLS_KEY; see brood-cert(1)" },
 	{ "tls.file", -ENOENT, "check the path, and that it is a PEM file" },
+	{ "tls.write", -EIO, "check the directory, whether you may write there, and the room on its disk" },
 	{ "tls.key", -EACCES, "make it yours alone: chmod 600" },
 	{ "tls.mismatch", -EINVAL, "look at it with: brood cert show" },
 	{ "tls.issuer", -EACCES, "give the CA that signed it" },
