@@ -9,6 +9,7 @@
  * abroad: the same of a program whose children run on a nursery.
  * broker: the call fails in the broker while the scenario runs, and while somebody innocent is served. At most one of the
  *   two is affected; the broker lives, and leaves with status 0 when told to.
+ * fifo, tcp, tls and broker_fifo, broker_tcp, broker_tls: as client and broker, where everybody reaches the broker that way.
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
  * nursery: the call fails in a nursery while it runs the programs of the scenario, twice. At most one of the two is affected;
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
@@ -17,6 +18,7 @@
  */
 #include "fixture.h"
 #include "hosts.h"
+#include "papers.h"
 #include <brood.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,9 +35,9 @@
 #define PATIENCE_MS 20000
 #define STEP_MS 1
 #ifdef BROOD_TLS
-#define BY_TLS 1
+#define HAVE_TLS 1
 #else
-#define BY_TLS 0
+#define HAVE_TLS 0
 #endif
 
 static unsigned long from = 1, up_to = 100000;
@@ -226,6 +228,16 @@ static int complain(unsigned long at, const struct outcome *o, int said, const c
 	return 1;
 }
 
+/* What happened, of one call alone also what was said, and who made it. */
+static void tell(unsigned long at, const struct outcome *o, int said, int status)
+{
+	fprintf(stderr, "%lu of %lu: %s: status %d\n", at, o->count, o->failed, status);
+	if (from < up_to)
+		return;
+	fputs(o->from, stderr);
+	show(said);
+}
+
 static int is_orderly(int status)
 {
 	return status >= 0 && WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3);
@@ -274,7 +286,7 @@ static void client_once(struct run *r, unsigned long at)
 {
 	struct outcome o;
 	int said = new_file(r->f);
-	set_faults(r->f, "libbrood.so", at, 0);
+	set_faults(r->f, "libbrood.so libbrood-tls.so", at, 0);
 	if (r->in_child) {
 		setenv("FAULTS_CHILD", "LD_PRELOAD=" SHIM, 1);
 		unsetenv("LD_PRELOAD");
@@ -287,7 +299,7 @@ static void client_once(struct run *r, unsigned long at)
 	r->told += status != 0;
 	r->wrong += (unsigned)judge_client(r, at, status, &o, said);
 	if (verbose)
-		fprintf(stderr, "%lu of %lu: %s: status %d\n", at, o.count, o.failed, status);
+		tell(at, &o, said, status);
 	close(said);
 }
 
@@ -358,7 +370,7 @@ static void start_once(struct run *r, unsigned long at)
 	else if (status != 0 && lseek(said, 0, SEEK_END) == 0)
 		r->wrong += (unsigned)complain(at, &o, said, "it failed without a word", status);
 	if (verbose)
-		fprintf(stderr, "%lu of %lu: %s: status %d\n", at, o.count, o.failed, status);
+		tell(at, &o, said, status);
 	close(said);
 }
 
@@ -517,9 +529,12 @@ static void far_once(struct run *r, unsigned long at)
 	link_once(r, at, BETA);
 }
 
+enum via { BY_UNIX, BY_FIFO, BY_TCP, BY_TLS };
+
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
+	enum via via;   /* how everybody reaches the broker */
 	int own_broker; /* one for all runs */
 	int linked;     /* two brokers, on two hosts */
 	int abroad;     /* one nursery for all runs */
@@ -529,24 +544,44 @@ static const struct mode {
 	{ "child", client_once, .own_broker = 1, .in_child = 1 },
 	{ "abroad", client_once, .own_broker = 1, .abroad = 1 },
 	{ "broker", broker_once, .own_broker = 0 },
+	{ "fifo", client_once, .own_broker = 1, .via = BY_FIFO },
+	{ "tcp", client_once, .own_broker = 1, .via = BY_TCP },
+	{ "tls", client_once, .own_broker = 1, .via = BY_TLS },
+	{ "broker_fifo", broker_once, .via = BY_FIFO },
+	{ "broker_tcp", broker_once, .via = BY_TCP },
+	{ "broker_tls", broker_once, .via = BY_TLS },
 	{ "start", start_once, .own_broker = 0 },
 	{ "nursery", nursery_once, .own_broker = 1 },
 	{ "near", near_once, .linked = 1 },
 	{ "far", far_once, .linked = 1 },
 };
 
+/* A broker runs, and everybody will go this way to it. */
+static struct fixture *set_up(enum via via)
+{
+	static int (*const setups[])(void **) = { fixture_setup, fixture_setup_fifo, fixture_setup_tcp,
+						  fixture_setup_tls };
+	void *state = NULL;
+	if (setups[via](&state) < 0)
+		return NULL;
+	struct fixture *f = state;
+	const char *const addresses[] = { f->address, f->fifo, f->tcp, f->tls };
+	setenv("BROOD_ADDRESS", addresses[via], 1);
+	if (via == BY_TCP)
+		setenv("BROOD_TOKEN_FILE", f->token_file, 1);
+	if (via == BY_TLS)
+		papers_show();
+	return f;
+}
+
 static int sweep(const struct mode *mode)
 {
-	struct run r = { 0 };
-	void *state = NULL;
-	if (fixture_setup_empty(&state) < 0)
+	struct run r = { .f = set_up(mode->via), .in_child = mode->in_child };
+	if (!r.f || (!mode->own_broker && fixture_stop(r.f, SIGTERM) != 0))
 		return 1;
-	r.f = state;
-	r.in_child = mode->in_child;
-	setenv("BROOD_ADDRESS", r.f->address, 1);
 	if (mode->linked)
-		hosts_begin(&hosts, 2, BY_TLS);
-	if (mode->own_broker && (fixture_start(r.f) < 0 || !innocent_begin(&r.innocent)))
+		hosts_begin(&hosts, 2, HAVE_TLS);
+	if (mode->own_broker && !innocent_begin(&r.innocent))
 		return 1;
 	if (mode->abroad)
 		r.nursery = start_nursery(&r, 2, r.host, sizeof r.host);
@@ -564,6 +599,7 @@ static int sweep(const struct mode *mode)
 	r.f->orphans = -1;
 	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name,
 	       r.n - (unsigned)r.over, r.told, r.wrong);
+	void *state = r.f;
 	return fixture_teardown(&state) < 0 || r.wrong > 0 || (up_to == 100000 && !r.over);
 }
 
@@ -586,7 +622,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; optind < argc && i < sizeof modes / sizeof *modes; i++)
 		if (strcmp(argv[optind], modes[i].name) == 0)
 			return sweep(&modes[i]);
-	fprintf(stderr,
-		"fail_once client|child|abroad|broker|start|nursery|near|far [--from N] [--to N] [--verbose]\n");
+	fprintf(stderr, "fail_once MODE [--from N] [--to N] [--verbose]\nmodes:");
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+		fprintf(stderr, " %s", modes[i].name);
+	fprintf(stderr, "\n");
 	return 2;
 }
