@@ -13,6 +13,8 @@
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
  * nursery: the call fails in a nursery while it runs the programs of the scenario, twice. At most one of the two is affected;
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
+ * run, ask: the call fails in `brood run`, or in commands that ask the broker or somebody. It ends as it should, with all of
+ *   its output, or with the status of a failure, and says why; nothing is left behind.
  * near, far: the call fails in the broker here, or in the one there, while the scenario's programs run on a nursery there,
  *   twice. At most one of the two is affected, somebody innocent here is served, and all leave with status 0 when told to.
  */
@@ -98,16 +100,21 @@ static void unset_faults(void)
 
 /* ---- programs ---------------------------------------------------------------------------------------------------- */
 
-static pid_t start(const char *const *argv, int said)
+static pid_t start_to(const char *const *argv, int out, int said)
 {
 	pid_t pid = fork();
 	if (pid != 0)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0L, 0L, 0L);
-	dup2(said, 1);
+	dup2(out, 1);
 	dup2(said, 2);
 	execv(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(127);
+}
+
+static pid_t start(const char *const *argv, int said)
+{
+	return start_to(argv, said, said);
 }
 
 /* Its wait status; -1: it hangs, and was killed. */
@@ -257,19 +264,15 @@ struct run {
 	pid_t nursery; /* 0: none */
 	char host[64]; /* where its programs run */
 	unsigned fds;
+	const struct command *command; /* of the command line */
 	unsigned long n, told, wrong;
 	int over;
 };
 
-static int judge_client(struct run *r, unsigned long at, int status, const struct outcome *o, int said)
+/* What somebody knows who sees the others: they are as they were. */
+static int judge_others(struct run *r, unsigned long at, const struct outcome *o, int said)
 {
 	const pid_t known[] = { r->f->broker, r->innocent.server, r->nursery };
-	if (!is_orderly(status))
-		return complain(at, o, said, "crashed, hung or never heard", status);
-	if (strcmp(o->failed, "none") == 0 && status != 0)
-		return complain(at, o, said, "failed without a reason", status);
-	if (o->live > 0)
-		return complain(at, o, said, "memory was left behind: blocks", (long)o->live);
 	if (!no_orphans(known, r->nursery ? 3 : 2))
 		return complain(at, o, said, "a process was left behind", 0);
 	if (!is_served(&r->innocent))
@@ -280,6 +283,17 @@ static int judge_client(struct run *r, unsigned long at, int status, const struc
 		nap();
 	}
 	return 0;
+}
+
+static int judge_client(struct run *r, unsigned long at, int status, const struct outcome *o, int said)
+{
+	if (!is_orderly(status))
+		return complain(at, o, said, "crashed, hung or never heard", status);
+	if (strcmp(o->failed, "none") == 0 && status != 0)
+		return complain(at, o, said, "failed without a reason", status);
+	if (o->live > 0)
+		return complain(at, o, said, "memory was left behind: blocks", (long)o->live);
+	return judge_others(r, at, o, said);
 }
 
 static void client_once(struct run *r, unsigned long at)
@@ -529,16 +543,107 @@ static void far_once(struct run *r, unsigned long at)
 	link_once(r, at, BETA);
 }
 
+/* ---- the command line -------------------------------------------------------------------------------------------- */
+
+#define COMMAND_LINE "bin/brood libbrood.so libjansson.so libprotobuf-c.so"
+
+struct command {
+	const char *const *argv;
+	int status;         /* when all is well */
+	int failed;         /* when not, and stderr says why */
+	const char *output; /* when all is well; NULL: any ... */
+	const char *never;  /* ... but this, unless stderr says why */
+};
+
+static int is_written(int fd, const char *text)
+{
+	char written[4096];
+	ssize_t n = pread(fd, written, sizeof written, 0);
+	return n == (ssize_t)strlen(text) && memcmp(written, text, (size_t)n) == 0;
+}
+
+static int has(int fd, const char *text)
+{
+	char written[4096];
+	ssize_t n = pread(fd, written, sizeof written, 0);
+	return n > 0 && memmem(written, (size_t)n, text, strlen(text));
+}
+
+static int judge_command(struct run *r, unsigned long at, int status, const struct outcome *o, int out, int said)
+{
+	const struct command *c = r->command;
+	int failed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == c->failed;
+	int well = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == c->status;
+	if (!failed && !well)
+		return complain(at, o, said, "it crashed, hung or ended as it must not", status);
+	if (strcmp(o->failed, "none") == 0 && !well)
+		return complain(at, o, said, "it failed without a reason", status);
+	if (!well && lseek(said, 0, SEEK_END) == 0)
+		return complain(at, o, said, "it failed without a word", status);
+	if (well && ((c->output && !is_written(out, c->output)) ||
+		     (c->never && has(out, c->never) && lseek(said, 0, SEEK_END) == 0))) {
+		show(out);
+		return complain(at, o, said, "its output is not what it should be, and it says nothing", status);
+	}
+	return judge_others(r, at, o, said);
+}
+
+static void command_once(struct run *r, unsigned long at)
+{
+	struct outcome o;
+	int out = new_file(r->f), said = new_file(r->f);
+	set_faults(r->f, COMMAND_LINE, at, 0);
+	pid_t pid = start_to(r->command->argv, out, said);
+	unset_faults();
+	int status = await(pid);
+	(void)read_outcome(r->f, &o);
+	r->over = strcmp(o.failed, "none") == 0;
+	r->told += status != r->command->status << 8;
+	r->wrong += (unsigned)judge_command(r, at, status, &o, out, said);
+	if (verbose)
+		tell(at, &o, said, status);
+	close(out);
+	close(said);
+}
+
+#define BROOD(...) BROOD_ARGV(BROOD_PROGRAM, __VA_ARGS__)
+#define SHELL "sh", "-c", "echo some output; exit 7"
+
+static const struct command runs[] = {
+	{ .argv = BROOD("run", "--", SHELL), .status = 7, .failed = 125, .output = "some output\n" },
+	{ .argv = BROOD("run", "--name", "kid", "--", SHELL), .status = 7, .failed = 125, .output = "some output\n" },
+	{ .argv = BROOD("run", "--json", "--timeout", "10ms", "--", "sleep", "100"),
+	  .status = 124,
+	  .failed = 125,
+	  .output = "" },
+	{ .argv = BROOD("run", "--detach", "--", "true"), .failed = 125 },
+	{ .argv = BROOD("run", "--tty", "--", SHELL), .status = 7, .failed = 125, .output = "some output\r\n" },
+	{ .argv = NULL },
+};
+
+static const struct command questions[] = {
+	{ .argv = BROOD("request", "--type", "echo", "innocent", "hello"), .failed = 1, .output = "hello" },
+	{ .argv = BROOD("request", "--json", "--type", "echo", "innocent", "hello"),
+	  .failed = 1,
+	  .output = "{\"type\":\"echo\",\"body\":\"hello\"}\n" },
+	{ .argv = BROOD("send", "--json", "innocent", "hello"),
+	  .failed = 1,
+	  .output = "{\"to\":\"innocent\",\"type\":\"text\",\"length\":5}\n" },
+	{ .argv = BROOD("ps", "--json"), .failed = 1, .never = "\"node\":\"\"" },
+	{ .argv = NULL },
+};
+
 enum via { BY_UNIX, BY_FIFO, BY_TCP, BY_TLS };
 
 static const struct mode {
 	const char *name;
 	void (*once)(struct run *, unsigned long at);
-	enum via via;   /* how everybody reaches the broker */
-	int own_broker; /* one for all runs */
-	int linked;     /* two brokers, on two hosts */
-	int abroad;     /* one nursery for all runs */
-	int in_child;   /* the scenario's child is who fails */
+	enum via via;                   /* how everybody reaches the broker */
+	int own_broker;                 /* one for all runs */
+	int linked;                     /* two brokers, on two hosts */
+	int abroad;                     /* one nursery for all runs */
+	int in_child;                   /* the scenario's child is who fails */
+	const struct command *commands; /* of the command line, one after the other */
 } modes[] = {
 	{ "client", client_once, .own_broker = 1 },
 	{ "child", client_once, .own_broker = 1, .in_child = 1 },
@@ -552,6 +657,8 @@ static const struct mode {
 	{ "broker_tls", broker_once, .via = BY_TLS },
 	{ "start", start_once, .own_broker = 0 },
 	{ "nursery", nursery_once, .own_broker = 1 },
+	{ "run", command_once, .own_broker = 1, .commands = runs },
+	{ "ask", command_once, .own_broker = 1, .commands = questions },
 	{ "near", near_once, .linked = 1 },
 	{ "far", far_once, .linked = 1 },
 };
@@ -586,8 +693,13 @@ static int sweep(const struct mode *mode)
 	if (mode->abroad)
 		r.nursery = start_nursery(&r, 2, r.host, sizeof r.host);
 	r.fds = mode->own_broker ? settled_fds(r.f) : 0;
-	for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
-		mode->once(&r, at);
+	r.command = mode->commands;
+	do {
+		r.over = 0;
+		for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
+			mode->once(&r, at);
+		r.n -= (unsigned)r.over; /* there was no such call */
+	} while (r.command && (++r.command)->argv);
 	if (mode->abroad) {
 		kill(r.nursery, SIGTERM);
 		r.wrong += await(r.nursery) != 0;
@@ -597,8 +709,8 @@ static int sweep(const struct mode *mode)
 	if (mode->linked)
 		hosts_end(&hosts);
 	r.f->orphans = -1;
-	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name,
-	       r.n - (unsigned)r.over, r.told, r.wrong);
+	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name, r.n, r.told,
+	       r.wrong);
 	void *state = r.f;
 	return fixture_teardown(&state) < 0 || r.wrong > 0 || (up_to == 100000 && !r.over);
 }

@@ -34,7 +34,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define WATCHED 4
+#define WATCHED 8
 static struct {
 	uintptr_t low, high;
 } watched[WATCHED]; /* code */
@@ -354,6 +354,16 @@ EXPORT int fcntl(int fd, int command, ...)
 	va_end(list);
 	int makes_one = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 	return makes_one && fails("fcntl", EMFILE, __builtin_return_address(0)) ? -1 : real(fd, command, argument);
+}
+
+CALL(pid_t, fork, EAGAIN, (void), ())
+
+EXPORT FILE *fopen(const char *path, const char *how)
+{
+	static FILE *(*real)(const char *, const char *);
+	if (!real)
+		real = (FILE * (*)(const char *, const char *))(uintptr_t)dlsym(RTLD_NEXT, "fopen");
+	return fails("fopen", EMFILE, __builtin_return_address(0)) ? NULL : real(path, how);
 }
 
 EXPORT void *dlopen(const char *path, int mode)
