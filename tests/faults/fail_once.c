@@ -13,7 +13,7 @@
  * start: the call fails while a broker starts. It either runs, or says why not, and leaves nothing behind.
  * nursery: the call fails in a nursery while it runs the programs of the scenario, twice. At most one of the two is affected;
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
- * run, ask: the call fails in `brood run`, or in commands that ask the broker or somebody. It ends as it should, with all of
+ * run, ask, pipe, worker: the call fails in `brood run`, `brood pipe`, `brood worker`, or in commands that ask the broker or somebody. It ends as it should, with all of
  *   its output, or with the status of a failure, and says why; nothing is left behind.
  * near, far: the call fails in the broker here, or in the one there, while the scenario's programs run on a nursery there,
  *   twice. At most one of the two is affected, somebody innocent here is served, and all leave with status 0 when told to.
@@ -129,6 +129,12 @@ static int await(pid_t pid)
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
 	return -1;
+}
+
+static int has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
 }
 
 /* Orphans come to us. 1 if all ended by themselves. */
@@ -368,9 +374,7 @@ static void start_once(struct run *r, unsigned long at)
 		start(BROOD_ARGV(getenv("BROOD_BROKER"), "--dir", r->f->brood, "--listen", "tcp://127.0.0.1:0"), said);
 	unset_faults();
 	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
-		siginfo_t info = { 0 };
-		if (access(path, F_OK) == 0 ||
-		    (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid))
+		if (access(path, F_OK) == 0 || has_ended(pid))
 			break;
 		nap();
 	}
@@ -547,12 +551,20 @@ static void far_once(struct run *r, unsigned long at)
 
 #define COMMAND_LINE "bin/brood libbrood.so libjansson.so libprotobuf-c.so"
 
+/* How many answers it had to give, and what became of them. */
+struct answers {
+	unsigned right, failed; /* failed: whoever waits for one hears of it */
+	unsigned wrong;         /* never came, or another's */
+};
+
 struct command {
 	const char *const *argv;
 	int status;         /* when all is well */
 	int failed;         /* when not, and stderr says why */
 	const char *output; /* when all is well; NULL: any ... */
 	const char *never;  /* ... but this, unless stderr says why */
+	/* It goes on until it is told to end: what to do with it until then. */
+	void (*use)(struct run *, pid_t, struct answers *);
 };
 
 static int is_written(int fd, const char *text)
@@ -569,7 +581,8 @@ static int has(int fd, const char *text)
 	return n > 0 && memmem(written, (size_t)n, text, strlen(text));
 }
 
-static int judge_command(struct run *r, unsigned long at, int status, const struct outcome *o, int out, int said)
+static int judge_command(struct run *r, unsigned long at, int status, const struct answers *a, const struct outcome *o,
+			 int out, int said)
 {
 	const struct command *c = r->command;
 	int failed = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == c->failed;
@@ -585,6 +598,12 @@ static int judge_command(struct run *r, unsigned long at, int status, const stru
 		show(out);
 		return complain(at, o, said, "its output is not what it should be, and it says nothing", status);
 	}
+	if (a->wrong > 0)
+		return complain(at, o, said, "answers never came, or were another's", (long)a->wrong);
+	if (well && a->failed > 0 && lseek(said, 0, SEEK_END) == 0)
+		return complain(at, o, said, "not all was answered, and it says nothing", (long)a->failed);
+	if ((unlink("in") == 0) + (unlink("out") == 0) > 0 && lseek(said, 0, SEEK_END) == 0)
+		return complain(at, o, said, "it leaves its pipes behind", status);
 	return judge_others(r, at, o, said);
 }
 
@@ -593,13 +612,21 @@ static void command_once(struct run *r, unsigned long at)
 	struct outcome o;
 	int out = new_file(r->f), said = new_file(r->f);
 	set_faults(r->f, COMMAND_LINE, at, 0);
+	struct answers a = { 0 };
 	pid_t pid = start_to(r->command->argv, out, said);
 	unset_faults();
+	if (r->command->use) {
+		r->command->use(r, pid, &a);
+		kill(pid, SIGTERM);
+	}
+	/* What it has said to us it waits for us to take. */
+	for (int waited = 0; !has_ended(pid) && waited < PATIENCE_MS; waited += STEP_MS, nap())
+		(void)brood_process(r->innocent.b, 0);
 	int status = await(pid);
 	(void)read_outcome(r->f, &o);
 	r->over = strcmp(o.failed, "none") == 0;
 	r->told += status != r->command->status << 8;
-	r->wrong += (unsigned)judge_command(r, at, status, &o, out, said);
+	r->wrong += (unsigned)judge_command(r, at, status, &a, &o, out, said);
 	if (verbose)
 		tell(at, &o, said, status);
 	close(out);
@@ -633,6 +660,154 @@ static const struct command questions[] = {
 	{ .argv = NULL },
 };
 
+/* ---- those that go on until they are told to end ------------------------------------------------------------------ */
+
+static void ask_worker(struct run *r, pid_t pid, struct answers *a, const char *text, const char *expected)
+{
+	brood_peer *worker;
+	brood_msg *m = NULL;
+	int rc = -ESRCH;
+	for (int waited = 0; rc == -ESRCH && !has_ended(pid) && waited < PATIENCE_MS; waited += STEP_MS, nap()) {
+		if (brood_find(r->innocent.b, &worker, "upper", NULL) < 0)
+			break;
+		rc = brood_call(worker, BROOD_TEXT(text), PATIENCE_MS, &m);
+		brood_release(worker);
+	}
+	if (rc == 0 && strcmp(m->text, expected) == 0)
+		a->right++;
+	else if (rc == 0 || rc == -ETIMEDOUT)
+		a->wrong++; /* else we heard why */
+	brood_msg_release(m);
+}
+
+static void use_worker(struct run *r, pid_t pid, struct answers *a)
+{
+	brood_peer *worker;
+	ask_worker(r, pid, a, "one", "ONE");
+	if (brood_find(r->innocent.b, &worker, "upper", NULL) == 0) {
+		(void)!brood_send(worker, BROOD_TEXT("no request"));
+		brood_release(worker);
+	}
+	ask_worker(r, pid, a, "two", "TWO");
+	ask_worker(r, pid, a, "three", "THREE");
+}
+
+/* One end of a pipe that it makes, if it does. */
+static int open_end(const char *path, int how, pid_t pid)
+{
+	for (int waited = 0; waited < PATIENCE_MS; waited += STEP_MS, nap()) {
+		int fd = open(path, how | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0 || has_ended(pid))
+			return fd;
+	}
+	return -1;
+}
+
+static void write_in(pid_t pid, const char *text)
+{
+	int fd = open_end("in", O_WRONLY, pid);
+	if (fd < 0)
+		return;
+	(void)!write(fd, text, strlen(text));
+	close(fd);
+}
+
+/* A line that is empty stands for one that failed. */
+static void take_line(const char *line, const char *expected, struct answers *a)
+{
+	if (!*line)
+		a->failed++;
+	else if (strcmp(line, expected) == 0)
+		a->right++;
+	else
+		a->wrong++;
+}
+
+static const char *const three_lines[3] = { "one", "two", "three" };
+
+/* The three, as long as it lives. */
+static void read_out(struct run *r, int fd, pid_t pid, struct answers *a, int patience_ms)
+{
+	char text[4096] = "", *rest = text;
+	size_t n = 0, line = 0;
+	for (int waited = 0; line < 3 && waited < patience_ms; waited += STEP_MS, nap()) {
+		int ended = has_ended(pid);
+		(void)brood_process(r->innocent.b, 0);
+		ssize_t got = read(fd, text + n, sizeof text - 1 - n);
+		n += got > 0 ? (size_t)got : 0;
+		for (char *end; line < 3 && (end = strchr(rest, '\n')); rest = end + 1) {
+			*end = '\0';
+			take_line(rest, three_lines[line++], a);
+		}
+		if (ended && got <= 0)
+			break;
+	}
+	if (line < 3 && !has_ended(pid))
+		a->wrong++;
+	else
+		a->failed += 3 - (unsigned)line;
+}
+
+static void use_pipes(struct run *r, pid_t pid, struct answers *a)
+{
+	int out = open_end("out", O_RDONLY, pid);
+	write_in(pid, "one\ntwo\n");
+	write_in(pid, "three\n");
+	if (out >= 0)
+		read_out(r, out, pid, a, PATIENCE_MS);
+	else
+		a->failed = 3;
+	close(out);
+}
+
+static int note_line(int fd, const char *expected)
+{
+	char text[64];
+	ssize_t n = read(fd, text, sizeof text - 1);
+	text[n > 0 ? n - 1 : 0] = '\0';
+	return n > 0 ? strcmp(text, expected) == 0 : -1;
+}
+
+/* What is sent to the name that it takes comes out; what does not, it has said to be lost, or we hear why. */
+static void use_out(struct run *r, pid_t pid, struct answers *a)
+{
+	brood_peer *piper;
+	int out = open_end("out", O_RDONLY, pid), rc = -1;
+	if (out < 0)
+		return;
+	if (brood_find(r->innocent.b, &piper, "piper", BROOD_FIND(.wait_ms = PATIENCE_MS)) < 0) {
+		close(out);
+		return;
+	}
+	for (size_t i = 0; i < 3; i++) {
+		if (brood_send(piper, BROOD_TEXT(three_lines[i])) < 0 || brood_sync(r->innocent.b, PATIENCE_MS) < 0)
+			break; /* we heard why */
+		for (int waited = 0; (rc = note_line(out, three_lines[i])) < 0 && waited < 200; waited += STEP_MS)
+			nap();
+		a->right += rc > 0;
+		a->wrong += rc == 0;
+		a->failed += rc < 0;
+	}
+	brood_release(piper);
+	close(out);
+}
+
+static const struct command pipes[] = {
+	{ .argv = BROOD("pipe", "innocent", "--request", "--type", "echo", "--in", "in", "--out", "out"),
+	  .failed = 1,
+	  .use = use_pipes },
+	{ .argv = BROOD("pipe", "--name", "piper", "--out", "out"), .failed = 1, .use = use_out },
+	{ .argv = NULL },
+};
+
+static const struct command workers[] = {
+	{ .argv = BROOD("worker", "upper", "--json", "--", "sed", "-u", "s/.*/\\U&/"),
+	  .failed = 125,
+	  .never = "\"messages\":0",
+	  .use = use_worker },
+	{ .argv = NULL },
+};
+
 enum via { BY_UNIX, BY_FIFO, BY_TCP, BY_TLS };
 
 static const struct mode {
@@ -659,6 +834,8 @@ static const struct mode {
 	{ "nursery", nursery_once, .own_broker = 1 },
 	{ "run", command_once, .own_broker = 1, .commands = runs },
 	{ "ask", command_once, .own_broker = 1, .commands = questions },
+	{ "pipe", command_once, .own_broker = 1, .commands = pipes },
+	{ "worker", command_once, .own_broker = 1, .commands = workers },
 	{ "near", near_once, .linked = 1 },
 	{ "far", far_once, .linked = 1 },
 };
@@ -694,6 +871,8 @@ static int sweep(const struct mode *mode)
 		r.nursery = start_nursery(&r, 2, r.host, sizeof r.host);
 	r.fds = mode->own_broker ? settled_fds(r.f) : 0;
 	r.command = mode->commands;
+	if (chdir(r.f->directory) < 0)
+		return 1;
 	do {
 		r.over = 0;
 		for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
@@ -712,6 +891,8 @@ static int sweep(const struct mode *mode)
 	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name, r.n, r.told,
 	       r.wrong);
 	void *state = r.f;
+	if (chdir("/") < 0)
+		return 1;
 	return fixture_teardown(&state) < 0 || r.wrong > 0 || (up_to == 100000 && !r.over);
 }
 
