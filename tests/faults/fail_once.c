@@ -15,6 +15,7 @@
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
  * run, ask, pipe, worker: the call fails in `brood run`, `brood pipe`, `brood worker`, or in commands that ask the broker or somebody. It ends as it should, with all of
  *   its output, or with the status of a failure, and says why; nothing is left behind.
+ * private: likewise `brood run --name`, without a broker: it starts one, which leaves by itself.
  * near, far: the call fails in the broker here, or in the one there, while the scenario's programs run on a nursery there,
  *   twice. At most one of the two is affected, somebody innocent here is served, and all leave with status 0 when told to.
  */
@@ -279,8 +280,11 @@ struct run {
 static int judge_others(struct run *r, unsigned long at, const struct outcome *o, int said)
 {
 	const pid_t known[] = { r->f->broker, r->innocent.server, r->nursery };
-	if (!no_orphans(known, r->nursery ? 3 : 2))
+	size_t n = !r->f->broker ? 0 : r->nursery ? 3 : 2;
+	if (!no_orphans(known, n))
 		return complain(at, o, said, "a process was left behind", 0);
+	if (n == 0)
+		return 0;
 	if (!is_served(&r->innocent))
 		return complain(at, o, said, "somebody innocent is not served", 0);
 	for (int waited = 0; broker_fds(r->f) != r->fds; waited += STEP_MS) {
@@ -648,6 +652,11 @@ static const struct command runs[] = {
 	{ .argv = NULL },
 };
 
+static const struct command starters[] = {
+	{ .argv = BROOD("run", "--name", "kid", "--", SHELL), .status = 7, .failed = 125, .output = "some output\n" },
+	{ .argv = NULL },
+};
+
 static const struct command questions[] = {
 	{ .argv = BROOD("request", "--type", "echo", "innocent", "hello"), .failed = 1, .output = "hello" },
 	{ .argv = BROOD("request", "--json", "--type", "echo", "innocent", "hello"),
@@ -815,6 +824,7 @@ static const struct mode {
 	void (*once)(struct run *, unsigned long at);
 	enum via via;                   /* how everybody reaches the broker */
 	int own_broker;                 /* one for all runs */
+	int private;                    /* none: who needs one starts it */
 	int linked;                     /* two brokers, on two hosts */
 	int abroad;                     /* one nursery for all runs */
 	int in_child;                   /* the scenario's child is who fails */
@@ -836,6 +846,7 @@ static const struct mode {
 	{ "ask", command_once, .own_broker = 1, .commands = questions },
 	{ "pipe", command_once, .own_broker = 1, .commands = pipes },
 	{ "worker", command_once, .own_broker = 1, .commands = workers },
+	{ "private", command_once, .private = 1, .commands = starters },
 	{ "near", near_once, .linked = 1 },
 	{ "far", far_once, .linked = 1 },
 };
@@ -863,6 +874,10 @@ static int sweep(const struct mode *mode)
 	struct run r = { .f = set_up(mode->via), .in_child = mode->in_child };
 	if (!r.f || (!mode->own_broker && fixture_stop(r.f, SIGTERM) != 0))
 		return 1;
+	if (mode->private) {
+		unsetenv("BROOD_ADDRESS");
+		setenv("BROOD_IDLE_MS", "100", 1);
+	}
 	if (mode->linked)
 		hosts_begin(&hosts, 2, HAVE_TLS);
 	if (mode->own_broker && !innocent_begin(&r.innocent))
