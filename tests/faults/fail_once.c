@@ -15,7 +15,8 @@
  *   the nursery lives, and leaves with status 0 when told to, with no memory and no process left behind.
  * run, ask, pipe, worker: the call fails in `brood run`, `brood pipe`, `brood worker`, or in commands that ask the broker or somebody. It ends as it should, with all of
  *   its output, or with the status of a failure, and says why; nothing is left behind.
- * private: likewise `brood run --name`, without a broker: it starts one, which leaves by itself.
+ * private, private_broker: likewise `brood run --name`, without a broker: it starts one, which leaves by itself; and the
+ *   call fails in that broker.
  * near, far: the call fails in the broker here, or in the one there, while the scenario's programs run on a nursery there,
  *   twice. At most one of the two is affected, somebody innocent here is served, and all leave with status 0 when told to.
  */
@@ -26,11 +27,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -272,6 +275,7 @@ struct run {
 	char host[64]; /* where its programs run */
 	unsigned fds;
 	const struct command *command; /* of the command line */
+	int in_broker;                 /* that it starts: whose call fails */
 	unsigned long n, told, wrong;
 	int over;
 };
@@ -615,7 +619,9 @@ static void command_once(struct run *r, unsigned long at)
 {
 	struct outcome o;
 	int out = new_file(r->f), said = new_file(r->f);
-	set_faults(r->f, COMMAND_LINE, at, 0);
+	set_faults(r->f, r->in_broker ? "broodd" : COMMAND_LINE, at, 0);
+	if (r->in_broker)
+		unsetenv("LD_PRELOAD");
 	struct answers a = { 0 };
 	pid_t pid = start_to(r->command->argv, out, said);
 	unset_faults();
@@ -627,6 +633,8 @@ static void command_once(struct run *r, unsigned long at)
 	for (int waited = 0; !has_ended(pid) && waited < PATIENCE_MS; waited += STEP_MS, nap())
 		(void)brood_process(r->innocent.b, 0);
 	int status = await(pid);
+	if (!r->f->broker)
+		(void)no_orphans(NULL, 0); /* the broker that it started tells at its end */
 	(void)read_outcome(r->f, &o);
 	r->over = strcmp(o.failed, "none") == 0;
 	r->told += status != r->command->status << 8;
@@ -825,6 +833,7 @@ static const struct mode {
 	enum via via;                   /* how everybody reaches the broker */
 	int own_broker;                 /* one for all runs */
 	int private;                    /* none: who needs one starts it */
+	int in_broker;                  /* that is who fails */
 	int linked;                     /* two brokers, on two hosts */
 	int abroad;                     /* one nursery for all runs */
 	int in_child;                   /* the scenario's child is who fails */
@@ -847,6 +856,7 @@ static const struct mode {
 	{ "pipe", command_once, .own_broker = 1, .commands = pipes },
 	{ "worker", command_once, .own_broker = 1, .commands = workers },
 	{ "private", command_once, .private = 1, .commands = starters },
+	{ "private_broker", command_once, .private = 1, .in_broker = 1, .commands = starters },
 	{ "near", near_once, .linked = 1 },
 	{ "far", far_once, .linked = 1 },
 };
@@ -869,11 +879,28 @@ static struct fixture *set_up(enum via via)
 	return f;
 }
 
+/* $BROOD_BROKER is a script from now on that starts it with the shim. */
+static void preload_broker(void)
+{
+	FILE *f = fopen("broker", "we");
+	if (!f || fprintf(f, "#!/bin/sh\nLD_PRELOAD=%s exec %s \"$@\"\n", SHIM, getenv("BROOD_BROKER")) < 0 ||
+	    fclose(f) != 0 || chmod("broker", 0700) < 0) {
+		perror("broker");
+		exit(1);
+	}
+	char path[PATH_MAX];
+	setenv("BROOD_BROKER", realpath("broker", path), 1);
+}
+
 static int sweep(const struct mode *mode)
 {
-	struct run r = { .f = set_up(mode->via), .in_child = mode->in_child };
+	struct run r = { .f = set_up(mode->via), .in_child = mode->in_child, .in_broker = mode->in_broker };
 	if (!r.f || (!mode->own_broker && fixture_stop(r.f, SIGTERM) != 0))
 		return 1;
+	if (chdir(r.f->directory) < 0)
+		return 1;
+	if (mode->in_broker)
+		preload_broker();
 	if (mode->private) {
 		unsetenv("BROOD_ADDRESS");
 		setenv("BROOD_IDLE_MS", "100", 1);
@@ -886,8 +913,6 @@ static int sweep(const struct mode *mode)
 		r.nursery = start_nursery(&r, 2, r.host, sizeof r.host);
 	r.fds = mode->own_broker ? settled_fds(r.f) : 0;
 	r.command = mode->commands;
-	if (chdir(r.f->directory) < 0)
-		return 1;
 	do {
 		r.over = 0;
 		for (unsigned long at = from; at <= up_to && !r.over; at++, r.n++)
@@ -906,6 +931,7 @@ static int sweep(const struct mode *mode)
 	printf("%s: %lu calls failed, one at a time; %lu times it was told; %lu wrong\n", mode->name, r.n, r.told,
 	       r.wrong);
 	void *state = r.f;
+	unlink("broker");
 	if (chdir("/") < 0)
 		return 1;
 	return fixture_teardown(&state) < 0 || r.wrong > 0 || (up_to == 100000 && !r.over);
