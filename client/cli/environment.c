@@ -3,12 +3,15 @@
  */
 #include "environment.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int environment_init(struct environment *e, int room)
 {
 	*e = (struct environment){ .entries = calloc((size_t)room + 1, sizeof *e->entries) };
+	if (!e->entries)
+		fputs("brood: out of memory\n", stderr);
 	return e->entries ? 0 : -ENOMEM;
 }
 

@@ -12,7 +12,7 @@ struct environment {
 	size_t n;
 };
 
-/* Room for so many changes. 0 or -ENOMEM. */
+/* Room for so many changes. 0 or -ENOMEM, after a message. */
 int environment_init(struct environment *, int room);
 void environment_deinit(struct environment *);
 

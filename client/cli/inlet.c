@@ -29,14 +29,14 @@ int inlet_open(struct inlet *in, const char *path, int raw)
 	return in->fd < 0 ? -errno : 0;
 }
 
-void inlet_close(struct inlet *in)
+int inlet_close(struct inlet *in)
 {
-	if (in->path)
-		unlink(in->path);
+	int rc = in->path && unlink(in->path) < 0 && errno != ENOENT ? -errno : 0;
 	if (in->fd >= 0)
 		close(in->fd);
 	free(in->bytes);
 	*in = (struct inlet){ .fd = -1, .dropped = in->dropped };
+	return rc;
 }
 
 static void drop(struct inlet *in, const char *why)

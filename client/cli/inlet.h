@@ -22,8 +22,8 @@ struct inlet {
 
 /* Make the FIFO. 0 or negative errno: -EEXIST. */
 int inlet_open(struct inlet *, const char *path, int raw);
-/* Remove it. */
-void inlet_close(struct inlet *);
+/* Remove it. 0, or negative errno: it is still there. */
+int inlet_close(struct inlet *);
 
 /* The next line or record, in place until inlet_read(): 1. 0: there is none, read; nothing was set. What cannot be one is dropped, with a message. */
 int inlet_next(struct inlet *, const void **body, size_t *length);

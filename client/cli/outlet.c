@@ -33,18 +33,18 @@ static void drop_first(struct outlet *out)
 	out->done = 0;
 }
 
-void outlet_close(struct outlet *out)
+int outlet_close(struct outlet *out)
 {
 	while (out->n > 0)
 		drop_first(out);
-	if (out->path)
-		unlink(out->path);
+	int rc = out->path && unlink(out->path) < 0 && errno != ENOENT ? -errno : 0;
 	if (out->fd >= 0)
 		close(out->fd);
 	if (out->hold >= 0)
 		close(out->hold);
 	out->path = NULL;
 	out->fd = out->hold = -1;
+	return rc;
 }
 
 int outlet_takes(const struct outlet *out, const brood_msg *msg)

@@ -26,8 +26,8 @@ struct outlet {
 
 /* Make the FIFO. 0 or negative errno: -EEXIST. */
 int outlet_open(struct outlet *, const char *path, int raw);
-/* Remove it, and let go of what was not written. */
-void outlet_close(struct outlet *);
+/* Remove it, and let go of what was not written. 0, or negative errno: it is still there. */
+int outlet_close(struct outlet *);
 
 /* 1 if a body can be written: records can be anything. */
 int outlet_takes(const struct outlet *, const brood_msg *);

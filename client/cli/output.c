@@ -3,6 +3,7 @@
  * from other processes can neither break JSON nor play tricks with a terminal.
  */
 #include "output.h"
+#include "utf8.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -14,9 +15,11 @@ int output_json_to(FILE *to, json_t *value)
 	}
 	int failed = json_dumpf(value, to, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)) < 0;
 	json_decref(value);
+	if (failed && !ferror(to))
+		fputs("brood: out of memory\n", stderr);
 	failed |= putc('\n', to) == EOF;
 	failed |= fflush(to) == EOF;
-	return failed ? -EIO : 0; /* which main says */
+	return failed ? -EIO : 0; /* that it was not written main says */
 }
 
 int output_json(json_t *value)
@@ -45,7 +48,7 @@ static char *base64(const unsigned char *in, size_t n)
 json_t *output_json_bytes(const void *bytes, size_t length)
 {
 	json_t *text = json_stringn(length ? bytes : "", length);
-	if (text)
+	if (text || utf8_is_text(bytes, length)) /* it does not say whether it was the text or the memory */
 		return text;
 	char *encoded = base64(bytes, length);
 	json_t *object = encoded ? json_pack("{s:s}", "base64", encoded) : NULL;

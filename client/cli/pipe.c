@@ -91,6 +91,12 @@ static void fail(struct piper *p, const struct brood_error *error)
 	session_explain("pipe", error);
 }
 
+static void lose(struct piper *p, const char *what)
+{
+	p->failed++;
+	fprintf(stderr, "brood pipe: %s is lost: out of memory\n", what);
+}
+
 /* ---- out --------------------------------------------------------------------------------------------------------- */
 
 static int message(const brood_event *ev)
@@ -105,10 +111,14 @@ static int message(const brood_event *ev)
 		fprintf(stderr, "brood pipe: a message has more than one line, and is dropped; --raw takes it\n");
 		return 0;
 	}
-	struct line *l = outlet_reserve(&p->out, p);
-	if (!l)
+	brood_msg *kept = brood_msg_keep(ev->msg);
+	struct line *l = kept ? outlet_reserve(&p->out, p) : NULL;
+	if (!l) {
+		brood_msg_release(kept);
+		lose(p, "a message");
 		return -ENOMEM;
-	outlet_fill(l, brood_msg_keep(ev->msg));
+	}
+	outlet_fill(l, kept);
 	p->received++;
 	return 0;
 }
@@ -117,32 +127,39 @@ static int answered(const brood_event *ev)
 {
 	struct line *l = ev->data;
 	struct piper *p = l->data;
-	brood_msg *msg = ev->error ? NULL : ev->msg;
+	brood_msg *kept = NULL;
 	p->open--;
-	if (msg && !outlet_takes(&p->out, msg)) {
+	if (ev->error && !p->over) {
+		fail(p, ev->error);
+	} else if (!ev->error && !outlet_takes(&p->out, ev->msg)) {
 		fprintf(stderr, "brood pipe: a reply has more than one line; --raw takes it\n");
 		p->failed++;
-		msg = NULL;
-	} else if (msg) {
-		p->received++;
-	} else if (!p->over) {
-		fail(p, ev->error);
+	} else if (!ev->error && !(kept = brood_msg_keep(ev->msg))) {
+		lose(p, "a reply");
 	}
-	outlet_fill(l, msg ? brood_msg_keep(msg) : NULL);
+	p->received += kept != NULL;
+	outlet_fill(l, kept);
 	return 0;
 }
 
 /* ---- in ---------------------------------------------------------------------------------------------------------- */
 
-/* The reply has its place in the order from now on. */
+/* The reply has its place in the order from now on, also of a question that cannot be asked. */
 static int ask(struct piper *p, const struct brood_out *question)
 {
 	struct line *l = outlet_reserve(&p->out, p);
-	int64_t rc = l ? brood_request(p->peer, question, (int)p->timeout_ms, answered, l) : -ENOMEM;
+	if (!l) {
+		lose(p, "a request");
+		finish(p, CLI_FAILED); /* the next reply would stand for its own */
+		return -ENOMEM;
+	}
+	int64_t rc = brood_request(p->peer, question, (int)p->timeout_ms, answered, l);
 	if (rc > 0)
 		p->open++;
-	else if (l)
+	else if (rc == -EAGAIN)
 		outlet_unreserve(&p->out, l);
+	else
+		outlet_fill(l, NULL);
 	return rc > 0 ? 0 : (int)rc;
 }
 
@@ -160,7 +177,7 @@ static int pass_one(struct piper *p)
 	p->body = NULL;
 	if (rc == 0)
 		p->sent++;
-	else
+	else if (!p->over)
 		fail(p, brood_last_error(p->b));
 	return 1;
 }
@@ -335,13 +352,21 @@ static int report(const struct cli *cli, const struct piper *p)
 				     (json_int_t)p->failed));
 }
 
+static void remove_pipe(struct piper *p, const char *path, int rc)
+{
+	if (rc == 0)
+		return;
+	fprintf(stderr, "brood pipe: cannot remove %s: %s\n", path, strerror(-rc));
+	p->failed++;
+}
+
 /* Of what was not passed on, people hear how much. */
 static void wind_up(struct piper *p)
 {
 	unsigned long unread = p->out.n - p->open, unanswered;
 	p->over = 1;
 	caught_wake(NULL);
-	inlet_close(&p->in);
+	remove_pipe(p, p->in_path, inlet_close(&p->in));
 	if (p->status == CLI_OK && brood_sync(p->b, (int)p->timeout_ms) < 0)
 		fail(p, brood_last_error(p->b));
 	unanswered = p->open; /* before they are told that nobody will */
@@ -350,7 +375,7 @@ static void wind_up(struct piper *p)
 		fprintf(stderr, "brood pipe: %lu lines were not read\n", unread);
 	if (unanswered)
 		fprintf(stderr, "brood pipe: %lu requests were not answered\n", unanswered);
-	outlet_close(&p->out);
+	remove_pipe(p, p->out_path, outlet_close(&p->out));
 	if (p->status == CLI_OK && (p->failed || p->in.dropped || unread))
 		p->status = CLI_FAILED;
 }

@@ -66,7 +66,6 @@ static int add_page(void *data, brood_msg *msg, const Brood__Control__Listing *p
 	if (rows)
 		l->rows = rows;
 	if (!pages || !rows) {
-		fputs("brood ps: out of memory\n", stderr);
 		brood_msg_release(msg);
 		return -ENOMEM;
 	}
@@ -81,8 +80,12 @@ static int add_node(brood *b, struct listing *l, const char *node)
 {
 	l->node = node;
 	int rc = census_processes(b, node, add_page, l);
-	if (rc == 0 || rc == -ENOMEM)
+	if (rc == 0)
+		return 0;
+	if (rc == -ENOMEM) {
+		fputs("brood ps: out of memory\n", stderr);
 		return rc;
+	}
 	if (*node)
 		fprintf(stderr, "brood ps: %s is left out: %s\n", node, brood_last_error(b)->text);
 	else
@@ -248,6 +251,8 @@ static int list(const struct cli *cli, brood *b, int here)
 	int rc = add_node(b, &l, "");
 	if (rc == 0 && census_nodes(b, &msg, &nodes) == 0)
 		rc = add_nodes(b, &l, nodes, here);
+	else if (rc == 0)
+		fprintf(stderr, "brood ps: other nodes are left out: %s\n", brood_last_error(b)->text);
 	if (rc == 0)
 		rc = print(cli, &l);
 	listing_deinit(&l);

@@ -208,7 +208,10 @@ static void filter_gone(void *data, const struct brood_exit *x, const struct bro
 	if (w->over)
 		return;
 	if (w->ending && queue_is_empty(&w->queue)) {
-		finish(w, x && x->ended_by == BROOD_BY_ITSELF ? ending_status(x) : ENDING_FAILED);
+		int status = x && x->ended_by == BROOD_BY_ITSELF ? ending_status(x) : ENDING_FAILED;
+		if (status == ENDING_FAILED)
+			fprintf(stderr, "brood worker: %s: %s\n", w->argv[0], x ? x->text : e->text);
+		finish(w, status);
 		return;
 	}
 	int again = w->named && may_restart(w, now); /* one that never started is a mistake rather than bad luck */
@@ -253,7 +256,7 @@ static int message(const brood_event *ev)
 	if (w->ending)
 		return refuse(w, ev->msg, -ESHUTDOWN, "this worker is ending");
 	if (queue_add(&w->queue, ev->msg) < 0)
-		return -ENOMEM;
+		return refuse(w, ev->msg, -ENOMEM, "out of memory");
 	feed(w);
 	return 0;
 }

@@ -60,7 +60,7 @@ static int start_on(int null_fd, struct spawned *ret, struct spawn_failure *why)
 		return fail(why, "exec", rc);
 	const char **env = broker_env();
 	if (!env)
-		return fail(why, "exec", -ENOMEM);
+		return fail(why, "fork", -ENOMEM);
 	struct spawn_fd fds[] = { { 0, null_fd }, { 1, null_fd }, { 2, null_fd } };
 	struct spawn_plan plan = {
 		.file = path,

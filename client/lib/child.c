@@ -71,36 +71,6 @@ static void close_descriptors(struct child *c)
 	c->pidfd.fd = c->line_fd = -1;
 }
 
-/* The rest of a tree whose leader went first: its time is over. */
-static void end_tail(struct child *c)
-{
-	(void)signal_by_pidfd(c, SIGKILL, PIDFD_SIGNAL_PROCESS_GROUP);
-	c->tail = 0;
-	close_descriptors(c);
-	peer_unref(c->peer);
-}
-
-static void grace_over(struct timer *t)
-{
-	struct child *c = CHILD_OF(t, grace);
-	if (c->tail) {
-		end_tail(c);
-		return;
-	}
-	(void)deliver(c, SIGKILL, c->kill_tree);
-	int rc = signal_by_pidfd(c, 0, 0);
-	c->beyond_reach = rc < 0 && rc != -ESRCH; /* a set-uid program, say, that became another user */
-}
-
-static int give_grace(struct child *c, int tree)
-{
-	if (c->grace.slot)
-		return 0;
-	c->kill_tree = tree;
-	c->grace.fire = grace_over;
-	return timer_arm(&c->peer->h->timers, &c->grace, handle_now() + c->plan->grace_ms);
-}
-
 /* It stops, continues or tells, and ends nobody. */
 static int is_harmless(int signo)
 {
@@ -121,6 +91,38 @@ static void note_signal(struct child *c, int signo, unsigned flags, int ended_by
 	c->doomed |= is_deadly;
 }
 
+/* The rest of a tree whose leader went first: its time is over. */
+static void end_tail(struct child *c)
+{
+	(void)signal_by_pidfd(c, SIGKILL, PIDFD_SIGNAL_PROCESS_GROUP);
+	c->tail = 0;
+	close_descriptors(c);
+	peer_unref(c->peer);
+}
+
+static void grace_over(struct timer *t)
+{
+	struct child *c = CHILD_OF(t, grace);
+	if (c->tail) {
+		end_tail(c);
+		return;
+	}
+	if (deliver(c, SIGKILL, c->kill_tree) == 0)
+		note_signal(c, SIGKILL, 0, c->kill_by);
+	int rc = signal_by_pidfd(c, 0, 0);
+	c->beyond_reach = rc < 0 && rc != -ESRCH; /* a set-uid program, say, that became another user */
+}
+
+static int give_grace(struct child *c, int tree, int ended_by)
+{
+	if (c->grace.slot)
+		return 0;
+	c->kill_tree = tree;
+	c->kill_by = ended_by;
+	c->grace.fire = grace_over;
+	return timer_arm(&c->peer->h->timers, &c->grace, handle_now() + c->plan->grace_ms);
+}
+
 static int signal_child(struct child *c, int signo, unsigned flags, int ended_by)
 {
 	int tree = (flags & BROOD_TREE) != 0;
@@ -133,7 +135,7 @@ static int signal_child(struct child *c, int signo, unsigned flags, int ended_by
 	if (rc < 0 || signo == 0)
 		return rc;
 	note_signal(c, signo, flags, ended_by);
-	return flags & BROOD_THEN_KILL ? give_grace(c, tree) : 0;
+	return flags & BROOD_THEN_KILL ? give_grace(c, tree, ended_by) : 0;
 }
 
 /*
@@ -166,7 +168,7 @@ void child_terminate(struct child *c, int ended_by)
 {
 	if (c->state == CHILD_RUNNING &&
 	    signal_child(c, c->plan->kill_signal, BROOD_TREE | BROOD_THEN_KILL, ended_by) < 0)
-		(void)give_grace(c, 1); /* it may end by itself, but nobody waits for longer */
+		(void)give_grace(c, 1, ended_by); /* it may end by itself, but nobody waits for longer */
 }
 
 static void life_over(struct timer *t)

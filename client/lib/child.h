@@ -44,7 +44,7 @@ struct child {
 	int line_fd;
 	struct timer life, readiness, grace, patience, linger;
 	uint64_t started;
-	int ended_by, kill_tree, missing;
+	int ended_by, kill_tree, kill_by, missing;
 	int signalled;                 /* whatever the signal was */
 	int beyond_reach;              /* its grace is over, and I may not signal it */
 	int doomed;                    /* ended_by is what it cannot survive */

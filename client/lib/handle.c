@@ -85,8 +85,9 @@ void handle_poke(const struct brood *h)
 {
 	const uint64_t one = 1;
 	int saved = errno;
-	if (write(h->wake_fd, &one, sizeof(one)) < 0)
-		errno = saved; /* full: readable already */
+	while (write(h->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	errno = saved; /* full: readable already */
 }
 
 int handle_fail(struct brood *h, int code, const char *name, const char *format, ...)

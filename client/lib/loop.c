@@ -72,7 +72,8 @@ int loop_init(struct brood *h)
 		return -ENOMEM;
 	handle_watch(h, &h->wake_source, EPOLLIN);
 	handle_watch(h, &h->timer_source, EPOLLIN);
-	return 0;
+	/* What cannot be watched is tried again when a timer rings; for that one nobody would. */
+	return h->timer_source.watched ? 0 : -ENOSPC;
 }
 
 void loop_deinit(struct brood *h)

@@ -172,6 +172,16 @@ static void type_used(struct outflow *o, unsigned number)
 	o->last_name = o->types[number - 1];
 }
 
+/* The item that would have told its number will not be sent: the next one with it has to. */
+static void type_forget(struct outflow *o, const struct item *it)
+{
+	if (!it->name || it->type == ITEM_UNNUMBERED)
+		return;
+	free(o->types[--o->n_types]);
+	o->last_type = 0;
+	o->last_name = "";
+}
+
 int outflow_type(struct outflow *o, const char *name, struct item *it)
 {
 	if (!name || !*name)
@@ -298,8 +308,10 @@ uint8_t *outflow_append(struct outflow *o, const struct item *it)
 {
 	size_t size = item_size(it->kind, item_extension_size(it), it->length);
 	struct outflow_block *b = block_for(o, size);
-	if (!b)
+	if (!b) {
+		type_forget(o, it);
 		return NULL;
+	}
 	if (!o->at) { /* all before was gathered */
 		o->at = b;
 		o->at_offset = o->open_offset;

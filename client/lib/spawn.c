@@ -300,9 +300,9 @@ static int prepare(struct job *job)
 	}
 	int rc = plan_moves(job);
 	if (rc < 0)
-		return fail(job, "stdio", rc);
+		return fail(job, rc == -ENOMEM ? "fork" : "stdio", rc);
 	job->paths = lookup_paths(job->plan->file, job->plan->env);
-	return job->paths ? 0 : fail(job, "exec", -ENOMEM);
+	return job->paths ? 0 : fail(job, "fork", -ENOMEM);
 }
 
 /* All signals, also those that the C library keeps for itself and its sigprocmask() would leave unblocked. */

@@ -3,7 +3,7 @@
  * allocations, system calls and calls of libevent that our own code makes, by the address of the caller.
  *
  *   FAULTS_AT=N      fail the Nth; 0: only count
- *   FAULTS_OF=NAME   whose calls: the part of a file's name, such as "libbrood.so"
+ *   FAULTS_OF=NAMES  whose calls: parts of files' names, such as "libbrood.so libbrood-tls.so"; also of those loaded later
  *   FAULTS_TO=FILE   at the end, and after the failure: "count CALLS", "failed NAME ERRNO", "live BLOCKS", and who made the call
  *   FAULTS_WAIT=1    do not begin before SIGWINCH comes
  */
@@ -34,10 +34,14 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-static uintptr_t low, high; /* the code that is watched */
+#define WATCHED 8
+static struct {
+	uintptr_t low, high;
+} watched[WATCHED]; /* code */
+static unsigned n_watched;
 static unsigned long at, count;
 static volatile sig_atomic_t ready;
-static const char *to;
+static const char *of, *to;
 static char failed[64] = "none";
 static pid_t self;
 static void *from[16]; /* who made the call that failed */
@@ -50,7 +54,10 @@ static unsigned live;
 
 static int is_ours(const void *caller)
 {
-	return ready && (uintptr_t)caller >= low && (uintptr_t)caller < high && getpid() == self;
+	for (unsigned i = 0; ready && i < n_watched; i++)
+		if ((uintptr_t)caller >= watched[i].low && (uintptr_t)caller < watched[i].high)
+			return getpid() == self;
+	return 0;
 }
 
 static void say(void)
@@ -76,20 +83,36 @@ static int fails(const char *name, int error, const void *caller)
 	return 1;
 }
 
+static int has_one_of(const char *names, const char *file)
+{
+	char copy_of[128], *rest;
+	snprintf(copy_of, sizeof copy_of, "%s", names);
+	for (char *name = strtok_r(copy_of, " ", &rest); name; name = strtok_r(NULL, " ", &rest))
+		if (strstr(file, name))
+			return 1;
+	return 0;
+}
+
 static int find_code(struct dl_phdr_info *info, size_t size, void *data)
 {
-	const char *name = info->dlpi_name[0] ? info->dlpi_name : program_invocation_name;
 	(void)size;
-	if (!strstr(name, data))
+	if (!has_one_of(data, info->dlpi_name[0] ? info->dlpi_name : program_invocation_name))
 		return 0;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		if (p->p_type != PT_LOAD || !(p->p_flags & PF_X))
+		if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || n_watched == WATCHED)
 			continue;
-		low = info->dlpi_addr + p->p_vaddr;
-		high = low + p->p_memsz;
+		watched[n_watched].low = info->dlpi_addr + p->p_vaddr;
+		watched[n_watched].high = watched[n_watched].low + p->p_memsz;
+		n_watched++;
 	}
-	return 1;
+	return 0;
+}
+
+static void find_all_code(void)
+{
+	n_watched = 0;
+	dl_iterate_phdr(find_code, (void *)(uintptr_t)of);
 }
 
 static void now(int signo)
@@ -100,13 +123,14 @@ static void now(int signo)
 
 __attribute__((constructor)) static void begin(void)
 {
-	const char *of = getenv("FAULTS_OF"), *text = getenv("FAULTS_AT");
+	const char *text = getenv("FAULTS_AT");
+	of = getenv("FAULTS_OF");
 	to = getenv("FAULTS_TO");
 	if (!of || !text)
 		return;
 	at = strtoul(text, NULL, 10);
 	self = getpid();
-	dl_iterate_phdr(find_code, (void *)(uintptr_t)of);
+	find_all_code();
 	unsetenv("LD_PRELOAD"); /* it is for this program, not for those it starts */
 	if (getenv("FAULTS_WAIT"))
 		signal(SIGWINCH, now);
@@ -220,12 +244,21 @@ EXPORT char *strndup(const char *text, size_t n)
 		return fails(#name, error, __builtin_return_address(0)) ? (type)-1 : real arguments;                   \
 	}
 
-/* A connection that is reset while it is written to: it must then be so for whoever reads, too. */
-static void reset(int fd)
+/* A connection that ends while it is written to: it must then be so for whoever reads, too. What it fails with. */
+static int cut(int fd)
 {
-	int error = errno;
-	shutdown(fd, SHUT_RDWR);
-	errno = error;
+	struct stat s;
+	int ends[2];
+	if (fstat(fd, &s) < 0 || !S_ISFIFO(s.st_mode)) {
+		shutdown(fd, SHUT_RDWR);
+		return ECONNRESET;
+	}
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) { /* one that nobody reads */
+		dup3(ends[1], fd, O_CLOEXEC);
+		close(ends[0]);
+		close(ends[1]);
+	}
+	return EPIPE;
 }
 
 #define WRITE(name, parameters, arguments)                                                                             \
@@ -236,7 +269,7 @@ static void reset(int fd)
 			real = (ssize_t(*) parameters)(uintptr_t)dlsym(RTLD_NEXT, #name);                              \
 		if (!fails(#name, ECONNRESET, __builtin_return_address(0)))                                            \
 			return real arguments;                                                                         \
-		reset(a);                                                                                              \
+		errno = cut(a);                                                                                        \
 		return -1;                                                                                             \
 	}
 
@@ -280,6 +313,9 @@ CALL(int, listen, EADDRINUSE, (int a, int b), (a, b))
 CALL(int, pidfd_open, EMFILE, (pid_t a, unsigned b), (a, b))
 CALL(int, lstat, EACCES, (const char *restrict a, struct stat *restrict b), (a, b))
 CALL(ssize_t, readlink, EACCES, (const char *restrict a, char *restrict b, size_t c), (a, b, c))
+CALL(int, mkfifo, EACCES, (const char *a, mode_t b), (a, b))
+CALL(int, mkfifoat, EACCES, (int a, const char *b, mode_t c), (a, b, c))
+CALL(ssize_t, readv, EINTR, (int a, const struct iovec *b, int c), (a, b, c))
 CALL(int, renameat, EACCES, (int a, const char *b, int c, const char *d), (a, b, c, d))
 
 /* Those with an argument more or less: passing it always is harmless on Linux. */
@@ -318,6 +354,41 @@ EXPORT int fcntl(int fd, int command, ...)
 	va_end(list);
 	int makes_one = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 	return makes_one && fails("fcntl", EMFILE, __builtin_return_address(0)) ? -1 : real(fd, command, argument);
+}
+
+/* Who goes on as a copy of itself: the rest of the calls are the copy's. */
+EXPORT pid_t fork(void)
+{
+	static pid_t (*real)(void);
+	if (!real)
+		real = (pid_t(*)(void))(uintptr_t)dlsym(RTLD_NEXT, "fork");
+	if (fails("fork", EAGAIN, __builtin_return_address(0)))
+		return -1;
+	pid_t pid = real();
+	if (pid == 0 && ready)
+		self = getpid();
+	else if (pid > 0)
+		ready = 0;
+	return pid;
+}
+
+EXPORT FILE *fopen(const char *path, const char *how)
+{
+	static FILE *(*real)(const char *, const char *);
+	if (!real)
+		real = (FILE * (*)(const char *, const char *))(uintptr_t)dlsym(RTLD_NEXT, "fopen");
+	return fails("fopen", EMFILE, __builtin_return_address(0)) ? NULL : real(path, how);
+}
+
+EXPORT void *dlopen(const char *path, int mode)
+{
+	static void *(*real)(const char *, int);
+	if (!real)
+		real = (void *(*)(const char *, int))(uintptr_t)dlsym(RTLD_NEXT, "dlopen");
+	void *file = real(fails("dlopen", ENOMEM, __builtin_return_address(0)) ? "/dev/null" : path, mode);
+	if (file && of)
+		find_all_code();
+	return file;
 }
 
 EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *argument, ...)
