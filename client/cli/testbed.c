@@ -84,31 +84,11 @@ unsigned testbed_free_port(void)
 static void remove_directory(const char *path)
 {
 	static const char *const names[] = {
-		"sock",
-		"cookie",
-		"epoch",
-		"fifo",
-		"key",
-		"lock",
-		"log",
-		"relay",
-		"understudy",
-		"floor",
-		"tcp",
-		"tls",
-		"ca.crt",
-		"ca.key",
-		"ca.crl",
-		SERVER ".crt",
-		SERVER ".key",
-		"node-alpha.crt",
-		"node-alpha.key",
-		"node-beta.crt",
-		"node-beta.key",
-		"broker.conf",
-		"nursery.conf",
-		"abroad",
-		"wire",
+		"sock",          "cookie",      "epoch",          "fifo",           "key",
+		"lock",          "log",         "relay",          "understudy",     "floor",
+		"tcp",           "tls",         "ca.crt",         "ca.key",         "ca.crl",
+		SERVER ".crt",   SERVER ".key", "node-alpha.crt", "node-alpha.key", "node-beta.crt",
+		"node-beta.key", "broker.conf", "nursery.conf",   "abroad",         "wire",
 	};
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
