@@ -84,6 +84,7 @@ void remote_begin_in(struct remote *r, unsigned generation)
 	r->its = (uint8_t)generation;
 	r->its_known = 1;
 	r->forgotten = 0;
+	r->untaken = 0; /* its items have the same numbers again */
 }
 
 void remote_begin_out(struct remote *r)
