@@ -654,8 +654,8 @@ void router_detach(struct router *r, struct process *p)
 }
 
 /*
- * What the destination's node says. It drops what comes meanwhile, as we do; so whether its words arrive in time matters
- * to nobody.
+ * What the destination's node says. It drops what comes meanwhile, as we do. Its HOLD may have come before the source was
+ * back here, and is not said again: so its GO counts in any case.
  */
 
 static struct edge *edge_between(const struct process *from, const struct process *to)
@@ -676,8 +676,8 @@ void router_go(struct router *r, struct process *from, struct process *to)
 	struct edge *e = edge_between(from, to);
 
 	(void)r;
-	if (!e || !(e->held & (HELD_THERE | HELD_AWAY_THERE)))
-		return; /* it was told to go on when the link came up */
+	if (!e)
+		return;
 	set_held(e, e->held & ~(HELD_THERE | HELD_AWAY_THERE));
 	if (e->held == 0 || (e->held == HELD_BUSY && edge_has_room(e)))
 		edge_go(e);

@@ -231,9 +231,10 @@ static int deliver(struct remote *r, struct letter *m, const struct item *it)
 	return 0;
 }
 
-/* What it sends is not read on: it reports the rest as not delivered, and begins anew. */
+/* What it sends is not read on: it reports the rest as not delivered, and begins anew. Answers may have been among that. */
 static void give_up_stream(struct remote *r, const struct fault *why)
 {
+	request_fail_all(r, why);
 	event_post(r->h, r->peer, BROOD_EVENT_ERROR, why);
 	r->consumed = inflow_consumed(&r->in);
 	r->forgotten = 1;

@@ -712,10 +712,16 @@ static void test_nothing_is_missing_because_of_sleep(void **state)
 	static struct false_broker x;
 	const struct brood_handlers on = { .size = sizeof on, .message = counts, .error = counts };
 	int told[2] = { 0, 0 };
+	struct diary answer = { 0 };
+	brood_peer *silent;
+	char id[24];
 	false_begin(&x, *state);
 	assert_int_equal(brood_on(brood_self(x.b), &on, told), 0);
 	x.fd = false_greets(x.b, x.listener, &x.f);
 	assert_int_equal(brood_sync(x.b, PATIENCE_MS), 0);
+	snprintf(id, sizeof id, "%08x.7", (unsigned)(FALSE_EPOCH >> 32));
+	assert_int_equal(brood_find(x.b, &silent, id, NULL), 0);
+	assert_true(brood_request(silent, BROOD_TEXT("?"), -1, diary_write, &answer) > 0);
 	false_probes(&x, told, 1);
 	assert_int_equal(sleep_and_wake(x.b, 60000), 0);
 	false_probes(&x, told, 2);
@@ -723,8 +729,12 @@ static void test_nothing_is_missing_because_of_sleep(void **state)
 	for (int i = 0; i < 12; i++)
 		assert_int_equal(sleep_and_wake(x.b, 1000), 0);
 	assert_int_equal(told[1], 0);
+	assert_int_equal(answer.n[BROOD_EVENT_REPLY], 0);
 	false_probes(&x, told, 3);
 	assert_int_equal(told[1], 1);
+	until(x.b, answer.n[BROOD_EVENT_REPLY] == 1); /* it may have been among what is missing */
+	assert_string_equal(answer.error, "stream.gap");
+	brood_release(silent);
 	false_end(&x);
 }
 

@@ -593,6 +593,22 @@ static void test_full_and_gone(void **state)
 	assert_int_equal(b->p[1]->port->full, 0);
 }
 
+/* What its node says. The HOLD may have come before there was this edge: GO counts all the same, and only for who wrote. */
+static void test_the_other_node_says_go(void **state)
+{
+	struct bench *b = *state;
+
+	say(b, 0, 1);
+	router_hold(&b->router, b->p[0], b->p[1], 1);
+	assert_got(b, 0, "HOLD(2,away) ");
+	router_go(&b->router, b->p[0], b->p[1]);
+	assert_got(b, 0, "GO(2) ");
+	router_go(&b->router, b->p[0], b->p[1]);
+	assert_got(b, 0, "GO(2) ");
+	router_go(&b->router, b->p[2], b->p[1]);
+	assert_got(b, 2, "");
+}
+
 static void test_the_dead_are_never_held(void **state)
 {
 	struct bench *b = *state;
@@ -811,6 +827,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_resumed_sender_is_told_again, begin, end),
 		cmocka_unit_test_setup_teardown(test_end_tells_everybody_once, begin, end),
 		cmocka_unit_test_setup_teardown(test_end_spares_the_exception, begin, end),
+		cmocka_unit_test_setup_teardown(test_the_other_node_says_go, begin, end),
 		cmocka_unit_test_setup_teardown(test_edges_outlive_their_source, begin, end),
 		cmocka_unit_test_setup_teardown(test_edges_end_with_their_destination, begin, end),
 		cmocka_unit_test_setup_teardown(test_lost_destination_forgets_orphans, begin, end),
