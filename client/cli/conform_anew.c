@@ -70,6 +70,19 @@ static int check_parted(struct trial *t)
 	return v->resets ? script_wrong(t, of_anew, "it answered RESET with RESET") : 0;
 }
 
+/* It sends on a stream with the next number, from item 1 on. */
+static int await_anew(struct script *s, const struct voice *v, const char *what)
+{
+	int64_t end = trial_now_ms() + SCRIPT_PATIENCE_MS;
+	while (v->its != 1 || v->taken == 0) {
+		if (script_turn(s) < 0)
+			return -1;
+		if (trial_now_ms() > end)
+			return script_wrong(s->t, of_anew, what);
+	}
+	return 0;
+}
+
 /* Somebody had given the client up: it reports what was under way, and does not send it again. */
 static int check_reset(struct trial *t)
 {
@@ -80,16 +93,10 @@ static int check_reset(struct trial *t)
 	script_bare(s, v, FRAME_RESET, 1, 0);
 	v->first_is_over = 1;
 	script_say(s, v, "reset 2");
-	int64_t end = trial_now_ms() + SCRIPT_PATIENCE_MS;
-	while (v->its != 1 || v->taken == 0) {
-		if (script_turn(s) < 0)
-			return -1;
-		if (trial_now_ms() > end)
-			return script_wrong(
-				t, of_anew,
-				"after RESET it did not begin anew, with the next number (`stream` bits 28 to 31) "
-				"and item 1");
-	}
+	if (await_anew(s, v,
+		       "after RESET it did not begin anew, with the next number (`stream` bits 28 to 31) and item 1") <
+	    0)
+		return -1;
 	if (strcmp(v->said[1].body, "reset 1") == 0)
 		return script_wrong(t, of_anew,
 				    "after RESET it sent again what it had sent before, which may have been consumed");
@@ -142,15 +149,8 @@ static int check_given_up(struct trial *t)
 	v->mine = 1;
 	v->next = 1;
 	script_say(s, v, "back");
-	int64_t end = trial_now_ms() + SCRIPT_PATIENCE_MS;
-	while (v->its != 1 || v->taken == 0) {
-		if (script_turn(s) < 0)
-			return -1;
-		if (trial_now_ms() > end)
-			return script_wrong(
-				t, of_anew,
-				"who was given up began anew, and was not answered on a stream with the next number");
-	}
+	if (await_anew(s, v, "who was given up began anew, and was not answered on a stream with the next number") < 0)
+		return -1;
 	return script_await_echo(s, v, script_type, "back", "who was given up began anew, and was not answered",
 				 of_anew);
 }

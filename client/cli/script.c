@@ -307,30 +307,33 @@ int script_quiet(struct script *s, int ms)
 	return 0;
 }
 
+/* One turn more, until its patience ends. */
+static int wait_on(struct script *s, int64_t end, const char *what, const char *chapter)
+{
+	if (script_turn(s) < 0)
+		return -1;
+	if (trial_now_ms() > end)
+		return trial_fail(s->t, "%s within %d s (proto/README.md, \"%s\")", what, SCRIPT_PATIENCE_MS / 1000,
+				  chapter);
+	return 0;
+}
+
 /* Until *number is so much. */
 int script_await(struct script *s, const uint64_t *number, uint64_t much, const char *what, const char *chapter)
 {
 	int64_t end = trial_now_ms() + SCRIPT_PATIENCE_MS;
-	while (*number < much) {
-		if (script_turn(s) < 0)
+	while (*number < much)
+		if (wait_on(s, end, what, chapter) < 0)
 			return -1;
-		if (trial_now_ms() > end)
-			return trial_fail(s->t, "%s within %d s (proto/README.md, \"%s\")", what,
-					  SCRIPT_PATIENCE_MS / 1000, chapter);
-	}
 	return 0;
 }
 
 int script_await_flag(struct script *s, const int *flag, const char *what, const char *chapter)
 {
 	int64_t end = trial_now_ms() + SCRIPT_PATIENCE_MS;
-	while (!*flag) {
-		if (script_turn(s) < 0)
+	while (!*flag)
+		if (wait_on(s, end, what, chapter) < 0)
 			return -1;
-		if (trial_now_ms() > end)
-			return trial_fail(s->t, "%s within %d s (proto/README.md, \"%s\")", what,
-					  SCRIPT_PATIENCE_MS / 1000, chapter);
-	}
 	return 0;
 }
 
