@@ -57,11 +57,11 @@ static void serve_sink(struct peer *p)
 }
 
 /* Send all whole requests that came back as they are, and keep the rest. */
-static void serve_worker(struct peer *p)
+static void serve_worker(struct peer *p, int poll_first)
 {
 	size_t have = 0;
 	long n;
-	while ((n = raw_some(&p->raw, p->buffer + have, BUFFER - have, 1)) > 0) {
+	while ((n = raw_some(&p->raw, p->buffer + have, BUFFER - have, poll_first)) > 0) {
 		have += (size_t)n;
 		size_t whole = raw_whole(p->buffer, have);
 		if (raw_write(&p->raw, p->buffer, whole) < 0)
@@ -79,8 +79,10 @@ static void serve(struct peer *p)
 		serve_echo(p, 1);
 	else if (strcmp(p->kind, "sink") == 0)
 		serve_sink(p);
-	else if (strcmp(p->kind, "worker") == 0)
-		serve_worker(p);
+	else if (strcmp(p->kind, "worker-poll") == 0)
+		serve_worker(p, 1);
+	else if (strcmp(p->kind, "worker-read") == 0)
+		serve_worker(p, 0);
 	raw_close(&p->raw);
 }
 

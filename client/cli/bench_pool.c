@@ -3,7 +3,8 @@
  *
  * The floor is the relay with a pair of connections for each worker: requests of the same length on the wire, each
  * built and found by its head. What was answered on a connection since we last looked is asked again in one write, and
- * a worker answers likewise; the relay between them looks at nothing.
+ * a worker answers likewise; the relay between them looks at nothing. There are two of it, as for round trips: a worker
+ * that waits in poll() is woken up sooner than one that waits in read().
  */
 #include "bench_rows.h"
 #include "raw.h"
@@ -99,10 +100,10 @@ struct floor {
 };
 
 /* The worker connects first and we next, so the relay joins the two. */
-static int line_init(struct line *l, struct bench *m, unsigned worker, int epoll)
+static int line_init(struct line *l, struct bench *m, unsigned worker, const char *kind, int epoll)
 {
 	struct epoll_event e = { .events = EPOLLIN, .data.ptr = l };
-	int rc = bench_serve_floor(m, worker, "worker", SIZE);
+	int rc = bench_serve_floor(m, worker, kind, SIZE);
 	if (rc < 0)
 		return rc;
 	rc = raw_dial(m->relay_place, &l->raw);
@@ -111,14 +112,14 @@ static int line_init(struct line *l, struct bench *m, unsigned worker, int epoll
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, l->raw.in, &e) < 0 ? -errno : 0;
 }
 
-static int floor_init(struct floor *f, struct bench *m)
+static int floor_init(struct floor *f, struct bench *m, const char *kind)
 {
 	*f = (struct floor){ .epoll = epoll_create1(EPOLL_CLOEXEC), .wire = bench_wire_size(SIZE, 1) };
 	int rc = f->epoll < 0 ? -errno : 0;
 	for (unsigned i = 0; i < BENCH_WORKERS; i++)
 		f->lines[i].raw = RAW_NONE;
 	for (unsigned i = 0; i < BENCH_WORKERS && rc == 0; i++)
-		rc = line_init(&f->lines[i], m, i, f->epoll);
+		rc = line_init(&f->lines[i], m, i, kind, f->epoll);
 	return rc;
 }
 
@@ -186,10 +187,10 @@ static int exchange(struct bench *m, const struct row *row, struct floor *f, str
 	return 0;
 }
 
-static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
+static int run_floor(struct bench *m, const struct row *row, const char *kind, struct sample *ret)
 {
 	struct floor f;
-	int rc = floor_init(&f, m);
+	int rc = floor_init(&f, m, kind);
 	if (rc < 0)
 		bench_failed(row, "the floor cannot start", rc);
 	else
@@ -198,8 +199,18 @@ static int run_relay(struct bench *m, const struct row *row, struct sample *ret)
 	return rc;
 }
 
+static int run_poll(struct bench *m, const struct row *row, struct sample *ret)
+{
+	return run_floor(m, row, "worker-poll", ret);
+}
+
+static int run_read(struct bench *m, const struct row *row, struct sample *ret)
+{
+	return run_floor(m, row, "worker-read", ret);
+}
+
 const struct kind bench_pool = {
 	.name = "pool",
 	.values = { "requests/s" },
-	.contenders = { { "brood", run_brood }, { "relay", run_relay } },
+	.contenders = { { "brood", run_brood }, { "relay+poll", run_poll }, { "relay+read", run_read } },
 };
