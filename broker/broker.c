@@ -272,10 +272,10 @@ static void on_denied(void *data, const struct process *from, const struct proce
 	if (from->proxy)
 		log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id),
 			FIELD_TEXT("user", users_text(&b->links.users, from->uid)), FIELD_ID("to", to->id),
-			FIELD_NUMBER("of", to->uid));
+			FIELD_USER("of", to->uid));
 	else
-		log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id), FIELD_NUMBER("uid", from->uid),
-			FIELD_ID("to", to->id), FIELD_NUMBER("of", to->uid));
+		log_say(b->log, LOG_SEND_REFUSED, FIELD_ID("id", from->id), FIELD_USER("uid", from->uid),
+			FIELD_ID("to", to->id), FIELD_USER("of", to->uid));
 }
 
 /* Namespaces of the same number are of the same host only if this is the same, too. */

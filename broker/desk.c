@@ -86,7 +86,7 @@ static void say_registered(struct desk *desk, struct process *p, const char *nam
 	if (r < 0) {
 		describe_refusal(desk, p, name, r, text);
 		if (r == -ENOSPC || r == -EDQUOT || r == -EACCES)
-			log_say(desk->life->log, LOG_NAME_REFUSED, FIELD_ID("id", p->id), FIELD_NUMBER("uid", p->uid),
+			log_say(desk->life->log, LOG_NAME_REFUSED, FIELD_ID("id", p->id), FIELD_USER("uid", p->uid),
 				FIELD_TEXT("error", reason->name), FIELD_TEXT("text", text));
 		registered.code = reason->code;
 		registered.error = (char *)(uintptr_t)reason->name;

@@ -50,7 +50,7 @@ struct process *life_begin(struct life *life, uint64_t id, uint32_t uid, const c
 	if (!p)
 		return NULL;
 	router_attach(life->router, p, sink);
-	log_say(life->log, LOG_PROCESS_CAME, FIELD_ID("id", id), FIELD_NUMBER("uid", uid), FIELD_TEXT("title", title));
+	log_say(life->log, LOG_PROCESS_CAME, FIELD_ID("id", id), FIELD_USER("uid", uid), FIELD_TEXT("title", title));
 	return p;
 }
 

@@ -163,10 +163,18 @@ static void add_quoted(struct line *line, const char *text)
 	add_text(line, "\"");
 }
 
+static int says_nothing(const struct log_field *field)
+{
+	return (field->kind == LOG_IS_TEXT && !field->text) || (field->kind == LOG_IS_ID && field->number == 0) ||
+	       (field->kind == LOG_IS_USER && field->number == UINT32_MAX);
+}
+
 static void add_field(struct line *line, const struct log_field *field)
 {
 	char number[ID_TEXT + 8];
 
+	if (says_nothing(field))
+		return;
 	add_text(line, " ");
 	add_text(line, field->key);
 	add_text(line, "=");

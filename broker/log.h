@@ -52,16 +52,18 @@ struct log {
 	} rate[LOG_EVENTS];
 };
 
+/* One that says nothing is left out: no text, the id of nobody (0), the user of nobody (UINT32_MAX). */
 struct log_field {
 	const char *key;
-	const char *text; /* NULL: the number counts */
+	const char *text;
 	uint64_t number;
-	enum { LOG_IS_TEXT, LOG_IS_NUMBER, LOG_IS_ID } kind;
+	enum { LOG_IS_TEXT, LOG_IS_NUMBER, LOG_IS_ID, LOG_IS_USER } kind;
 };
 
 #define FIELD_TEXT(key, value) ((struct log_field){ (key), (value), 0, LOG_IS_TEXT })
 #define FIELD_NUMBER(key, value) ((struct log_field){ (key), NULL, (uint64_t)(value), LOG_IS_NUMBER })
 #define FIELD_ID(key, value) ((struct log_field){ (key), NULL, (value), LOG_IS_ID })
+#define FIELD_USER(key, value) ((struct log_field){ (key), NULL, (value), LOG_IS_USER })
 
 /* The descriptor stays the caller's. */
 void log_init(struct log *, int fd, enum log_level);

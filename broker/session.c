@@ -29,6 +29,7 @@
 #include "note.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,9 +132,21 @@ static void say_goodbye(struct session *s, Brood__Parting parting, const struct 
 	note_put(&s->sink, FRAME_GOODBYE, &goodbye.base);
 }
 
+/* "host:port" of the other end; NULL: it has none, or is gone already. */
+static const char *where_from(const struct session *s, char *to, size_t n)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t length = sizeof(address);
+
+	if (!transport_is_net((enum process_transport)s->transport) ||
+	    getpeername(s->channel.in_fd, (struct sockaddr *)&address, &length) < 0)
+		return NULL;
+	return address_format(&address, length, to, n) + strlen("tcp://");
+}
+
 void session_refuse(struct session *s, const char *name, const char *format, ...)
 {
-	char text[256];
+	char text[256], from[sizeof("tcp://[]:65535") + INET6_ADDRSTRLEN];
 	const struct error_reason *reason = error_reason(name);
 	va_list args;
 
@@ -145,7 +158,8 @@ void session_refuse(struct session *s, const char *name, const char *format, ...
 	s->all->refused++;
 	s->refused = 1;
 	log_say(s->all->log, LOG_SESSION_REFUSED, FIELD_ID("id", s->process ? s->process->id : 0),
-		FIELD_NUMBER("uid", s->uid), FIELD_TEXT("error", name), FIELD_TEXT("text", text));
+		FIELD_USER("uid", s->uid), FIELD_TEXT("from", where_from(s, from, sizeof(from))),
+		FIELD_TEXT("error", name), FIELD_TEXT("text", text));
 	say_goodbye(s, BROOD__PARTING__PARTING_REFUSED, reason, text);
 	if (s->process)
 		s->all->ops->refused(s->all->data, s->process, reason, text);

@@ -6,10 +6,12 @@
 #include "message.h"
 #include "wire.h"
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -211,12 +213,42 @@ static void test_floods(void **state)
 	assert_lines();
 }
 
+/* Of whom the broker knows nothing else, it says the address. */
+static void test_who_is_refused(void **state)
+{
+	struct sockaddr_in own = { 0 };
+	socklen_t length = sizeof(own);
+	char path[96], address[64] = "", line[96];
+	struct wire w;
+	FILE *file;
+
+	(void)state;
+	wire_broker_start(&broker, (const char *const[]){ "--listen", "tcp://127.0.0.1:0", NULL });
+	snprintf(path, sizeof(path), "%s/tcp", broker.dir);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%63s", address), 1);
+	fclose(file);
+	wire_connect(&w, address);
+	assert_int_equal(getsockname(w.channel.in_fd, (struct sockaddr *)&own, &length), 0);
+	wire_raw(&w, "garbage", 7);
+	wire_expect_refused(&w, "frame.magic");
+	wire_close(&w);
+	snprintf(line, sizeof(line), " warn session.refused from=127.0.0.1:%u error=frame.magic ", ntohs(own.sin_port));
+	assert_int_equal(count(line), 1);
+	be_refused();
+	snprintf(line, sizeof(line), " warn session.refused uid=%u error=frame.magic ", (unsigned)getuid());
+	assert_int_equal(count(line), 1);
+	assert_lines();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_all_that_clients_choose, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_files_say, begin, end),
 		cmocka_unit_test_setup_teardown(test_floods, begin, end),
+		cmocka_unit_test_setup_teardown(test_who_is_refused, begin, end),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

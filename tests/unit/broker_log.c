@@ -56,6 +56,14 @@ static void test_fields(void **state)
 	assert_line("info drain reason=SIGTERM n=7 id=ab.12\n");
 }
 
+static void test_what_says_nothing_is_left_out(void **state)
+{
+	(void)state;
+	log_say(&log_, LOG_SESSION_REFUSED, FIELD_ID("id", 0), FIELD_USER("uid", UINT32_MAX), FIELD_TEXT("from", NULL),
+		FIELD_NUMBER("n", 0), FIELD_ID("to", 1), FIELD_USER("of", 0), FIELD_TEXT("empty", ""));
+	assert_line("warn session.refused n=0 to=0.1 of=0 empty=\"\"\n");
+}
+
 static void test_foreign_bytes_are_escaped(void **state)
 {
 	(void)state;
@@ -243,6 +251,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_fields, begin, end),
+		cmocka_unit_test_setup_teardown(test_what_says_nothing_is_left_out, begin, end),
 		cmocka_unit_test_setup_teardown(test_foreign_bytes_are_escaped, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_byte, begin, end),
 		cmocka_unit_test_setup_teardown(test_noise, begin, end),
