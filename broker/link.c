@@ -401,7 +401,7 @@ static void take_hold(struct link *link, const struct frame *f)
 	else if (told && f->kind == FRAME_HOLD)
 		router_hold(link->links->router, told, about->process, (f->flags & FRAME_AWAY) != 0);
 	else if (told)
-		router_go(link->links->router, told, about->process);
+		router_go(told, about->process);
 }
 
 /*

@@ -671,11 +671,10 @@ void router_hold(struct router *r, struct process *from, struct process *to, int
 		edge_hold(r, e, away ? HELD_AWAY_THERE : HELD_THERE);
 }
 
-void router_go(struct router *r, struct process *from, struct process *to)
+void router_go(struct process *from, struct process *to)
 {
 	struct edge *e = edge_between(from, to);
 
-	(void)r;
 	if (!e)
 		return;
 	set_held(e, e->held & ~(HELD_THERE | HELD_AWAY_THERE));

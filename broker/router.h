@@ -109,7 +109,7 @@ void router_born(struct router *, const struct process *);
 void router_returned(struct router *, struct process *);
 /* Its node tells one of ours to stop sending to it, because it is busy or away; to go on; that it will get nothing of it. */
 void router_hold(struct router *, struct process *from, struct process *to, int away);
-void router_go(struct router *, struct process *from, struct process *to);
+void router_go(struct process *from, struct process *to);
 void router_part(struct router *, struct process *from, struct process *to, Brood__Why);
 /* Its user is known now, and changed p->uid. */
 void router_know(struct router *, struct process *);

@@ -601,11 +601,11 @@ static void test_the_other_node_says_go(void **state)
 	say(b, 0, 1);
 	router_hold(&b->router, b->p[0], b->p[1], 1);
 	assert_got(b, 0, "HOLD(2,away) ");
-	router_go(&b->router, b->p[0], b->p[1]);
+	router_go(b->p[0], b->p[1]);
 	assert_got(b, 0, "GO(2) ");
-	router_go(&b->router, b->p[0], b->p[1]);
+	router_go(b->p[0], b->p[1]);
 	assert_got(b, 0, "GO(2) ");
-	router_go(&b->router, b->p[2], b->p[1]);
+	router_go(b->p[2], b->p[1]);
 	assert_got(b, 2, "");
 }
 
