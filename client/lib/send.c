@@ -22,6 +22,22 @@
 #define EASIER (1536u * 1024u)    /* ... below which a sender that may block goes on: soon, so that nobody sleeps ... */
 #define EASE_MS 2                 /* ... and for which it waits no longer than this */
 
+/* Of the error's name depends what the hint says. What is known by now may be told by an event only later. */
+static int is_disconnected(struct brood_peer *p)
+{
+	const struct child *c = p->child;
+	const struct remote *r = p->remote;
+	if (c && c->failed_as)
+		return handle_fail(p->h, -ENOTCONN, c->failed_as, "%s", p->exit.text);
+	if (r->fin_sent && !r->fin_received && !r->ended) {
+		handle_fail(p->h, -ENOTCONN, "peer.left", "this process disconnected from %s", peer_label(p));
+		p->h->last.error.hint = "send before brood_disconnect()";
+		return -ENOTCONN;
+	}
+	return handle_fail(p->h, -ENOTCONN, r->ended_as ? r->ended_as : "peer.left", "%s is disconnected%s%s",
+			   peer_label(p), p->has_exit ? ": " : "", p->has_exit ? p->exit.text : "");
+}
+
 static int why_not(struct brood_peer *p)
 {
 	struct brood *h = p->h;
@@ -39,7 +55,7 @@ static int why_not(struct brood_peer *p)
 		return handle_fail(h, -ENOTCONN, "broker.stopping", "the broker is stopping");
 	if (!p->remote)
 		return handle_fail(h, -ENOTCONN, "peer.plain", "%s has no channel", peer_label(p));
-	return handle_fail(h, -ENOTCONN, "peer.left", "%s is disconnected", peer_label(p));
+	return is_disconnected(p);
 }
 
 static inline int may_send(const struct brood_peer *p)
