@@ -119,7 +119,8 @@ struct brood_exit {
 	const char *stage; /* START_FAILED: "broker", "fork", "group", "line", "stdio", "terminal", "cwd", "limits",
 			      "ids", "exec", "cancelled"; remote also "host", "denied", "unknown", "limit"; else "" */
 	const char *text;  /* for people: "killed by signal 9 (Killed) after its timeout of 30000 ms" */
-	uint64_t wall_ms, user_us, system_us, max_rss_kib;
+	uint64_t wall_ms, user_us, system_us;
+	uint64_t max_rss_kib; /* never less than who started it had then: the kernel counts that in, up to exec */
 };
 
 struct brood_result { /* of brood_exec_file() */
@@ -375,13 +376,13 @@ struct brood_stdio { /* this one never grows */
 	{                                                                                                              \
 		(fd), (kind), (other), (peer)                                                                          \
 	}
-#define BROOD_NUL(fd) BROOD_STDIO_(fd, BROOD_STDIO_NULL, -1, 0)
-#define BROOD_MINE(fd) BROOD_STDIO_(fd, BROOD_STDIO_MINE, -1, 0)
-#define BROOD_PIPE(fd) BROOD_STDIO_(fd, BROOD_STDIO_PIPE, -1, 0)
-#define BROOD_FD(fd, mine) BROOD_STDIO_(fd, BROOD_STDIO_FD, mine, 0)
-#define BROOD_LOG(fd) BROOD_STDIO_(fd, BROOD_STDIO_LOG, -1, 0)
-#define BROOD_TTY(fd) BROOD_STDIO_(fd, BROOD_STDIO_TTY, -1, 0)
-#define BROOD_HELD(fd) BROOD_STDIO_(fd, BROOD_STDIO_HELD, -1, 0)
+#define BROOD_NUL(fd) BROOD_STDIO_(fd, BROOD_STDIO_NULL, -1, NULL)
+#define BROOD_MINE(fd) BROOD_STDIO_(fd, BROOD_STDIO_MINE, -1, NULL)
+#define BROOD_PIPE(fd) BROOD_STDIO_(fd, BROOD_STDIO_PIPE, -1, NULL)
+#define BROOD_FD(fd, mine) BROOD_STDIO_(fd, BROOD_STDIO_FD, mine, NULL)
+#define BROOD_LOG(fd) BROOD_STDIO_(fd, BROOD_STDIO_LOG, -1, NULL)
+#define BROOD_TTY(fd) BROOD_STDIO_(fd, BROOD_STDIO_TTY, -1, NULL)
+#define BROOD_HELD(fd) BROOD_STDIO_(fd, BROOD_STDIO_HELD, -1, NULL)
 #define BROOD_FROM(fd, who, its) BROOD_STDIO_(fd, BROOD_STDIO_PEER, its, who)
 
 struct brood_ids { /* needs the right to; all three are set, in the safe order: groups, gid, uid */
@@ -464,7 +465,7 @@ BROOD_API BROOD_CHECKED int brood_exec_file(brood *, brood_peer **ret, const cha
  * The same, blocking: 0 to 255 as a shell reports it (exit code, 128 + signal), or the error's code: -ENOENT and so on,
  * -ENOBUFS, -ETIMEDOUT. The handle may be NULL: no broker, any thread. *ret is set whenever a start was tried, failed
  * ones too, with the reason in (*ret)->exit->text; it is one block: free(3) it. ret may be NULL. -EINVAL for stdio that
- * needs somebody meanwhile: PIPE other than of 1 and 2, TTY, HELD, and LOG without a handle.
+ * needs somebody meanwhile: PIPE other than of 1 and 2, TTY, HELD; for LOG and `host` without a handle.
  */
 BROOD_API BROOD_CHECKED int brood_exec_sync(brood *, struct brood_result **ret, const char *const *argv,
 					    const struct brood_spawn_options *);
@@ -524,9 +525,10 @@ struct brood_out {
 
 /*
  * Exactly once and in order while both processes and their broker live. The window is the only limit: -EAGAIN, and DRAIN
- * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, -ESRCH
- * after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long. What was accepted and cannot be
- * delivered comes back as ERROR "undelivered" of the peer, with how many; one with `confirm` comes back there instead.
+ * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, or if the
+ * program could not be started, -ESRCH after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long.
+ * What was accepted and cannot be delivered comes back as ERROR "undelivered" of the peer, with how many; one with
+ * `confirm` comes back there instead.
  * CONFIRM comes when the receiver's handler is done with the message (or has released it, if it kept it), in the order of
  * sending, and keeps brood_run() running. Its error says "not delivered", or that it may have arrived.
  * Descriptors are duplicated at once, so yours may be closed; the duplicates are closed when the receiver is done with the
@@ -567,7 +569,7 @@ BROOD_API void brood_msg_release(brood_msg *);
 
 #ifndef __cplusplus
 #define BROOD_ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
+#define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, NULL } })
 #define BROOD_LIMITS(...) ((const struct brood_limit[]){ __VA_ARGS__, { -1, 0 } })
 #define BROOD_ON(...) (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
 #define BROOD_OPTIONS(...) (&(const struct brood_options){ .size = sizeof(struct brood_options), __VA_ARGS__ })
