@@ -401,8 +401,8 @@ enum brood_unreachable { BROOD_UNREACHABLE_KILL, BROOD_UNREACHABLE_KEEP };
 
 /*
  * How to start a program; the same struct for spawn and exec. argv[0] is looked up in PATH (of the child's environment)
- * unless it has a slash. No shell, ever. Invalid values and empty names: -EINVAL at once; -EBADF for a descriptor of mine
- * that is not open.
+ * unless it has a slash; what is relative counts from cwd. No shell, ever. Invalid values and empty names: -EINVAL at once;
+ * -EBADF for a descriptor of mine that is not open.
  */
 struct brood_spawn_options {
 	size_t size;

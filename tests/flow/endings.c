@@ -167,6 +167,8 @@ static void test_text_of_a_send_in_vain(void **state)
 	family_end(&f);
 
 	family_begin(&g, KID("worker"));
+	assert_int_equal(brood_request(g.kid, BROOD_TEXT("x"), 0, diary_write, NULL), -EINVAL);
+	assert_non_null(strstr(brood_last_error(g.b)->text, "timeout_ms"));
 	assert_int_equal(brood_disconnect(g.kid), 0);
 	says(&g, "peer.left", "this process disconnected from", "before brood_disconnect()");
 	until(g.b, g.d.n[BROOD_EVENT_CLOSE] == 1);
@@ -177,6 +179,8 @@ static void test_text_of_a_send_in_vain(void **state)
 	assert_int_equal(brood_sync(h.b, PATIENCE_MS), 0); /* what follows is tried at once */
 	family_start(&h, BROOD_ARGV("/nowhere/at/all"));
 	says(&h, "spawn.exec", "cannot start /nowhere/at/all: No such file", "check the path");
+	assert_int_equal(brood_send(brood_self(h.b), BROOD_TEXT("x")), -ENOTCONN);
+	assert_non_null(strstr(brood_last_error(h.b)->text, "to itself"));
 	until(h.b, h.d.n[BROOD_EVENT_CLOSE] == 1);
 	family_end(&h);
 }
