@@ -188,7 +188,7 @@ struct brood_options {
 #define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
 #define BROOD_NOT_READY (1u << 1)    /* I will call brood_ready() */
 #define BROOD_NO_RECONNECT (1u << 3) /* the handle fails when its connection to the broker is lost */
-#define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent: tell me by DISCONNECT */
+#define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent, detached or not: DISCONNECT tells me */
 
 /*
  * Make a handle. Never waits for the network: connecting goes on behind all other calls, which may be made at once.
@@ -434,7 +434,7 @@ struct brood_spawn_options {
 };
 
 #define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */
-#define BROOD_DETACHED (1u << 1) /* outlives me, in a session of its own; implies UNREF */
+#define BROOD_DETACHED (1u << 1) /* outlives me (see BROOD_OUTLIVE), in a session of its own; implies UNREF */
 #define BROOD_UNREF (1u << 2)    /* does not keep brood_run() running */
 
 /*
