@@ -264,7 +264,8 @@ BROOD_API int brood_next(brood *, const brood_event **ret, int timeout_ms);
 
 /*
  * Process until brood_stop(), or until nothing can happen any more: no child that counts, no open request, no name,
- * parent gone. 0, or the negative errno that made the handle fail.
+ * parent gone. 0, or the negative errno that made the handle fail. A child whose output nobody takes, because there is no
+ * table for it, does not close, so it keeps this running: say NUL or MINE for what is not wanted.
  */
 BROOD_API int brood_run(brood *);
 BROOD_API int brood_stop(brood *); /* this or the next brood_run() returns; any thread, signal handlers; 0 */
