@@ -442,7 +442,7 @@ struct brood_spawn_options {
  * Start a program with a channel that its brood_connect(…, NULL, …) finds, ready for messages at once: they wait in
  * order until it listens. If the handle is not connected yet, the program starts as soon as it is. Failures to start
  * (no such file, no descriptors, no broker) are events: ERROR, then CLOSE. ret may be NULL. The child dies with me unless
- * detached, however I die: the kernel sees to it (see client/README.md, "The life line").
+ * detached, however I die: the kernel sees to it (see brood_spawn(3), "The life line").
  * With `host` the nursery there (brood-nursery(8)) starts it, if its configuration allows: refusals are events too. All
  * other options mean the same, all events come in the same order. What cannot go there is refused at once, -EXDEV: stdio
  * other than NUL, PIPE, LOG and MINE of 1 and 2, more than 12 of them, ids. Its LOG is my broker's. AWAY and BACK tell of
