@@ -154,6 +154,9 @@ static int read_ca(const char *directory, struct pair *ret, struct tls_fault *wh
 	*ret = (struct pair){ NULL, NULL };
 	if (path_in(directory, "ca.crt", certificate, why) < 0 || path_in(directory, "ca.key", key, why) < 0)
 		return -EINVAL;
+	if (access(certificate, F_OK) < 0 && errno == ENOENT)
+		return blame(why, "argument", "no authority in %s, as there is no ca.crt; brood cert ca makes one",
+			     directory);
 	ret->certificate = read_certificate(certificate, why);
 	ret->key = ret->certificate ? read_key(key, why) : NULL;
 	if (ret->key && X509_check_private_key(ret->certificate, ret->key) != 1)

@@ -65,7 +65,7 @@ static const struct error_reason reasons[] = {
 	  "take another, or have it allowed as register, or owner of the name, in broodd.conf" },
 	{ "name.invalid", -EINVAL, "use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _" },
 	{ "name.unknown", -ESRCH, "see which names there are with: brood ps, or wait for it with wait_ms" },
-	{ "address.invalid", -EINVAL, "write unix:/path/to/socket, tcp://127.0.0.1:7433 or tls://host:7433" },
+	{ "address.invalid", -EINVAL, "check the address that was given, or BROOD_ADDRESS" },
 
 	/* other hosts */
 	{ "host.unreachable", -EHOSTUNREACH,

@@ -119,7 +119,8 @@ struct brood_exit {
 	const char *stage; /* START_FAILED: "broker", "fork", "group", "line", "stdio", "terminal", "cwd", "limits",
 			      "ids", "exec", "cancelled"; remote also "host", "denied", "unknown", "limit"; else "" */
 	const char *text;  /* for people: "killed by signal 9 (Killed) after its timeout of 30000 ms" */
-	uint64_t wall_ms, user_us, system_us, max_rss_kib;
+	uint64_t wall_ms, user_us, system_us;
+	uint64_t max_rss_kib; /* never less than who started it had then: the kernel counts that in, up to exec */
 };
 
 struct brood_result { /* of brood_exec_file() */
@@ -187,7 +188,7 @@ struct brood_options {
 #define BROOD_NO_AUTOSTART (1u << 0) /* fail rather than start a private broker */
 #define BROOD_NOT_READY (1u << 1)    /* I will call brood_ready() */
 #define BROOD_NO_RECONNECT (1u << 3) /* the handle fails when its connection to the broker is lost */
-#define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent: tell me by DISCONNECT */
+#define BROOD_OUTLIVE (1u << 2)      /* brood_run() does not end with my parent, detached or not: DISCONNECT tells me */
 
 /*
  * Make a handle. Never waits for the network: connecting goes on behind all other calls, which may be made at once.
@@ -263,7 +264,8 @@ BROOD_API int brood_next(brood *, const brood_event **ret, int timeout_ms);
 
 /*
  * Process until brood_stop(), or until nothing can happen any more: no child that counts, no open request, no name,
- * parent gone. 0, or the negative errno that made the handle fail.
+ * parent gone. 0, or the negative errno that made the handle fail. A child whose output nobody takes, because there is no
+ * table for it, does not close, so it keeps this running: say NUL or MINE for what is not wanted.
  */
 BROOD_API int brood_run(brood *);
 BROOD_API int brood_stop(brood *); /* this or the next brood_run() returns; any thread, signal handlers; 0 */
@@ -375,13 +377,13 @@ struct brood_stdio { /* this one never grows */
 	{                                                                                                              \
 		(fd), (kind), (other), (peer)                                                                          \
 	}
-#define BROOD_NUL(fd) BROOD_STDIO_(fd, BROOD_STDIO_NULL, -1, 0)
-#define BROOD_MINE(fd) BROOD_STDIO_(fd, BROOD_STDIO_MINE, -1, 0)
-#define BROOD_PIPE(fd) BROOD_STDIO_(fd, BROOD_STDIO_PIPE, -1, 0)
-#define BROOD_FD(fd, mine) BROOD_STDIO_(fd, BROOD_STDIO_FD, mine, 0)
-#define BROOD_LOG(fd) BROOD_STDIO_(fd, BROOD_STDIO_LOG, -1, 0)
-#define BROOD_TTY(fd) BROOD_STDIO_(fd, BROOD_STDIO_TTY, -1, 0)
-#define BROOD_HELD(fd) BROOD_STDIO_(fd, BROOD_STDIO_HELD, -1, 0)
+#define BROOD_NUL(fd) BROOD_STDIO_(fd, BROOD_STDIO_NULL, -1, NULL)
+#define BROOD_MINE(fd) BROOD_STDIO_(fd, BROOD_STDIO_MINE, -1, NULL)
+#define BROOD_PIPE(fd) BROOD_STDIO_(fd, BROOD_STDIO_PIPE, -1, NULL)
+#define BROOD_FD(fd, mine) BROOD_STDIO_(fd, BROOD_STDIO_FD, mine, NULL)
+#define BROOD_LOG(fd) BROOD_STDIO_(fd, BROOD_STDIO_LOG, -1, NULL)
+#define BROOD_TTY(fd) BROOD_STDIO_(fd, BROOD_STDIO_TTY, -1, NULL)
+#define BROOD_HELD(fd) BROOD_STDIO_(fd, BROOD_STDIO_HELD, -1, NULL)
 #define BROOD_FROM(fd, who, its) BROOD_STDIO_(fd, BROOD_STDIO_PEER, its, who)
 
 struct brood_ids { /* needs the right to; all three are set, in the safe order: groups, gid, uid */
@@ -400,8 +402,8 @@ enum brood_unreachable { BROOD_UNREACHABLE_KILL, BROOD_UNREACHABLE_KEEP };
 
 /*
  * How to start a program; the same struct for spawn and exec. argv[0] is looked up in PATH (of the child's environment)
- * unless it has a slash. No shell, ever. Invalid values and empty names: -EINVAL at once; -EBADF for a descriptor of mine
- * that is not open.
+ * unless it has a slash; what is relative counts from cwd. No shell, ever. Invalid values and empty names: -EINVAL at once;
+ * -EBADF for a descriptor of mine that is not open.
  */
 struct brood_spawn_options {
 	size_t size;
@@ -433,14 +435,14 @@ struct brood_spawn_options {
 };
 
 #define BROOD_PLAIN (1u << 0)    /* knows nothing of brood: no channel, no broker; implied by exec */
-#define BROOD_DETACHED (1u << 1) /* outlives me, in a session of its own; implies UNREF */
+#define BROOD_DETACHED (1u << 1) /* outlives me (see BROOD_OUTLIVE), in a session of its own; implies UNREF */
 #define BROOD_UNREF (1u << 2)    /* does not keep brood_run() running */
 
 /*
  * Start a program with a channel that its brood_connect(…, NULL, …) finds, ready for messages at once: they wait in
  * order until it listens. If the handle is not connected yet, the program starts as soon as it is. Failures to start
  * (no such file, no descriptors, no broker) are events: ERROR, then CLOSE. ret may be NULL. The child dies with me unless
- * detached, however I die: the kernel sees to it (see client/README.md, "The life line").
+ * detached, however I die: the kernel sees to it (see brood_spawn(3), "The life line").
  * With `host` the nursery there (brood-nursery(8)) starts it, if its configuration allows: refusals are events too. All
  * other options mean the same, all events come in the same order. What cannot go there is refused at once, -EXDEV: stdio
  * other than NUL, PIPE, LOG and MINE of 1 and 2, more than 12 of them, ids. Its LOG is my broker's. AWAY and BACK tell of
@@ -464,7 +466,7 @@ BROOD_API BROOD_CHECKED int brood_exec_file(brood *, brood_peer **ret, const cha
  * The same, blocking: 0 to 255 as a shell reports it (exit code, 128 + signal), or the error's code: -ENOENT and so on,
  * -ENOBUFS, -ETIMEDOUT. The handle may be NULL: no broker, any thread. *ret is set whenever a start was tried, failed
  * ones too, with the reason in (*ret)->exit->text; it is one block: free(3) it. ret may be NULL. -EINVAL for stdio that
- * needs somebody meanwhile: PIPE other than of 1 and 2, TTY, HELD, and LOG without a handle.
+ * needs somebody meanwhile: PIPE other than of 1 and 2, TTY, HELD; for LOG and `host` without a handle.
  */
 BROOD_API BROOD_CHECKED int brood_exec_sync(brood *, struct brood_result **ret, const char *const *argv,
 					    const struct brood_spawn_options *);
@@ -524,9 +526,10 @@ struct brood_out {
 
 /*
  * Exactly once and in order while both processes and their broker live. The window is the only limit: -EAGAIN, and DRAIN
- * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, -ESRCH
- * after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long. What was accepted and cannot be
- * delivered comes back as ERROR "undelivered" of the peer, with how many; one with `confirm` comes back there instead.
+ * follows. A message counts against it until the receiver's handler is done with it. -ENOTCONN after disconnect, or if the
+ * program could not be started, -ESRCH after CLOSE, -EMSGSIZE above 64 MiB, -EINVAL for a type or trace that is too long.
+ * What was accepted and cannot be delivered comes back as ERROR "undelivered" of the peer, with how many; one with
+ * `confirm` comes back there instead.
  * CONFIRM comes when the receiver's handler is done with the message (or has released it, if it kept it), in the order of
  * sending, and keeps brood_run() running. Its error says "not delivered", or that it may have arrived.
  * Descriptors are duplicated at once, so yours may be closed; the duplicates are closed when the receiver is done with the
@@ -567,7 +570,7 @@ BROOD_API void brood_msg_release(brood_msg *);
 
 #ifndef __cplusplus
 #define BROOD_ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, 0 } })
+#define BROOD_STDIO(...) ((const struct brood_stdio[]){ __VA_ARGS__, { -1, BROOD_STDIO_END, -1, NULL } })
 #define BROOD_LIMITS(...) ((const struct brood_limit[]){ __VA_ARGS__, { -1, 0 } })
 #define BROOD_ON(...) (&(const struct brood_handlers){ .size = sizeof(struct brood_handlers), __VA_ARGS__ })
 #define BROOD_OPTIONS(...) (&(const struct brood_options){ .size = sizeof(struct brood_options), __VA_ARGS__ })

@@ -438,7 +438,7 @@ static void failed_as(struct child *c, const char *name, int code, const char *w
 	c->failed_as = name;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
 	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->file, program), what);
-	f.error.hint = hint_for(name, code);
+	f.error.hint = c->failed_hint = hint_for(name, code);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };

@@ -56,7 +56,8 @@ struct child {
 	struct errand *errand;         /* it runs on another host; NULL: here */
 	int host_away;                 /* which cannot be reached now, whatever the child itself can */
 	const struct child_kept *kept; /* it is another's; NULL: mine */
-	const char *failed_as;         /* the error's name, if it could not start */
+	const char *failed_as;         /* the error's name, if it could not start ... */
+	const char *failed_hint;       /* ... and what to do next */
 	uint64_t last;                 /* of what it sent, as far as the broker saw; once ... */
 	int awaits;                    /* ... that has to come yet */
 	int mourned;                   /* the broker was told how it ended */

@@ -117,6 +117,7 @@ static void set_fault(struct child *c, struct execution *x)
 	const char *program = fault_path(c->plan->argv[0], path), *name = NULL;
 	if (e->cause == BROOD_START_FAILED) {
 		fault_set_code(&x->fault, e->code, c->failed_as, "%s", e->text);
+		x->fault.error.hint = c->failed_hint;
 		return;
 	}
 	if (x->no_memory)

@@ -69,7 +69,8 @@ struct remote {
 	int probe;      /* ask for an acknowledgement of everything */
 	uint64_t asked; /* everything before this was asked for, and is answered when it is consumed */
 	unsigned fin_sent : 1, fin_received : 1; /* one side said that it sends no more */
-	unsigned ended : 1;                      /* no frame goes or comes any more */
+	unsigned ended : 1;                      /* no frame goes or comes any more ... */
+	const char *ended_as;                    /* ... and the error's name, if there was one; else NULL */
 	struct event_list confirms;              /* to be told when their items were consumed, by sequence */
 	int want_drain;                          /* -EAGAIN was said */
 	uint64_t seen_acked, seen_at;            /* watch: how far it was, and when that was new */

@@ -140,6 +140,7 @@ void parting_gone(struct remote *r, const struct fault *f)
 	remote_ref(r);
 	parting_report(r, f);
 	nobody_waits(r);
+	r->ended_as = f->error.name;
 	remote_end(r);
 	if (p && p->kind == PEER_BROKER && !p->owned) { /* the program never asked for it */
 		p->disconnected = p->closed = 1;

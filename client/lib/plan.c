@@ -294,8 +294,12 @@ static const char *bad_basics(const char *const *argv, const struct brood_spawn_
 		return "argv: no program";
 	if (o->flags & ~(BROOD_PLAIN | BROOD_DETACHED | BROOD_UNREF))
 		return "flags: unknown bits";
-	if ((o->file && !*o->file) || (o->cwd && !*o->cwd) || (o->name && !*o->name))
-		return "an empty name";
+	if (o->file && !*o->file)
+		return "file: an empty name";
+	if (o->cwd && !*o->cwd)
+		return "cwd: an empty name";
+	if (o->name && !*o->name)
+		return "name: an empty name";
 	if (o->name && !name_is_valid(o->name))
 		return "name: use 1 to 63 of a-z 0-9 . _ - and begin with a letter, a digit or _";
 	if (o->kill_signal < 0 || o->kill_signal >= NSIG)

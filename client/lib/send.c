@@ -22,6 +22,31 @@
 #define EASIER (1536u * 1024u)    /* ... below which a sender that may block goes on: soon, so that nobody sleeps ... */
 #define EASE_MS 2                 /* ... and for which it waits no longer than this */
 
+/* For the failure just set: what to do next, where the usual words for its name do not fit. */
+static int with_hint(struct brood *h, const char *hint)
+{
+	h->last.error.hint = hint;
+	return h->last.error.code;
+}
+
+/* What is known by now may be told by an event only later. */
+static int is_disconnected(struct brood_peer *p)
+{
+	const struct child *c = p->child;
+	const struct remote *r = p->remote;
+	struct brood *h = p->h;
+	if (c && c->failed_as) {
+		(void)handle_fail(h, -ENOTCONN, c->failed_as, "%s", p->exit.text);
+		return with_hint(h, c->failed_hint);
+	}
+	if (r->fin_sent && !r->fin_received && !r->ended) {
+		(void)handle_fail(h, -ENOTCONN, "peer.left", "this process disconnected from %s", peer_label(p));
+		return with_hint(h, "send before brood_disconnect()");
+	}
+	return handle_fail(h, -ENOTCONN, r->ended_as ? r->ended_as : "peer.left", "%s is disconnected%s%s",
+			   peer_label(p), p->has_exit ? ": " : "", p->has_exit ? p->exit.text : "");
+}
+
 static int why_not(struct brood_peer *p)
 {
 	struct brood *h = p->h;
@@ -37,9 +62,13 @@ static int why_not(struct brood_peer *p)
 		return handle_fail(h, -ESRCH, "peer.unknown", "%s is closed", peer_label(p));
 	if (h->stopping)
 		return handle_fail(h, -ENOTCONN, "broker.stopping", "the broker is stopping");
+	if (p->kind == PEER_SELF) {
+		(void)handle_fail(h, -ENOTCONN, "peer.plain", "this process cannot send to itself");
+		return with_hint(h, "call what should be done");
+	}
 	if (!p->remote)
 		return handle_fail(h, -ENOTCONN, "peer.plain", "%s has no channel", peer_label(p));
-	return handle_fail(h, -ENOTCONN, "peer.left", "%s is disconnected", peer_label(p));
+	return is_disconnected(p);
 }
 
 static inline int may_send(const struct brood_peer *p)
@@ -257,7 +286,8 @@ static int64_t ask(struct brood_peer *p, const struct brood_out *out, int timeou
 {
 	unsigned flags;
 	if (timeout_ms == 0 || timeout_ms < -1)
-		return refused(p, -EINVAL);
+		return handle_fail(p->h, -EINVAL, "argument", "cannot ask %s: timeout_ms is neither above 0 nor -1",
+				   peer_label(p));
 	if (!may_send(p))
 		return why_not(p);
 	struct due due = due_in(p->h, timeout_ms);

@@ -107,7 +107,7 @@ def test_refusals(ca):
     refused(1, ['""'], "server", "--name", "good.example,", ca)
     refused(1, ['"bücher.example"'], "server", "--name", "bücher.example", ca)
     refused(1, ['"Not A Node"'], "node", "Not A Node", ca)
-    refused(1, ["ca.crt", "cannot be read"], "client", "alice", ca + "/nowhere")
+    refused(1, ["no authority in", "/nowhere", "brood cert ca"], "client", "alice", ca + "/nowhere")
     refused(1, ["holds neither", "\n  check the path"], "show", "/dev/null")
     refused(1, ["/proc/x cannot be made", "\n  check the directory"], "ca", "/proc/x")
     refused(2, ["--days wants"], "client", "alice", "--days", "0", ca)

@@ -139,6 +139,52 @@ static void test_exec_fails(void **state)
 	start_fails(&h, BROOD_ARGV("/etc/passwd"), NULL, "exec", -EACCES);
 }
 
+/* A send that fails says why, also where the event that tells it is still to come. */
+static void says(struct family *f, const char *name, const char *what, const char *hint)
+{
+	assert_int_equal(brood_send(f->kid, BROOD_TEXT("x")), -ENOTCONN);
+	const struct brood_error *e = brood_last_error(f->b);
+	assert_string_equal(e->name, name);
+	if (!strstr(e->text, what) || !strstr(e->hint, hint))
+		fail_msg("\"%s\" (%s) does not say \"%s\" (%s)", e->text, e->hint, what, hint);
+}
+
+static int send_at_disconnect(const brood_event *e)
+{
+	if (e->type == BROOD_EVENT_DISCONNECT)
+		says(((struct diary *)e->data)->data, "peer.exited", "is disconnected: killed by signal 9",
+		     "exit status");
+	return 0;
+}
+
+static void test_text_of_a_send_in_vain(void **state)
+{
+	struct family f = { .d.also = send_at_disconnect, .d.data = &f }, g = { 0 }, h = { 0 };
+	(void)state;
+	family_begin(&f, KID("signal", "9"));
+	until(f.b, f.d.n[BROOD_EVENT_CLOSE] == 1);
+	assert_string_equal(f.d.order, "SRDEC");
+	family_end(&f);
+
+	family_begin(&g, KID("worker"));
+	assert_int_equal(brood_request(g.kid, BROOD_TEXT("x"), 0, diary_write, NULL), -EINVAL);
+	assert_non_null(strstr(brood_last_error(g.b)->text, "timeout_ms"));
+	assert_int_equal(brood_disconnect(g.kid), 0);
+	says(&g, "peer.left", "this process disconnected from", "before brood_disconnect()");
+	until(g.b, g.d.n[BROOD_EVENT_CLOSE] == 1);
+	family_end(&g);
+
+	family_connect(&h);
+	assert_int_equal(brood_register(h.b, "connected"), 0);
+	assert_int_equal(brood_sync(h.b, PATIENCE_MS), 0); /* what follows is tried at once */
+	family_start(&h, BROOD_ARGV("/nowhere/at/all"));
+	says(&h, "spawn.exec", "cannot start /nowhere/at/all: No such file", "check the path");
+	assert_int_equal(brood_send(brood_self(h.b), BROOD_TEXT("x")), -ENOTCONN);
+	assert_non_null(strstr(brood_last_error(h.b)->text, "to itself"));
+	until(h.b, h.d.n[BROOD_EVENT_CLOSE] == 1);
+	family_end(&h);
+}
+
 static void test_cwd_fails(void **state)
 {
 	struct family f = { 0 };
@@ -953,6 +999,7 @@ int main(int argc, char **argv)
 		ON_ALL(test_burst_and_exit),
 		ON_HOSTS(test_vanish),
 		ON_HOSTS(test_exec_fails),
+		ON_UNIX(test_text_of_a_send_in_vain),
 		ON_HOSTS(test_cwd_fails),
 		ON_HOSTS(test_texts_of_failed_starts),
 		ON_HOSTS(test_why_it_is_not_executed),

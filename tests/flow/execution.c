@@ -77,6 +77,19 @@ static void test_cannot_start(void **state)
 	done(&g, "spawn.cwd", -ENOENT);
 }
 
+/* The reason's own hint, as the ERROR of a spawn has it. */
+static void test_hint_of_a_start_in_vain(void **state)
+{
+	struct family f = { 0 };
+	static char argument[256 * 1024];
+	(void)state;
+	memset(argument, 'x', sizeof argument - 1);
+	family_connect(&f);
+	assert_int_equal(brood_exec_sync(f.b, NULL, BROOD_ARGV("true", argument), NULL), -E2BIG);
+	assert_non_null(strstr(brood_last_error(f.b)->hint, "pass less"));
+	family_end(&f);
+}
+
 /* Through the shell a missing program is a process, and its code is 127. */
 static void test_shell(void **state)
 {
@@ -376,6 +389,7 @@ int main(int argc, char **argv)
 		ON_HOSTS(test_success),
 		ON_HOSTS(test_codes_and_signals),
 		ON_HOSTS(test_cannot_start),
+		ON_UNIX(test_hint_of_a_start_in_vain),
 		ON_HOSTS(test_shell),
 		ON_UNIX(test_max_output),
 		ON_HOSTS(test_flood),

@@ -267,9 +267,9 @@ static void test_refused(void **state)
 	REFUSED("argv", brood_spawn(f.b, NULL, LIST(""), NULL));
 	REFUSED("size", brood_spawn(f.b, NULL, LIST("true"), &(struct brood_spawn_options){ 0 }));
 	REFUSED("flags", SPAWN(.flags = 1u << 20));
-	REFUSED("empty name", SPAWN(.file = ""));
-	REFUSED("empty name", SPAWN(.cwd = ""));
-	REFUSED("empty name", SPAWN(.name = ""));
+	REFUSED("file: an empty name", SPAWN(.file = ""));
+	REFUSED("cwd: an empty name", SPAWN(.cwd = ""));
+	REFUSED("name: an empty name", SPAWN(.name = ""));
 	REFUSED("name: use 1 to 63", SPAWN(.name = "a/b"));
 	REFUSED("kill_signal", SPAWN(.kill_signal = -1));
 	REFUSED("kill_signal", SPAWN(.kill_signal = NSIG));
