@@ -15,6 +15,8 @@
 #include "pump.h"
 #include "trust.h"
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -80,6 +82,7 @@ static unsigned jitter(const struct brood *h, unsigned ms)
 static void try_to_get_back(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
+	d->started = 0; /* who could not start may be able to then */
 	try_later(h, jitter(h, d->back_off));
 	d->back_off = d->back_off * 2 < BACK_OFF_MOST_MS ? d->back_off * 2 : BACK_OFF_MOST_MS;
 }
@@ -117,9 +120,10 @@ static int start_private_broker(struct brood *h)
 	struct spawned broker;
 	struct spawn_failure why;
 	int rc = autostart(&broker, &why);
+	d->started = rc == 0;
+	d->start_failed = rc < 0;
 	if (rc < 0)
 		return rc;
-	d->started = 1;
 	d->starter.fd = broker.pidfd;
 	handle_watch(h, &d->starter, EPOLLIN);
 	return 0;
@@ -153,6 +157,21 @@ static const char *name_of_failure(const struct dialer *d, int code)
 	return d->resuming ? "broker.lost" : "broker.absent";
 }
 
+static void cannot_start_broker(struct brood *h, int code)
+{
+	char path[PATH_MAX], tail[FAULT_PATH], what[FAULT_PATH + 48];
+	if (autostart_find(path, sizeof path) < 0)
+		path[0] = '\0';
+	snprintf(what, sizeof what, "cannot start a private broker (%s)", fault_path(path, tail));
+	fail(h, name_of_failure(&h->dialer, code), what, code);
+}
+
+/* Nobody is there, and nobody will be: mine could not start, and another that is about to listen would have the lock. */
+static int is_hopeless(const struct dialer *d)
+{
+	return d->started && d->start_failed && !place_is_taken(d->address, d->address_kind);
+}
+
 static void dial_failed(struct brood *h, int code)
 {
 	struct dialer *d = &h->dialer;
@@ -160,12 +179,14 @@ static void dial_failed(struct brood *h, int code)
 	d->deserted = code == -ENOENT || code == -ECONNREFUSED;
 	if (code == -EAGAIN && dialer_is_patient(h)) {
 		try_later(h, 5);
-	} else if (absent && d->autostart && dialer_is_patient(h)) {
+	} else if (absent && d->autostart && dialer_is_patient(h) && !is_hopeless(d)) {
 		int rc = d->started || d->starter.fd >= 0 ? 0 : start_private_broker(h);
-		if (rc < 0)
-			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
-		else
+		if (rc == 0)
 			try_later(h, 3);
+		else if (d->resuming)
+			try_to_get_back(h);
+		else
+			cannot_start_broker(h, rc);
 	} else if ((d->resuming || d->greeted) && dialer_is_patient(h)) {
 		try_to_get_back(h);
 	} else {
