@@ -16,14 +16,18 @@
 #include "trust.h"
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
+#define STARTER_MS 1000  /* ... and for its first process, when the handle ends */
 #define LOOK_MS 500u     /* so often it is looked how much of that has passed */
 #define BACK_OFF_MS 5u   /* before the first try to get back, doubled from one to the next ... */
 #define BACK_OFF_MOST_MS 1000u
@@ -112,6 +116,19 @@ static void starter_ready(struct source *s, unsigned events)
 	struct brood *h = (struct brood *)(void *)((char *)s - offsetof(struct brood, dialer.starter));
 	(void)events;
 	reap_starter(h, WNOHANG);
+}
+
+/* It lives for milliseconds, until the broker listens. If it hangs, it ends with the handle; a broker that it left goes on. */
+static void end_starter(struct brood *h)
+{
+	struct pollfd starter = { .fd = h->dialer.starter.fd, .events = POLLIN };
+	uint64_t now, end = handle_now() + STARTER_MS;
+	if (starter.fd < 0)
+		return;
+	while ((now = handle_now()) < end && poll(&starter, 1, (int)(end - now)) < 0 && errno == EINTR)
+		;
+	syscall(SYS_pidfd_send_signal, starter.fd, SIGKILL, NULL, 0);
+	reap_starter(h, 0);
 }
 
 static int start_private_broker(struct brood *h)
@@ -480,7 +497,7 @@ void dialer_init(struct brood *h, const char *address, const struct brood_option
 void dialer_deinit(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
-	reap_starter(h, 0); /* it lives for milliseconds: until the broker listens */
+	end_starter(h);
 	dialer_hang_up(h);
 	if (h->link.slab_made)
 		slab_deinit(&h->link.slab);

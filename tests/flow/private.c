@@ -406,6 +406,26 @@ static void test_broker_is_missing(void **state)
 	assert_int_equal(f.me.code, -ENOENT);
 }
 
+/* What is started hangs, as on a disk that does not answer. brood_close() does not wait for that. */
+static void test_broker_hangs(void **state)
+{
+	const struct fixture *x = *state;
+	brood *b;
+	int fd = open(path_in(x->directory, "broodd"), O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	assert_true(dprintf(fd, "#!/bin/sh\nexec sleep 30\n") > 0);
+	close(fd);
+	char *broker = change_broker(path_in(x->directory, "broodd"));
+	assert_int_equal(brood_connect(&b, NULL, BROOD_OPTIONS(.flush_ms = 1)), 0);
+	assert_int_equal(brood_register(b, "here"), 0);
+	assert_int_equal(brood_sync(b, 10), -ETIMEDOUT);
+	uint64_t begin = now_ms();
+	(void)brood_close(b);
+	assert_in_range(now_ms() - begin, 0, 1000 + BUSY_MS);
+	assert_false(has_children());
+	put_back_broker(broker);
+	assert_int_equal(unlink(path_in(x->directory, "broodd")), 0);
+}
+
 static void test_no_room_for_an_address(void **state)
 {
 	struct family f = { 0 };
@@ -635,6 +655,7 @@ int main(int argc, char **argv)
 		ALONE(test_bad_address),
 		ALONE(test_broker_cannot_start),
 		ALONE(test_broker_is_missing),
+		ALONE(test_broker_hangs),
 		ALONE(test_no_room_for_an_address),
 		ALONE(test_sync_without_an_answer),
 		ALONE(test_nobody_answers),
