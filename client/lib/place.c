@@ -109,14 +109,14 @@ long place_holder(const char *address, enum address_kind kind)
 	char path[160], text[24] = "";
 	if (!lock_path(address, kind, path))
 		return 0;
-	return read_file(path, text, sizeof(text) - 1, 0) ? strtol(text, NULL, 10) : 0;
+	return read_file(path, text, sizeof(text) - 1, O_NONBLOCK) ? strtol(text, NULL, 10) : 0;
 }
 
-/* The pid in it outlives its writer, so the lock itself is asked. */
+/* The pid in it outlives its writer, so the lock itself is asked. Others may have made the file: it must not block. */
 int place_is_taken(const char *address, enum address_kind kind)
 {
 	char path[160];
-	int fd = lock_path(address, kind, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	int fd = lock_path(address, kind, path) ? open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
 	if (fd < 0)
 		return 0;
 	int taken = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;

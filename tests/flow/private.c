@@ -394,6 +394,23 @@ static void test_broker_cannot_start(void **state)
 	assert_non_null(strstr(f.me.text, x->address));
 }
 
+/* The same where its directory is open to others, who put in what blocks who opens it. */
+static void test_directory_is_not_ours_alone(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	x->orphans = -1;
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	assert_int_equal(chmod(x->brood, 0755), 0);
+	assert_int_equal(mkfifo(path_in(x->brood, "lock"), 0666), 0);
+	uint64_t begin = now_ms();
+	alarm(PATIENCE_MS / 1000);
+	expect_failure(NULL, 0, "broker.absent", &f);
+	alarm(0);
+	assert_in_range(now_ms() - begin, 0, BUSY_MS);
+	assert_int_equal(unlink(path_in(x->brood, "lock")), 0);
+}
+
 /* What is to be started is named, where it cannot be. */
 static void test_broker_is_missing(void **state)
 {
@@ -654,6 +671,7 @@ int main(int argc, char **argv)
 		ALONE(test_nobody_listens_to_errors),
 		ALONE(test_bad_address),
 		ALONE(test_broker_cannot_start),
+		ALONE(test_directory_is_not_ours_alone),
 		ALONE(test_broker_is_missing),
 		ALONE(test_broker_hangs),
 		ALONE(test_no_room_for_an_address),
