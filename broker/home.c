@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_TRIES 5
+#define LOCK_AGAIN_US 5000
+
 /* The reason why this directory cannot be trusted, or NULL. */
 static const char *distrust(int fd)
 {
@@ -107,14 +110,28 @@ static int write_pid(int fd)
 	return 0;
 }
 
+/* Clients that look whether a broker has it hold it for an instant themselves: that is no reason to give up. */
+static int take_lock(int fd)
+{
+	for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return -errno;
+		usleep(LOCK_AGAIN_US);
+	}
+	return 0;
+}
+
 int home_lock(struct home *home, pid_t *holder)
 {
+	int r;
+
 	home->lock_fd = openat(home->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (home->lock_fd < 0)
 		return -errno;
-	if (flock(home->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	r = take_lock(home->lock_fd);
+	if (r < 0) {
 		*holder = read_pid(home->lock_fd);
-		return -errno;
+		return r;
 	}
 	return write_pid(home->lock_fd);
 }

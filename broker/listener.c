@@ -180,6 +180,7 @@ static int begin(struct listeners *l)
 	remember_file(one);
 	event_assign(&one->readable, l->base, one->fd, EV_READ | EV_PERSIST, on_readable, one);
 	if (event_add(&one->readable, NULL) < 0) {
+		remove_file(one);
 		close(one->fd);
 		return -ENOMEM;
 	}

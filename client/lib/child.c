@@ -414,11 +414,13 @@ static const struct pipe_sink to_log = { lines_chunk, pipe_drained, pipe_broken,
 /* ---- birth ------------------------------------------------------------------------------------------------------- */
 
 /* What next, where the error's usual words do not fit the reason. */
-static const char *hint_for(const char *name, int code)
+static const char *hint_for(const struct brood *h, const char *name, int code)
 {
 	int exec = strcmp(name, "spawn.exec") == 0;
-	if (code == -EMFILE || code == -ENFILE)
-		name = "fd.limit";
+	if (h->failed && strcmp(name, "spawn.broker") == 0)
+		return h->down.error.hint; /* the limit, say, may be the broker's */
+	if ((code == -EMFILE || code == -ENFILE) && strncmp(name, "spawn.", 6) == 0)
+		name = "fd.limit"; /* "broker.full" knows better */
 	else if (exec && code == -E2BIG)
 		return "pass less: see getconf ARG_MAX; one argument may have 128 KiB";
 	else if (exec && code == -ETXTBSY)
@@ -438,7 +440,7 @@ static void failed_as(struct child *c, const char *name, int code, const char *w
 	c->failed_as = name;
 	p->paused &= ~PAUSED_UNTIL_SPAWN;
 	fault_set_code(&f, code, name, "cannot start %s: %s", fault_path(c->plan->file, program), what);
-	f.error.hint = c->failed_hint = hint_for(name, code);
+	f.error.hint = c->failed_hint = hint_for(p->h, name, code);
 	snprintf(p->exit_text, sizeof(p->exit_text), "%s", f.text);
 	p->exit =
 		(struct brood_exit){ .cause = BROOD_START_FAILED, .code = code, .stage = stage, .text = p->exit_text };

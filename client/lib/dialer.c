@@ -15,13 +15,19 @@
 #include "pump.h"
 #include "trust.h"
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 5000 /* for a broker that does not answer, and for a private one to come up */
+#define STARTER_MS 1000  /* ... and for its first process, when the handle ends */
 #define LOOK_MS 500u     /* so often it is looked how much of that has passed */
 #define BACK_OFF_MS 5u   /* before the first try to get back, doubled from one to the next ... */
 #define BACK_OFF_MOST_MS 1000u
@@ -80,6 +86,7 @@ static unsigned jitter(const struct brood *h, unsigned ms)
 static void try_to_get_back(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
+	d->started = 0; /* who could not start may be able to then */
 	try_later(h, jitter(h, d->back_off));
 	d->back_off = d->back_off * 2 < BACK_OFF_MOST_MS ? d->back_off * 2 : BACK_OFF_MOST_MS;
 }
@@ -111,15 +118,29 @@ static void starter_ready(struct source *s, unsigned events)
 	reap_starter(h, WNOHANG);
 }
 
+/* It lives for milliseconds, until the broker listens. If it hangs, it ends with the handle; a broker that it left goes on. */
+static void end_starter(struct brood *h)
+{
+	struct pollfd starter = { .fd = h->dialer.starter.fd, .events = POLLIN };
+	uint64_t now, end = handle_now() + STARTER_MS;
+	if (starter.fd < 0)
+		return;
+	while ((now = handle_now()) < end && poll(&starter, 1, (int)(end - now)) < 0 && errno == EINTR)
+		;
+	syscall(SYS_pidfd_send_signal, starter.fd, SIGKILL, NULL, 0);
+	reap_starter(h, 0);
+}
+
 static int start_private_broker(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
 	struct spawned broker;
 	struct spawn_failure why;
 	int rc = autostart(&broker, &why);
+	d->started = rc == 0;
+	d->start_failed = rc < 0;
 	if (rc < 0)
 		return rc;
-	d->started = 1;
 	d->starter.fd = broker.pidfd;
 	handle_watch(h, &d->starter, EPOLLIN);
 	return 0;
@@ -153,6 +174,21 @@ static const char *name_of_failure(const struct dialer *d, int code)
 	return d->resuming ? "broker.lost" : "broker.absent";
 }
 
+static void cannot_start_broker(struct brood *h, int code)
+{
+	char path[PATH_MAX], tail[FAULT_PATH], what[FAULT_PATH + 48];
+	if (autostart_find(path, sizeof path) < 0)
+		path[0] = '\0';
+	snprintf(what, sizeof what, "cannot start a private broker (%s)", fault_path(path, tail));
+	fail(h, name_of_failure(&h->dialer, code), what, code);
+}
+
+/* Nobody is there, and nobody will be: mine could not start, and another that is about to listen would have the lock. */
+static int is_hopeless(const struct dialer *d)
+{
+	return d->started && d->start_failed && !place_is_taken(d->address, d->address_kind);
+}
+
 static void dial_failed(struct brood *h, int code)
 {
 	struct dialer *d = &h->dialer;
@@ -160,12 +196,14 @@ static void dial_failed(struct brood *h, int code)
 	d->deserted = code == -ENOENT || code == -ECONNREFUSED;
 	if (code == -EAGAIN && dialer_is_patient(h)) {
 		try_later(h, 5);
-	} else if (absent && d->autostart && dialer_is_patient(h)) {
+	} else if (absent && d->autostart && dialer_is_patient(h) && !is_hopeless(d)) {
 		int rc = d->started || d->starter.fd >= 0 ? 0 : start_private_broker(h);
-		if (rc < 0)
-			fail(h, "broker.absent", "cannot start a private broker (broodd)", rc);
-		else
+		if (rc == 0)
 			try_later(h, 3);
+		else if (d->resuming)
+			try_to_get_back(h);
+		else
+			cannot_start_broker(h, rc);
 	} else if ((d->resuming || d->greeted) && dialer_is_patient(h)) {
 		try_to_get_back(h);
 	} else {
@@ -459,7 +497,7 @@ void dialer_init(struct brood *h, const char *address, const struct brood_option
 void dialer_deinit(struct brood *h)
 {
 	struct dialer *d = &h->dialer;
-	reap_starter(h, 0); /* it lives for milliseconds: until the broker listens */
+	end_starter(h);
 	dialer_hang_up(h);
 	if (h->link.slab_made)
 		slab_deinit(&h->link.slab);

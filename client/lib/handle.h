@@ -219,10 +219,11 @@ struct dialer {            /* how I get to the broker */
 	char host[ADDRESS_HOST]; /* TLS: who must be there */
 	int inherited;           /* the channel came from my parent */
 	int given;               /* the program itself said where the broker is */
-	int autostart, started;
-	int start_failed;      /* the private broker's first process said so */
-	struct source starter; /* pidfd of the private broker's first process */
-	struct source knocker; /* FIFOs: the rendezvous, until the broker has come */
+	int autostart;           /* a private broker is started where nobody is ... */
+	int started;             /* ... and was, but not found there already; not again in this attempt */
+	int start_failed;        /* that could not be, or its first process said so */
+	struct source starter;   /* pidfd of the private broker's first process */
+	struct source knocker;   /* FIFOs: the rendezvous, until the broker has come */
 	struct knock knock;
 	const struct tls_api *tls_api; /* loaded at the first tls:// */
 	struct tls_context *tls;       /* NULL: not needed so far */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,13 +93,33 @@ void place_cookie_fault(const char *file, char *why, size_t n)
 		snprintf(why, n, "the cookie file %s cannot be read: %s", path, strerror(errno));
 }
 
-long place_holder(const char *address, enum address_kind kind)
+/* Where a private broker at this address has its lock. 0: nowhere. */
+static int lock_path(const char *address, enum address_kind kind, char path[160])
 {
-	char path[160], text[24] = "";
 	int n = (int)strlen(address) - (int)strlen("unix:");
 	n -= kind == ADDRESS_FIFO ? 0 : (int)strlen("/sock");
 	if (n <= 0)
 		return 0;
-	snprintf(path, sizeof(path), "%.*s/lock", n, address + strlen("unix:"));
-	return read_file(path, text, sizeof(text) - 1, 0) ? strtol(text, NULL, 10) : 0;
+	snprintf(path, 160, "%.*s/lock", n, address + strlen("unix:"));
+	return 1;
+}
+
+long place_holder(const char *address, enum address_kind kind)
+{
+	char path[160], text[24] = "";
+	if (!lock_path(address, kind, path))
+		return 0;
+	return read_file(path, text, sizeof(text) - 1, O_NONBLOCK) ? strtol(text, NULL, 10) : 0;
+}
+
+/* The pid in it outlives its writer, so the lock itself is asked. Others may have made the file: it must not block. */
+int place_is_taken(const char *address, enum address_kind kind)
+{
+	char path[160];
+	int fd = lock_path(address, kind, path) ? open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return 0;
+	int taken = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	close(fd);
+	return taken;
 }

@@ -22,6 +22,8 @@ size_t place_cookie(const char *file, uint8_t *to, size_t n);
 /* Why there is none to show, as text: which file cannot be read for which reason. "" if it can. */
 void place_cookie_fault(const char *file, char *why, size_t n);
 
+/* 1: a private broker has taken this address (its directory's lock), so it listens there, or soon will. */
+int place_is_taken(const char *address, enum address_kind);
 /* The pid of the private broker that has taken this address; 0: that is not known. */
 long place_holder(const char *address, enum address_kind);
 

@@ -636,11 +636,16 @@ const char *keeper_program(const struct keeper *k)
 }
 
 /* Who asked is told, unless it does not want it any more. */
-static void refuse(brood_msg *asked)
+static void refuse(const struct keeper *k)
 {
 	struct fault why;
-	fault_set(&why, "spawn.broker", "the nursery lost its broker, or was stopped, before it started the program");
-	(void)letter_fail((struct letter *)(void *)asked, &why);
+	if (k->h && k->h->failed)
+		fault_set(&why, "spawn.broker", "the nursery has no broker for it: %s; %s", k->h->down.error.text,
+			  k->h->down.error.hint);
+	else
+		fault_set(&why, "spawn.broker",
+			  "the nursery was stopped, or had no memory, before it started the program");
+	(void)letter_fail((struct letter *)(void *)k->asked, &why);
 }
 
 void keeper_give_back(struct keeper *k)
@@ -655,7 +660,7 @@ void keeper_free(struct keeper *k)
 		while (!STAILQ_EMPTY(&k->strands[i].pieces))
 			drop_piece(&k->strands[i]);
 	if (k->asked)
-		refuse(k->asked);
+		refuse(k);
 	if (k->h)
 		timer_release(&k->h->timers, &k->lease);
 	if (k->child)

@@ -374,8 +374,9 @@ static void start_once(struct run *r, unsigned long at)
 {
 	struct outcome o;
 	int said = new_file(r->f), status = 0, waited;
-	char path[96];
+	char path[96], socket[96];
 	snprintf(path, sizeof path, "%s/tcp", r->f->brood);
+	snprintf(socket, sizeof socket, "%s/sock", r->f->brood);
 	unlink(path);
 	set_faults(r->f, "broodd", at, 0);
 	pid_t pid =
@@ -395,6 +396,8 @@ static void start_once(struct run *r, unsigned long at)
 		r->wrong += (unsigned)complain(at, &o, said, "it crashed or hung", status);
 	else if (status != 0 && lseek(said, 0, SEEK_END) == 0)
 		r->wrong += (unsigned)complain(at, &o, said, "it failed without a word", status);
+	else if (status != 0 && unlink(socket) == 0)
+		r->wrong += (unsigned)complain(at, &o, said, "it failed, and its socket is left behind", status);
 	if (verbose)
 		tell(at, &o, said, status);
 	close(said);

@@ -579,6 +579,58 @@ static void test_nursery_has_no_descriptors(void **state)
 	wrote("x\n", BROOD_ARGV("echo", "x"), .cwd = NULL);
 }
 
+static int points_at_the_broker(const brood_event *e)
+{
+	if (e->type == BROOD_EVENT_ERROR)
+		assert_non_null(strstr(e->error->hint, "LimitNOFILE="));
+	return 0;
+}
+
+/* The lowest number that is free in this process. */
+static rlim_t first_free(pid_t pid)
+{
+	char path[64];
+	rlim_t n = 0;
+	do
+		snprintf(path, sizeof path, "/proc/%ld/fd/%lu", (long)pid, (unsigned long)n++);
+	while (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	return n - 1;
+}
+
+/* The nursery connects anew for each child. That the broker has no room is said, and whose limit that is. */
+static void test_broker_has_no_descriptors(void **state)
+{
+	pid_t broker = ((struct fixture *)*state)->broker;
+	struct rlimit before, few;
+	const char *there = flow_host;
+	struct family f = { 0 }, g = { .d.also = points_at_the_broker }, i = { .d.also = points_at_the_broker };
+	family_connect(&f);
+	assert_int_equal(brood_register(f.b, "here"), 0);
+	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
+	assert_int_equal(prlimit(broker, RLIMIT_NOFILE, NULL, &before), 0);
+	few = before;
+	few.rlim_cur = first_free(broker);
+	assert_int_equal(prlimit(broker, RLIMIT_NOFILE, &few, NULL), 0);
+	family_start(&f, BROOD_ARGV("true"), .flags = BROOD_PLAIN, .cwd = NULL);
+	family_closes(&f);
+	assert_string_equal(f.d.error, "spawn.broker");
+	assert_non_null(strstr(f.d.text, "the broker has no descriptor left"));
+	assert_non_null(strstr(f.d.text, "LimitNOFILE="));
+	plain_begin(&g, BROOD_ARGV("true"), .cwd = NULL); /* nor does it let in who asks */
+	family_closes(&g);
+	assert_string_equal(g.d.error, "broker.full");
+	flow_host = NULL;
+	family_connect(&i);
+	family_start(&i, KID("worker"), .cwd = NULL);
+	flow_host = there;
+	family_closes(&i);
+	assert_string_equal(i.d.error, "spawn.broker");
+	assert_int_equal(prlimit(broker, RLIMIT_NOFILE, &before, NULL), 0);
+	family_end(&i);
+	family_end(&g);
+	family_end(&f);
+}
+
 static void test_nursery_is_killed(void **state)
 {
 	struct family f = { 0 }, g = { 0 };
@@ -901,6 +953,7 @@ int main(int argc, char **argv)
 		ON_NURSERY(test_input_that_nobody_reads),
 		ON_NURSERY(test_nursery_ignores_its_children),
 		ON_NURSERY(test_nursery_has_no_descriptors),
+		ON_NURSERY(test_broker_has_no_descriptors),
 		ON_NURSERY(test_nursery_is_killed),
 		ON_NURSERY(test_nursery_is_terminated),
 		ON_NURSERY(test_nursery_is_reloaded),

@@ -352,11 +352,12 @@ static void test_out_of_descriptors(void **state)
 	family_end(&f);
 }
 
-/* The first connection meets the limit: that is what is told, and not that there is no broker. */
+/* The first connection meets the limit: that is what is told, and not that there is no broker. The next one has room. */
 static void test_no_descriptor_to_connect(void **state)
 {
-	struct family f = { 0 };
+	struct family f = { 0 }, again = { 0 };
 	struct rlimit before, none;
+	unsigned fds = count_fds();
 	(void)state;
 	family_connect(&f);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -372,6 +373,10 @@ static void test_no_descriptor_to_connect(void **state)
 	assert_string_equal(f.d.error, "spawn.broker");
 	assert_int_equal(f.d.code, -EMFILE);
 	family_end(&f);
+	assert_int_equal(count_fds(), fds);
+	family_begin(&again, KID("worker"));
+	assert_int_equal(ask_number(again.kid, "count"), 0);
+	family_end(&again);
 }
 
 int main(int argc, char **argv)

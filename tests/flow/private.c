@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -197,7 +198,20 @@ static int has_children(void)
 	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-/* It could not start one, but another came, which left before it knew the program. Then it is tried once more. */
+static void end_fails_once(const struct fixture *x, char *broker)
+{
+	assert_int_equal(unlink(path_in(x->directory, "tried")), 0);
+	assert_int_equal(unlink(path_in(x->directory, "broodd")), 0);
+	setenv("BROOD_BROKER", broker, 1);
+	free(broker);
+}
+
+static void await_failure(const struct fixture *x, brood *b)
+{
+	until_polled(b, access(path_in(x->directory, "tried"), F_OK) == 0 && !has_children());
+}
+
+/* It could not start one, but another was coming, which left before it knew the program. Then it is tried once more. */
 static void test_started_after_a_failure(void **state)
 {
 	struct fixture *x = *state;
@@ -206,23 +220,67 @@ static void test_started_after_a_failure(void **state)
 	int fd = -1;
 	x->orphans = -1;
 	fails_once(x, broker);
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	int lock = open(path_in(x->brood, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
 	family_connect(&f);
 	assert_int_equal(brood_register(f.b, "here"), 0);
-	until_polled(f.b, access(path_in(x->directory, "tried"), F_OK) == 0 && !has_children());
-	assert_int_equal(mkdir(x->brood, 0700), 0);
+	await_failure(x, f.b);
+	for (uint64_t end = now_ms() + 100; now_ms() < end;) /* it waits for the other */
+		poll_once(f.b);
 	int listener = raw_listen(path_in(x->brood, "sock"));
 	until_polled(f.b, (fd = raw_accept(listener, 0)) >= 0);
 	assert_int_equal(unlink(path_in(x->brood, "sock")), 0);
 	close(listener);
+	close(lock);
 	close(fd);
 	assert_int_equal(brood_sync(f.b, PATIENCE_MS), 0);
 	pid_t pid = see_broker(f.b).pid;
 	family_end(&f);
 	await_end(x, pid);
-	assert_int_equal(unlink(path_in(x->directory, "tried")), 0);
-	assert_int_equal(unlink(path_in(x->directory, "broodd")), 0);
+	end_fails_once(x, broker);
+}
+
+/* Who lost one, and at first cannot start the next, tries again. */
+static void test_back_after_a_failure(void **state)
+{
+	struct fixture *x = *state;
+	char *broker = strdup(getenv("BROOD_BROKER"));
+	struct family f = { 0 };
+	x->orphans = -1;
+	family_connect(&f);
+	pid_t first = see_broker(f.b).pid;
+	fails_once(x, broker);
+	assert_int_equal(kill(first, SIGKILL), 0);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	until(f.b, f.me.n[BROOD_EVENT_BACK] == 1);
+	assert_int_equal(access(path_in(x->directory, "tried"), F_OK), 0);
+	pid_t next = see_broker(f.b).pid;
+	family_end(&f);
+	await_end(x, next);
+	end_fails_once(x, broker);
+}
+
+/* The same where its program is missing for a while. */
+static void test_back_when_it_is_installed(void **state)
+{
+	struct fixture *x = *state;
+	char *broker = strdup(getenv("BROOD_BROKER"));
+	struct family f = { 0 };
+	x->orphans = -1;
+	family_connect(&f);
+	pid_t first = see_broker(f.b).pid;
+	setenv("BROOD_BROKER", path_in(x->directory, "missing"), 1);
+	assert_int_equal(kill(first, SIGKILL), 0);
+	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
+	for (uint64_t end = now_ms() + 100; now_ms() < end;)
+		poll_once(f.b);
 	setenv("BROOD_BROKER", broker, 1);
 	free(broker);
+	until(f.b, f.me.n[BROOD_EVENT_BACK] == 1);
+	pid_t next = see_broker(f.b).pid;
+	family_end(&f);
+	await_end(x, next);
 }
 
 /* ---- none -------------------------------------------------------------------------------------------------------- */
@@ -322,16 +380,67 @@ static void put_back_broker(char *before)
 	free(before);
 }
 
-/* Who cannot have one is told that it was tried, and how to find out why it failed. */
+/* Who cannot have one is told that it was tried, and how to find out why it failed; at once, as nobody else will come. */
 static void test_broker_cannot_start(void **state)
 {
 	const struct fixture *x = *state;
 	struct family f = { 0 };
 	char *broker = change_broker("/bin/false");
+	uint64_t begin = now_ms();
 	expect_failure(NULL, 0, "broker.absent", &f);
+	assert_in_range(now_ms() - begin, 0, BUSY_MS);
 	put_back_broker(broker);
 	assert_non_null(strstr(f.me.text, "broodd --private"));
 	assert_non_null(strstr(f.me.text, x->address));
+}
+
+/* The same where its directory is open to others, who put in what blocks who opens it. */
+static void test_directory_is_not_ours_alone(void **state)
+{
+	struct fixture *x = *state;
+	struct family f = { 0 };
+	x->orphans = -1;
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	assert_int_equal(chmod(x->brood, 0755), 0);
+	assert_int_equal(mkfifo(path_in(x->brood, "lock"), 0666), 0);
+	uint64_t begin = now_ms();
+	alarm(PATIENCE_MS / 1000);
+	expect_failure(NULL, 0, "broker.absent", &f);
+	alarm(0);
+	assert_in_range(now_ms() - begin, 0, BUSY_MS);
+	assert_int_equal(unlink(path_in(x->brood, "lock")), 0);
+}
+
+/* What is to be started is named, where it cannot be. */
+static void test_broker_is_missing(void **state)
+{
+	struct family f = { 0 };
+	char *broker = change_broker("/no/such/broodd");
+	(void)state;
+	expect_failure(NULL, 0, "broker.absent", &f);
+	put_back_broker(broker);
+	assert_non_null(strstr(f.me.text, "/no/such/broodd"));
+	assert_int_equal(f.me.code, -ENOENT);
+}
+
+/* What is started hangs, as on a disk that does not answer. brood_close() does not wait for that. */
+static void test_broker_hangs(void **state)
+{
+	const struct fixture *x = *state;
+	brood *b;
+	int fd = open(path_in(x->directory, "broodd"), O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	assert_true(dprintf(fd, "#!/bin/sh\nexec sleep 30\n") > 0);
+	close(fd);
+	char *broker = change_broker(path_in(x->directory, "broodd"));
+	assert_int_equal(brood_connect(&b, NULL, BROOD_OPTIONS(.flush_ms = 1)), 0);
+	assert_int_equal(brood_register(b, "here"), 0);
+	assert_int_equal(brood_sync(b, 10), -ETIMEDOUT);
+	uint64_t begin = now_ms();
+	(void)brood_close(b);
+	assert_in_range(now_ms() - begin, 0, 1000 + BUSY_MS);
+	assert_false(has_children());
+	put_back_broker(broker);
+	assert_int_equal(unlink(path_in(x->directory, "broodd")), 0);
 }
 
 static void test_no_room_for_an_address(void **state)
@@ -351,13 +460,15 @@ static void test_sync_without_an_answer(void **state)
 {
 	const struct fixture *x = *state;
 	struct family f = { 0 };
-	char *broker = change_broker("/bin/false");
+	assert_int_equal(mkdir(x->brood, 0700), 0);
+	int listener = raw_listen(path_in(x->brood, "sock"));
 	family_connect(&f);
 	assert_int_equal(brood_register(f.b, "name"), 0);
 	assert_int_equal(brood_sync(f.b, 10), -ETIMEDOUT);
 	assert_non_null(strstr(brood_last_error(f.b)->text, x->address));
-	put_back_broker(broker);
 	family_end(&f);
+	close(listener);
+	assert_int_equal(unlink(path_in(x->brood, "sock")), 0);
 }
 
 /* Something listens and says nothing. Whoever holds the lock is named, so that people know what to look at. */
@@ -553,11 +664,16 @@ int main(int argc, char **argv)
 		ALONE(test_many_at_once),
 		ALONE(test_come_while_it_leaves),
 		ALONE(test_started_after_a_failure),
+		ALONE(test_back_after_a_failure),
+		ALONE(test_back_when_it_is_installed),
 		ALONE(test_no_autostart),
 		ALONE(test_nobody_at_the_address),
 		ALONE(test_nobody_listens_to_errors),
 		ALONE(test_bad_address),
 		ALONE(test_broker_cannot_start),
+		ALONE(test_directory_is_not_ours_alone),
+		ALONE(test_broker_is_missing),
+		ALONE(test_broker_hangs),
 		ALONE(test_no_room_for_an_address),
 		ALONE(test_sync_without_an_answer),
 		ALONE(test_nobody_answers),
