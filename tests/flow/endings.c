@@ -177,7 +177,7 @@ static void test_text_of_a_send_in_vain(void **state)
 	family_connect(&h);
 	assert_int_equal(brood_register(h.b, "connected"), 0);
 	assert_int_equal(brood_sync(h.b, PATIENCE_MS), 0); /* what follows is tried at once */
-	family_start(&h, BROOD_ARGV("/nowhere/at/all"));
+	family_start(&h, BROOD_ARGV("/nowhere/at/all"), .flags = 0);
 	says(&h, "spawn.exec", "cannot start /nowhere/at/all: No such file", "check the path");
 	assert_int_equal(brood_send(brood_self(h.b), BROOD_TEXT("x")), -ENOTCONN);
 	assert_non_null(strstr(brood_last_error(h.b)->text, "to itself"));
