@@ -241,6 +241,15 @@ static void test_started_after_a_failure(void **state)
 	end_fails_once(x, broker);
 }
 
+/* There is another broker, and nothing else happens to us. */
+static void ends_with_the_next(struct fixture *x, struct family *f)
+{
+	until(f->b, f->me.n[BROOD_EVENT_BACK] == 1);
+	pid_t next = see_broker(f->b).pid;
+	family_end(f);
+	await_end(x, next);
+}
+
 /* Who lost one, and at first cannot start the next, tries again. */
 static void test_back_after_a_failure(void **state)
 {
@@ -253,11 +262,8 @@ static void test_back_after_a_failure(void **state)
 	fails_once(x, broker);
 	assert_int_equal(kill(first, SIGKILL), 0);
 	until(f.b, f.me.n[BROOD_EVENT_AWAY] == 1);
-	until(f.b, f.me.n[BROOD_EVENT_BACK] == 1);
+	ends_with_the_next(x, &f);
 	assert_int_equal(access(path_in(x->directory, "tried"), F_OK), 0);
-	pid_t next = see_broker(f.b).pid;
-	family_end(&f);
-	await_end(x, next);
 	end_fails_once(x, broker);
 }
 
@@ -277,10 +283,7 @@ static void test_back_when_it_is_installed(void **state)
 		poll_once(f.b);
 	setenv("BROOD_BROKER", broker, 1);
 	free(broker);
-	until(f.b, f.me.n[BROOD_EVENT_BACK] == 1);
-	pid_t next = see_broker(f.b).pid;
-	family_end(&f);
-	await_end(x, next);
+	ends_with_the_next(x, &f);
 }
 
 /* ---- none -------------------------------------------------------------------------------------------------------- */

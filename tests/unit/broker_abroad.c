@@ -2,7 +2,7 @@
  * broker_abroad: the table of epochs of other nodes, and its file, in a directory of the test's own.
  */
 #include "abroad.h"
-#include "test.h"
+#include "own_home.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,35 +11,15 @@
 
 #define EPOCH 0x65000000u
 
-struct bench {
-	char path[64];
-	struct home home;
-	char why[256];
-};
-
-static int begin(void **state)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-
-	strcpy(b->path, "/tmp/brood-abroad-XXXXXX");
-	assert_non_null(mkdtemp(b->path));
-	assert_int_equal(home_open(&b->home, b->path, b->why, sizeof(b->why)), 0);
-	*state = b;
-	return 0;
-}
-
 static int end(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 
 	home_remove(&b->home, "abroad");
-	home_close(&b->home);
-	assert_int_equal(rmdir(b->path), 0);
-	free(b);
-	return 0;
+	return own_home_end(b);
 }
 
-static struct abroad open_table(struct bench *b)
+static struct abroad open_table(struct own_home *b)
 {
 	struct abroad a;
 
@@ -102,7 +82,7 @@ static void test_what_has_no_number(void **state)
 /* A number that is not on disk is not given. */
 static void test_a_full_disk(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct abroad a = open_table(b);
 	int fd = b->home.fd;
 
@@ -169,7 +149,7 @@ static void test_hosts_that_start_anew(void **state)
 	abroad_deinit(&a);
 }
 
-static void refused(struct bench *b, const char *text, size_t n)
+static void refused(struct own_home *b, const char *text, size_t n)
 {
 	struct abroad a;
 
@@ -200,7 +180,7 @@ static void test_garbled(void **state)
 		"\n",
 		"",
 	};
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct abroad a;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
@@ -218,13 +198,13 @@ static void test_garbled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_numbers_stay, begin, end),
-		cmocka_unit_test_setup_teardown(test_the_oldest_are_forgotten, begin, end),
-		cmocka_unit_test_setup_teardown(test_what_has_no_number, begin, end),
-		cmocka_unit_test_setup_teardown(test_a_full_disk, begin, end),
-		cmocka_unit_test_setup_teardown(test_parting, begin, end),
-		cmocka_unit_test_setup_teardown(test_hosts_that_start_anew, begin, end),
-		cmocka_unit_test_setup_teardown(test_garbled, begin, end),
+		cmocka_unit_test_setup_teardown(test_numbers_stay, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_the_oldest_are_forgotten, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_what_has_no_number, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_a_full_disk, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_parting, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_hosts_that_start_anew, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_garbled, own_home_begin, end),
 	};
 	return cmocka_run_group_tests_name("broker_abroad", tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 /*
  * broker_home: the lock of the broker's directory, in a directory of the test's own.
  */
-#include "home.h"
-#include "test.h"
+#include "own_home.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,36 +14,16 @@
 
 #define MOMENT_US 7000 /* longer than until the next try, shorter than until the last */
 
-struct bench {
-	char path[64];
-	struct home home;
-	char why[256];
-};
-
-static int begin(void **state)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-
-	strcpy(b->path, "/tmp/brood-home-XXXXXX");
-	assert_non_null(mkdtemp(b->path));
-	assert_int_equal(home_open(&b->home, b->path, b->why, sizeof(b->why)), 0);
-	*state = b;
-	return 0;
-}
-
 static int end(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 
 	home_remove(&b->home, "lock");
-	home_close(&b->home);
-	assert_int_equal(rmdir(b->path), 0);
-	free(b);
-	return 0;
+	return own_home_end(b);
 }
 
 /* The lock, held as `kind`, by whoever has the descriptor. */
-static int held(struct bench *b, int kind)
+static int held(struct own_home *b, int kind)
 {
 	int fd = openat(b->home.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -64,7 +43,7 @@ static void has_looked(int signo)
 static void test_clients_may_look(void **state)
 {
 	const struct itimerval moment = { .it_value.tv_usec = MOMENT_US };
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	pid_t holder = 0;
 
 	looks = held(b, LOCK_SH);
@@ -76,7 +55,7 @@ static void test_clients_may_look(void **state)
 
 static void test_another_has_it(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	int other = held(b, LOCK_EX);
 	pid_t holder = 0;
 
@@ -91,8 +70,8 @@ static void test_another_has_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_clients_may_look, begin, end),
-		cmocka_unit_test_setup_teardown(test_another_has_it, begin, end),
+		cmocka_unit_test_setup_teardown(test_clients_may_look, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_another_has_it, own_home_begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

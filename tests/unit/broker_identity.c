@@ -3,7 +3,7 @@
  */
 #include "address.h"
 #include "identity.h"
-#include "test.h"
+#include "own_home.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,36 +13,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct bench {
-	char path[64];
-	struct home home;
-	char why[256];
-};
-
-static int begin(void **state)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-
-	strcpy(b->path, "/tmp/brood-identity-XXXXXX");
-	assert_non_null(mkdtemp(b->path));
-	assert_int_equal(home_open(&b->home, b->path, b->why, sizeof(b->why)), 0);
-	*state = b;
-	return 0;
-}
-
 static int end(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	char command[128];
 
-	home_close(&b->home);
-	snprintf(command, sizeof(command), "rm -rf '%s'", b->path);
+	snprintf(command, sizeof(command), "rm -rf '%s'/*", b->path);
 	assert_int_equal(system(command), 0);
-	free(b);
-	return 0;
+	return own_home_end(b);
 }
 
-static struct identity open_at(struct bench *b, uint32_t now)
+static struct identity open_at(struct own_home *b, uint32_t now)
 {
 	struct identity id;
 
@@ -54,7 +35,7 @@ static struct identity open_at(struct bench *b, uint32_t now)
 
 static void test_epoch_grows_whatever_the_clock_says(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct identity id = open_at(b, T + 1000);
 
 	assert_int_equal(id.epoch, T + 1000);
@@ -83,7 +64,7 @@ static void test_epoch_is_not_small(void **state)
 
 static void test_ids_are_never_given_twice(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct identity id = open_at(b, T + 1000), next;
 	uint64_t first = identity_take(&id, 1);
 
@@ -102,7 +83,7 @@ static void test_ids_are_never_given_twice(void **state)
 static void test_secrets_stay(void **state)
 {
 	const uint8_t zeros[TICKET_KEY] = { 0 };
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct identity id = open_at(b, 1000), again = open_at(b, 1000);
 
 	assert_memory_not_equal(id.key, zeros, sizeof(zeros));
@@ -115,7 +96,7 @@ static void test_secrets_stay(void **state)
 
 static void test_cookie(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct identity id = open_at(b, 1000);
 	char text[COOKIE_TEXT + 2] = "";
 
@@ -148,7 +129,7 @@ static int claim(const struct identity *id, uint32_t owner, uint32_t uid, uint64
 
 static void test_tickets_prove_their_user(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct identity id = open_at(b, 1000), other = id;
 	struct ticket t = { .id = 7, .uid = 1000 }, got;
 	uint8_t bytes[TICKET_SIZE];
@@ -170,7 +151,7 @@ static void test_tickets_prove_their_user(void **state)
 	assert_false(identity_check(&other, bytes, sizeof(bytes), &got));
 }
 
-static void assert_refused(struct bench *b, const char *word)
+static void assert_refused(struct own_home *b, const char *word)
 {
 	struct identity id;
 
@@ -181,7 +162,7 @@ static void assert_refused(struct bench *b, const char *word)
 
 static void test_files_that_are_not_right(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct rlimit was, none;
 
 	assert_int_equal(home_write(&b->home, "epoch", "soon\n", 5), 0);
@@ -209,7 +190,7 @@ static void test_files_that_are_not_right(void **state)
 
 static void test_home(void **state)
 {
-	struct bench *b = *state;
+	struct own_home *b = *state;
 	struct home other;
 	char path[96];
 	pid_t holder = -1;
@@ -241,14 +222,14 @@ static void test_home(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_epoch_grows_whatever_the_clock_says, begin, end),
-		cmocka_unit_test_setup_teardown(test_epoch_is_not_small, begin, end),
-		cmocka_unit_test_setup_teardown(test_ids_are_never_given_twice, begin, end),
-		cmocka_unit_test_setup_teardown(test_secrets_stay, begin, end),
-		cmocka_unit_test_setup_teardown(test_tickets_prove_their_user, begin, end),
-		cmocka_unit_test_setup_teardown(test_cookie, begin, end),
-		cmocka_unit_test_setup_teardown(test_files_that_are_not_right, begin, end),
-		cmocka_unit_test_setup_teardown(test_home, begin, end),
+		cmocka_unit_test_setup_teardown(test_epoch_grows_whatever_the_clock_says, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_epoch_is_not_small, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_ids_are_never_given_twice, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_secrets_stay, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_tickets_prove_their_user, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_cookie, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_files_that_are_not_right, own_home_begin, end),
+		cmocka_unit_test_setup_teardown(test_home, own_home_begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
